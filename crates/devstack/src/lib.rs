@@ -1,0 +1,40 @@
+//! Private servers for the demo, the tests and the benchmarks.
+//!
+//! Starts PostgreSQL, Valkey, RabbitMQ, PgBouncer and stand-ins for the services that the API calls, each on a free
+//! loopback port, with its files under one temporary directory of this process, and ends them. Nothing outlives the
+//! process, even when it is killed: see [`process`].
+//!
+//! In reading order: [`Stack`] puts everything together; [`Postgres`], [`Valkey`], [`RabbitMq`] and [`PgBouncer`] are
+//! the servers; [`Upstreams`] are the stand-ins; [`FaultProxy`] breaks connections on purpose; [`shared`] has the
+//! servers that all tests of one process use together.
+
+mod error;
+pub mod fault;
+pub mod files;
+mod pgbouncer;
+mod ports;
+mod postgres;
+mod postgres_template;
+mod probe;
+pub mod process;
+mod programs;
+mod rabbitmq;
+mod scratch;
+pub mod shared;
+mod stack;
+pub mod tokens;
+pub mod upstreams;
+mod valkey;
+
+pub use error::{Error, Result};
+pub use fault::{Direction, FaultProxy, Mode};
+pub use files::{SEED_SQL, materialise_files};
+pub use pgbouncer::{PgBouncer, PgBouncerOptions, PoolMode};
+pub use postgres::{Postgres, PostgresBuilder};
+pub use process::Server;
+pub use programs::ServerUser;
+pub use rabbitmq::RabbitMq;
+pub use scratch::Scratch;
+pub use stack::{Stack, StackBuilder};
+pub use upstreams::Upstreams;
+pub use valkey::Valkey;

@@ -1,0 +1,2 @@
+//! The `devstack` program: the demo, and a stack for developers.
+fn main() {}

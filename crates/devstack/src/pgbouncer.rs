@@ -1,0 +1,196 @@
+//! A private PgBouncer in front of a PostgreSQL.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::ports::{Port, retry_on_clash};
+use crate::process::{Launch, Server, blocking};
+use crate::programs::{ServerUser, find};
+use crate::scratch::Scratch;
+use crate::{Error, Postgres, Result, probe};
+
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// For how long a client keeps a server connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PoolMode {
+    /// Until the end of its transaction.
+    #[default]
+    Transaction,
+    /// Until it disconnects.
+    Session,
+    /// For one statement.
+    Statement,
+}
+
+impl PoolMode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Session => "session",
+            Self::Statement => "statement",
+        }
+    }
+}
+
+/// Options of a private PgBouncer.
+#[derive(Clone, Debug)]
+pub struct PgBouncerOptions {
+    /// For how long a client keeps a server connection.
+    pub pool_mode: PoolMode,
+    /// Server connections at most, a user and database.
+    pub default_pool_size: u32,
+    /// Client connections at most.
+    pub max_client_conn: u32,
+    /// More lines of the section `[pgbouncer]`; they override those of the harness.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for PgBouncerOptions {
+    fn default() -> Self {
+        Self { pool_mode: PoolMode::Transaction, default_pool_size: 20, max_client_conn: 1000, settings: Vec::new() }
+    }
+}
+
+/// A private PgBouncer. Dropping it ends it. User and password are those of [`Postgres`].
+#[derive(Debug)]
+pub struct PgBouncer {
+    server: Arc<Server>,
+    port: Port,
+}
+
+impl PgBouncer {
+    /// Starts a pooler in front of every database of `postgres`.
+    ///
+    /// # Errors
+    /// [`Error`], with the end of the pooler's log where there is one.
+    pub async fn start(postgres: &Postgres, options: PgBouncerOptions) -> Result<Self> {
+        Self::start_at(postgres.addr(), options).await
+    }
+
+    /// Starts a pooler in front of the PostgreSQL that is reached at `upstream`, through a
+    /// [`FaultProxy`](crate::FaultProxy) for instance.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_at(upstream: SocketAddr, options: PgBouncerOptions) -> Result<Self> {
+        blocking(move || retry_on_clash(|| Self::launch(upstream, &options))).await
+    }
+
+    fn launch(upstream: SocketAddr, options: &PgBouncerOptions) -> Result<Self> {
+        let user = ServerUser::find();
+        let scratch = Scratch::new("pgbouncer", user.as_ref())?;
+        let port = Port::lease()?;
+        let users = format!("\"{}\" \"{}\"\n", Postgres::USER, Postgres::PASSWORD);
+        for (file, text) in [("pgbouncer.ini", configuration(upstream, port.number(), options)), ("users.txt", users)] {
+            let file = scratch.run().join(file);
+            fs::write(&file, text).map_err(Error::io(format!("writing {}", file.display())))?;
+            if let Some(user) = &user {
+                user.own(&file)?;
+            }
+        }
+        let launch = Launch {
+            program: find("pgbouncer", &[])?,
+            args: vec!["pgbouncer.ini".into()],
+            env: Vec::new(),
+            user,
+            stop: Signal::SIGTERM, // in 1.18: at once, without waiting for clients
+            quit: Signal::SIGKILL,
+            limit: START_LIMIT,
+        };
+        let addr = port.addr();
+        let ready = Box::new(move || probe::postgres(addr, "pgbouncer"));
+        let server = Server::start("pgbouncer", scratch, launch, ready)?;
+        Ok(Self { server: Arc::new(server), port })
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// `postgresql://postgres:password@127.0.0.1:PORT/database`
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://{}:{}@{}/{database}", Postgres::USER, Postgres::PASSWORD, self.addr())
+    }
+
+    /// Ends it in an orderly way and waits for that.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub async fn stop(&self) -> Result<ExitStatus> {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.stop()).await
+    }
+
+    /// Kills it at once (SIGKILL).
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    /// Starts it again (after killing it when it runs), on the same port.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn restart(&self) -> Result<()> {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.restart()).await
+    }
+
+    /// Freezes it (SIGSTOP): it accepts connections and never answers.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub fn pause(&self) -> Result<()> {
+        self.server.pause()
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub fn resume(&self) -> Result<()> {
+        self.server.resume()
+    }
+
+    /// The process: its log, its directory, its id.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn configuration(upstream: SocketAddr, port: u16, options: &PgBouncerOptions) -> String {
+    let PgBouncerOptions { pool_mode, default_pool_size, max_client_conn, settings } = options;
+    let mut text = format!(
+        "[databases]\n\
+         * = host={} port={}\n\
+         [pgbouncer]\n\
+         listen_addr = 127.0.0.1\n\
+         listen_port = {port}\n\
+         unix_socket_dir =\n\
+         auth_type = scram-sha-256\n\
+         auth_file = users.txt\n\
+         admin_users = {}\n\
+         pool_mode = {}\n\
+         default_pool_size = {default_pool_size}\n\
+         max_client_conn = {max_client_conn}\n",
+        upstream.ip(),
+        upstream.port(),
+        Postgres::USER,
+        pool_mode.name(),
+    );
+    for (name, value) in settings {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+    text
+}

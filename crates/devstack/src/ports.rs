@@ -1,0 +1,93 @@
+//! Free ports on 127.0.0.1.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use crate::scratch::cache_dir;
+use crate::{Error, Result};
+
+/// Below the range from which Linux takes the ports of outgoing connections, so that a server that was stopped finds
+/// its port free when it starts again.
+const FROM: u16 = 20_000;
+const TO: u16 = 31_999;
+const ATTEMPTS: u32 = 5;
+
+/// A port of 127.0.0.1 that no other stack on this machine takes while this value lives.
+#[derive(Debug)]
+pub(crate) struct Port {
+    number: u16,
+    _lock: File,
+}
+
+impl Port {
+    /// Takes a port that is free now.
+    ///
+    /// # Errors
+    /// [`Error::NoPort`], or [`Error::Io`] when the lock files cannot be made.
+    pub(crate) fn lease() -> Result<Self> {
+        let locks = cache_dir("ports")?;
+        let count = TO - FROM + 1;
+        let start = u16::try_from(RandomState::new().hash_one(0) % u64::from(count)).unwrap_or(0);
+        for offset in 0..count {
+            let number = FROM + (start + offset) % count;
+            let lock = File::create(locks.join(number.to_string())).map_err(Error::io("locking a port"))?;
+            if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
+                return Ok(Self { number, _lock: lock });
+            }
+        }
+        Err(Error::NoPort { from: FROM, to: TO })
+    }
+
+    /// The port's number.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// 127.0.0.1 with this port.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.number).into()
+    }
+}
+
+/// Starts something that listens; anew, with another port, when a program outside took the port meanwhile.
+pub(crate) fn retry_on_clash<T>(start: impl Fn() -> Result<T>) -> Result<T> {
+    let mut attempt = 1;
+    loop {
+        match start() {
+            Err(Error::Ended { tail, .. }) if attempt < ATTEMPTS && is_clash(&tail) => attempt += 1,
+            done => return done,
+        }
+    }
+}
+
+fn is_clash(log: &str) -> bool {
+    let log = log.to_ascii_lowercase();
+    log.contains("address already in use") || log.contains("eaddrinuse")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_differ_while_they_live() {
+        let leases: Vec<Port> = (0..50).map(|_| Port::lease().unwrap()).collect();
+        let numbers: std::collections::HashSet<u16> = leases.iter().map(Port::number).collect();
+        assert_eq!(numbers.len(), leases.len());
+    }
+
+    #[test]
+    fn a_clash_is_tried_anew_and_other_failures_are_not() {
+        let failing = |tail: &str, calls: &std::cell::Cell<u32>| {
+            calls.set(calls.get() + 1);
+            let (server, status, log) = ("x".into(), "exit 1".into(), "log".into());
+            Err::<(), _>(Error::Ended { server, status, log, tail: tail.to_owned() })
+        };
+        let calls = std::cell::Cell::new(0);
+        assert!(retry_on_clash(|| failing("bind: Address already in use", &calls)).is_err());
+        assert_eq!(calls.replace(0), ATTEMPTS);
+        assert!(retry_on_clash(|| failing("no such file", &calls)).is_err());
+        assert_eq!(calls.get(), 1);
+    }
+}

@@ -1,0 +1,235 @@
+//! A private PostgreSQL: UTF8, locale C.UTF-8, quick rather than durable.
+
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::ports::{Port, retry_on_clash};
+use crate::process::{Launch, Server, blocking};
+use crate::programs::{ServerUser, find, postgres_dirs};
+use crate::scratch::Scratch;
+use crate::{Error, Result, postgres_template, probe};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Settings of every server: the data are thrown away with it.
+const SETTINGS: [(&str, &str); 8] = [
+    ("listen_addresses", "127.0.0.1"),
+    ("unix_socket_directories", ""),
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("max_connections", "200"),
+    ("max_wal_size", "1GB"),
+    ("dynamic_shared_memory_type", "mmap"),
+];
+
+/// A private PostgreSQL. Dropping it ends it and removes its data.
+///
+/// Its databases at the start are `fia` (the seed data of [`SEED_SQL`](crate::SEED_SQL)) and the template
+/// `fia_seeded` (the same, from which [`create_database`](Self::create_database) copies). Logins over TCP need the
+/// password (SCRAM). No method depends on the runtime that started it.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Arc<Server>,
+    port: Port,
+}
+
+/// Settings for a private PostgreSQL; see [`Postgres::builder`].
+#[derive(Clone, Debug, Default)]
+pub struct PostgresBuilder {
+    settings: Vec<(String, String)>,
+}
+
+impl PostgresBuilder {
+    /// Adds a setting of `postgresql.conf`; it overrides the harness's own.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the server and waits until it takes sessions.
+    ///
+    /// # Errors
+    /// [`Error`], with the end of the server's log where there is one.
+    pub async fn start(self) -> Result<Postgres> {
+        blocking(move || self.start_blocking()).await
+    }
+
+    /// As [`start`](Self::start), but blocks the thread.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_blocking(&self) -> Result<Postgres> {
+        let user = ServerUser::find();
+        let template = postgres_template::prepare(user.as_ref())?;
+        retry_on_clash(|| {
+            let scratch = Scratch::new("postgres", user.as_ref())?;
+            postgres_template::copy(&template, &scratch)?;
+            Postgres::launch(scratch, user.clone(), &self.settings)
+        })
+    }
+}
+
+impl Postgres {
+    /// The user name.
+    pub const USER: &str = "postgres";
+    /// The password.
+    pub const PASSWORD: &str = "password";
+
+    /// A server with settings of one's own.
+    pub fn builder() -> PostgresBuilder {
+        PostgresBuilder::default()
+    }
+
+    /// Starts a server and waits until it takes sessions.
+    ///
+    /// # Errors
+    /// [`Error`], with the end of the server's log where there is one.
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Starts a server on the data directory `run/data` of `scratch`.
+    pub(crate) fn launch(
+        scratch: Scratch,
+        user: Option<ServerUser>,
+        settings: &[(String, String)],
+    ) -> Result<Self> {
+        let port = Port::lease()?;
+        let mut args = vec!["-D".into(), scratch.run().join("data").into(), "-p".into(), port.number().to_string().into()];
+        let own = SETTINGS.iter().map(|(name, value)| (*name, *value));
+        for (name, value) in own.chain(settings.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+            args.extend(["-c".into(), format!("{name}={value}").into()]);
+        }
+        let launch = Launch {
+            program: find("postgres", &postgres_dirs())?,
+            args,
+            env: Vec::new(),
+            user,
+            stop: Signal::SIGINT, // a fast shutdown: sessions are ended, the data are flushed
+            quit: Signal::SIGQUIT,
+            limit: START_LIMIT,
+        };
+        let addr = port.addr();
+        let ready = Box::new(move || probe::postgres(addr, "postgres"));
+        let server = Server::start("postgres", scratch, launch, ready)?;
+        Ok(Self { server: Arc::new(server), port })
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// `postgresql://postgres:password@127.0.0.1:PORT/database`
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://{}:{}@{}/{database}", Self::USER, Self::PASSWORD, self.addr())
+    }
+
+    /// Makes a database that holds the seed data (a copy of `fia_seeded`).
+    ///
+    /// # Errors
+    /// [`Error::Database`], when the name is taken for instance.
+    pub async fn create_database(&self, name: &str) -> Result<()> {
+        self.administer(&format!("CREATE DATABASE {} TEMPLATE fia_seeded", quoted(name))).await
+    }
+
+    /// Makes a database without any table.
+    ///
+    /// # Errors
+    /// [`Error::Database`], when the name is taken for instance.
+    pub async fn create_empty_database(&self, name: &str) -> Result<()> {
+        self.administer(&format!("CREATE DATABASE {} TEMPLATE template0", quoted(name))).await
+    }
+
+    /// Drops a database if it exists, and ends the sessions in it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn drop_database(&self, name: &str) -> Result<()> {
+        self.administer(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await
+    }
+
+    /// Opens a session as the superuser. The task that drives it runs on the caller's runtime and ends with it or
+    /// with the client.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn connect(&self, database: &str) -> Result<Client> {
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(self.port()).dbname(database).user(Self::USER).password(Self::PASSWORD);
+        let (client, connection) = config.connect(NoTls).await.map_err(database_error("connecting"))?;
+        // A broken connection shows as an error of the client's next call.
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// Ends it in an orderly way (sessions are ended, data are kept) and waits for that.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub async fn stop(&self) -> Result<ExitStatus> {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.stop()).await
+    }
+
+    /// Kills all its processes at once (SIGKILL); the data are kept.
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    /// Starts it again (after killing it when it runs), on the same port, with the same data.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn restart(&self) -> Result<()> {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.restart()).await
+    }
+
+    /// Freezes all its processes (SIGSTOP): it accepts connections and never answers.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub fn pause(&self) -> Result<()> {
+        self.server.pause()
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub fn resume(&self) -> Result<()> {
+        self.server.resume()
+    }
+
+    /// The process: its log, its directory, its id.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    async fn administer(&self, statement: &str) -> Result<()> {
+        let client = self.connect("postgres").await?;
+        client.batch_execute(statement).await.map_err(database_error(statement))
+    }
+}
+
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+fn database_error(doing: &str) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    let doing = doing.to_owned();
+    move |source| Error::Database { doing, source }
+}

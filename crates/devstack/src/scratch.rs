@@ -1,0 +1,160 @@
+//! A directory for one server, and the promise that neither it nor its processes outlive this process.
+//!
+//! Beside each server runs a *reaper*: a small shell that waits for the end of its standard input. The other end of
+//! that pipe is held by this process, so it closes when the [`Scratch`] is dropped, when the process exits (statics
+//! are never dropped) and when the process is killed with SIGKILL. The reaper then kills whatever still works in the
+//! directory and removes it. A parent-death signal would be shorter, but it fires when the *thread* that started the
+//! server ends, reaches no grandchildren (PostgreSQL's backends) and leaves the files behind.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::{fs, io};
+
+use nix::unistd::{Pid, geteuid};
+use tempfile::TempDir;
+
+use crate::programs::ServerUser;
+use crate::{Error, Result};
+
+/// `$1` is the directory. Processes are found by their working directory, which PostgreSQL's backends share although
+/// each is a process group of its own. A killed PostgreSQL leaves a System V segment: its id is on line 7.
+const REAPER: &str = r#"
+trap '' HUP INT QUIT TERM
+cd /
+read -r _
+tries=0
+while [ $tries -lt 500 ]; do
+  pids=$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/run*" 2>/dev/null | cut -d/ -f3)
+  [ -n "$pids" ] || break
+  kill -KILL $pids 2>/dev/null
+  tries=$((tries + 1))
+done
+segment=$(sed -n '7s/.* //p' "$1/run/data/postmaster.pid" 2>/dev/null)
+[ -z "$segment" ] || ipcrm -m "$segment" 2>/dev/null
+rm -rf -- "$1"
+"#;
+
+/// A temporary directory with a `run` directory for a server in it, and the reaper that ends both.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: PathBuf,
+    reaper: Mutex<Option<Child>>,
+}
+
+impl Scratch {
+    /// Makes a directory whose name contains `name`; `run` in it belongs to `user` (to this process's user if none).
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the directory cannot be made or `sh` cannot be started.
+    pub fn new(name: &str, user: Option<&ServerUser>) -> Result<Self> {
+        let base = base_dir();
+        let doing = || format!("making a directory under {}", base.display());
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("devstack-{name}-"))
+            .tempdir_in(&base)
+            .map_err(Error::io(doing()))?;
+        let run = dir.path().join("run");
+        fs::create_dir(&run).map_err(Error::io(doing()))?;
+        fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(Error::io(doing()))?;
+        if let Some(user) = user {
+            fs::set_permissions(dir.path(), Permissions::from_mode(0o711)).map_err(Error::io(doing()))?;
+            user.own(&run)?;
+        }
+        let reaper = start_reaper(dir.path()).map_err(Error::io("starting sh"))?;
+        Ok(Self { dir: TempDir::keep(dir), reaper: Mutex::new(Some(reaper)) })
+    }
+
+    /// The directory itself: logs, for instance.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The directory that the server owns and works in.
+    pub fn run(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// The processes that work in [`run`](Self::run) or below: the server and everything it started.
+    pub fn processes(&self) -> Vec<Pid> {
+        let run = self.run();
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&run)))
+            .map(Pid::from_raw)
+            .collect()
+    }
+
+    /// Kills everything in the directory, removes it, and waits until that is done.
+    pub fn end(&self) {
+        let reaper = self.reaper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut reaper) = reaper {
+            drop(reaper.stdin.take());
+            // It cannot be told to anyone here; the reaper goes on by itself when waiting fails.
+            let _ = reaper.wait();
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// In a process group of its own, so that Ctrl-C and `kill -PGID` do not reach it.
+fn start_reaper(dir: &Path) -> io::Result<Child> {
+    Command::new("/bin/sh")
+        .args(["-c", REAPER, "devstack-reaper"])
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+/// The system's temporary directory; `/tmp` where servers of another user could not reach that.
+fn base_dir() -> PathBuf {
+    let preferred = std::env::temp_dir();
+    let reachable = |dir: &Path| {
+        dir.ancestors().all(|a| fs::metadata(a).is_ok_and(|m| m.permissions().mode() & 0o001 != 0))
+    };
+    if geteuid().is_root() && !reachable(&preferred) { PathBuf::from("/tmp") } else { preferred }
+}
+
+/// A directory that is kept between runs, for this user only: the port locks and the PostgreSQL template.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be made, or when something of that name belongs to another user.
+pub(crate) fn cache_dir(name: &str) -> Result<PathBuf> {
+    let uid = geteuid();
+    let base = base_dir().join(format!("devstack-cache-{uid}"));
+    match fs::create_dir(&base) {
+        Ok(()) => {
+            fs::set_permissions(&base, Permissions::from_mode(0o700)).map_err(Error::io("chmod of the cache"))?;
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(Error::io(format!("making {}", base.display()))(e)),
+    }
+    let found = fs::symlink_metadata(&base).map_err(Error::io(format!("reading {}", base.display())))?;
+    if !found.is_dir() || found.uid() != uid.as_raw() {
+        let problem = io::Error::other("it is not a directory of this user: remove it, or set TMPDIR to another place");
+        return Err(Error::io(format!("using {}", base.display()))(problem));
+    }
+    let dir = base.join(name);
+    fs::create_dir_all(&dir).map_err(Error::io(format!("making {}", dir.display())))?;
+    Ok(dir)
+}
+
+impl ServerUser {
+    /// Gives a file or directory to this user.
+    pub(crate) fn own(&self, path: &Path) -> Result<()> {
+        chown(path, Some(self.uid), Some(self.gid)).map_err(Error::io(format!("chown of {}", path.display())))
+    }
+}

@@ -1,0 +1,10 @@
+//! The running server: what stands around the routes, and the sockets.
+
+mod access;
+mod cors;
+mod edge;
+mod path;
+mod server;
+
+pub use edge::Edge;
+pub use server::{Server, shutdown_signal};

@@ -1,0 +1,110 @@
+//! Sockets: accept, serve with limits, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use crate::app::Edge;
+
+/// How long a connection may stay silent, or take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(9);
+/// How long requests under way may take to end after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(8);
+/// How long to wait when a connection cannot be accepted (no file descriptor left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound server.
+pub struct Server {
+    listener: TcpListener,
+    edge: Edge,
+}
+
+impl Server {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(address: SocketAddr, edge: Edge) -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind(address).await?,
+            edge,
+        })
+    }
+
+    /// The address that was bound.
+    ///
+    /// # Errors
+    /// When the operating system cannot tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` ends, then lets requests under way end, for 8 s at most.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let connections = GracefulShutdown::new();
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => serve(&http, stream, &self.edge, &connections),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        tracing::info!("stopping: waiting for requests under way");
+        if timeout(DRAIN, connections.shutdown()).await.is_err() {
+            tracing::warn!(
+                "requests still under way after {} s are cut",
+                DRAIN.as_secs()
+            );
+        }
+    }
+}
+
+fn serve(http: &http1::Builder, stream: TcpStream, edge: &Edge, connections: &GracefulShutdown) {
+    // Answers are small and written whole: waiting to fill a packet only adds delay.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection closed at once");
+    }
+    let edge = edge.clone();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let edge = edge.clone();
+        async move { Ok::<_, std::convert::Infallible>(edge.answer(request.map(Body::new)).await) }
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    });
+}
+
+/// Ends when the process is asked to: SIGTERM, or Ctrl-C.
+pub async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt => {}
+    }
+}

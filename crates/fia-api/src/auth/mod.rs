@@ -1,0 +1,75 @@
+//! Who is calling, and what they may do.
+//!
+//! Roles are values: a [`Caller`] cannot be absent, and what only staff may do wants a
+//! [`Staff`], which only [`Role::of`] gives.
+
+mod authenticator;
+mod token;
+
+pub use authenticator::Authenticator;
+
+use crate::error::ApiError;
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// A program that holds the API key; it may do what staff may.
+    ApiKey,
+    /// A member of staff.
+    Staff {
+        /// The user number, above 0.
+        user_number: i32,
+    },
+    /// A visiting user.
+    User {
+        /// The user number, above 0.
+        user_number: i32,
+    },
+}
+
+/// Proof that the caller is staff, or a program with the API key.
+#[derive(Debug, Clone, Copy)]
+pub struct Staff(());
+
+impl Caller {
+    /// The caller in `DEV_MODE`, as the older server has it.
+    pub(crate) const DEVELOPER: Self = Self::Staff { user_number: 123 };
+}
+
+/// What a route asks of its caller; stands in the signature of its handler.
+pub trait Role: Sized + Send {
+    /// Takes the caller in this role.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`] where the caller does not have it.
+    fn of(caller: Caller) -> Result<Self, ApiError>;
+}
+
+/// Anybody with a valid token.
+impl Role for Caller {
+    fn of(caller: Caller) -> Result<Self, ApiError> {
+        Ok(caller)
+    }
+}
+
+impl Role for Staff {
+    fn of(caller: Caller) -> Result<Self, ApiError> {
+        match caller {
+            Caller::ApiKey | Caller::Staff { .. } => Ok(Self(())),
+            Caller::User { .. } => Err(ApiError::Forbidden),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_staff_and_the_api_key_are_staff() {
+        assert!(Staff::of(Caller::ApiKey).is_ok());
+        assert!(Staff::of(Caller::Staff { user_number: 1 }).is_ok());
+        let user = Staff::of(Caller::User { user_number: 1 });
+        assert_eq!(user.err(), Some(ApiError::Forbidden));
+    }
+}

@@ -1,0 +1,121 @@
+//! Every way in which a request can fail, one variant for each body on the wire.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+use crate::cached::CacheError;
+use crate::model::json;
+use crate::upstream::Unreachable;
+
+/// A failed request. How each variant looks is fixed by the clients of the older server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// No such route.
+    #[error("no such route")]
+    NoRoute,
+    /// The route exists, but not with this method.
+    #[error("method not allowed")]
+    Method,
+    /// The record that the request names does not exist.
+    #[error("record missing")]
+    Missing,
+    /// No usable bearer token was sent.
+    #[error("no bearer token")]
+    Unauthenticated,
+    /// The token is not valid, or its role may not do this. Not 401: the front end renews its
+    /// token on 403 only.
+    #[error("forbidden")]
+    Forbidden,
+    /// Input of the right form with wrong values; the text says which.
+    #[error("invalid: {0}")]
+    Invalid(String),
+    /// The body is not UTF-8.
+    #[error("unreadable body")]
+    UnreadableBody,
+    /// The body is larger than allowed.
+    #[error("body too large")]
+    TooLarge,
+    /// The body did not arrive in time.
+    #[error("body did not arrive in time")]
+    TooSlow,
+    /// Something that this needs is away; to be tried again.
+    #[error("unavailable")]
+    Unavailable,
+    /// A defect; its cause is in the log.
+    #[error("internal error")]
+    Internal,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let detail = |status, text: &str| answer(status, "detail", text);
+        match self {
+            Self::NoRoute => detail(StatusCode::NOT_FOUND, "Not Found"),
+            Self::Method => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+            Self::Missing => answer(StatusCode::NOT_FOUND, "message", "Resource not found"),
+            Self::Unauthenticated => {
+                let mut response = detail(StatusCode::UNAUTHORIZED, "Not authenticated");
+                let scheme = HeaderValue::from_static("Bearer");
+                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+                response
+            }
+            Self::Forbidden => answer(StatusCode::FORBIDDEN, "message", "Forbidden"),
+            Self::Invalid(text) => {
+                let text = json::render(&text);
+                let mut body = br#"{"status_code":10422,"message":"#.to_vec();
+                body.extend_from_slice(&text);
+                body.push(b'}');
+                json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
+            }
+            Self::UnreadableBody => detail(
+                StatusCode::BAD_REQUEST,
+                "There was an error parsing the body",
+            ),
+            Self::TooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
+            Self::TooSlow => detail(StatusCode::REQUEST_TIMEOUT, "Request body incomplete"),
+            Self::Unavailable => {
+                let mut response = detail(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+                let seconds = HeaderValue::from_static("1");
+                response.headers_mut().insert(RETRY_AFTER, seconds);
+                response
+            }
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                [(CONTENT_TYPE, "text/plain; charset=utf-8")],
+                "Internal Server Error",
+            )
+                .into_response(),
+        }
+    }
+}
+
+/// `{"<key>":"<text>"}`.
+fn answer(status: StatusCode, key: &str, text: &str) -> Response {
+    json_response(status, format!(r#"{{"{key}":"{text}"}}"#))
+}
+
+fn json_response(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+impl From<CacheError> for ApiError {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Missing => Self::Missing,
+            CacheError::Unavailable => Self::Unavailable,
+            CacheError::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Unreachable> for ApiError {
+    fn from(error: Unreachable) -> Self {
+        tracing::warn!(%error, "a token could not be verified");
+        Self::Unavailable
+    }
+}

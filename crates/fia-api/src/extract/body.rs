@@ -1,0 +1,199 @@
+//! A request's body: received within its limits, then read in the older server's lax mode.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use crate::error::ApiError;
+use crate::extract::Problems;
+use crate::model::json;
+
+/// How long a body may take to arrive.
+const RECEIVE: Duration = Duration::from_secs(9);
+
+/// What arrived.
+#[derive(Debug)]
+pub enum Received {
+    /// The route reads no body.
+    Unread,
+    /// Nothing, or the JSON literal `null`.
+    Nothing,
+    /// Something that does not say it is JSON.
+    NotJson,
+    /// A JSON value.
+    Value(Value),
+}
+
+/// A value read from a request's body.
+pub trait FromBody: Sized + Send {
+    /// Takes the body off the wire and checks its syntax.
+    fn receive(
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+    ) -> impl Future<Output = Result<Received, ApiError>> + Send {
+        receive_json(headers, body, limit)
+    }
+
+    /// Reads the value, or notes what is wrong.
+    fn read(received: &Received, problems: &mut Problems) -> Option<Self>;
+}
+
+/// A route that reads no body.
+impl FromBody for () {
+    async fn receive(_: &HeaderMap, _: Body, _: usize) -> Result<Received, ApiError> {
+        Ok(Received::Unread)
+    }
+
+    fn read(_: &Received, _: &mut Problems) -> Option<Self> {
+        Some(())
+    }
+}
+
+/// Any JSON object that PostgreSQL can keep as `jsonb`.
+#[derive(Debug)]
+pub struct Json(pub Value);
+
+impl FromBody for Json {
+    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(received, problems)?;
+        let value = Value::Object(fields.object.clone());
+        if json::holds_nul(&value) {
+            problems.add("value_error", &["body"], "Input should not hold NUL");
+        } else if !json::is_storable(&value) {
+            problems.add(
+                "finite_number",
+                &["body"],
+                "Input should hold finite numbers only",
+            );
+        } else {
+            return Some(Self(value));
+        }
+        None
+    }
+}
+
+/// The fields of a body that must be an object.
+pub struct Fields<'a> {
+    object: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    /// The body's fields, or what is wrong with it as a whole.
+    pub fn of(received: &'a Received, problems: &mut Problems) -> Option<Self> {
+        match received {
+            Received::Value(Value::Object(object)) => return Some(Self { object }),
+            Received::Unread | Received::Nothing => {
+                problems.add("missing", &["body"], "Field required");
+            }
+            Received::NotJson | Received::Value(_) => {
+                let message = "Input should be a valid dictionary or object to extract fields from";
+                problems.add("model_attributes_type", &["body"], message);
+            }
+        }
+        None
+    }
+
+    /// A field that must be there and be a string, without NUL.
+    pub fn string(&self, name: &str, problems: &mut Problems) -> Option<String> {
+        let place = ["body", name];
+        match self.object.get(name) {
+            None => problems.add("missing", &place, "Field required"),
+            Some(Value::String(text)) if text.contains('\0') => {
+                problems.add("value_error", &place, "Input should not hold NUL");
+            }
+            Some(Value::String(text)) => return Some(text.clone()),
+            Some(_) => problems.add("string_type", &place, "Input should be a valid string"),
+        }
+        None
+    }
+
+    /// Demands that every field is a string, as a body of type `dict[str, str]`.
+    pub fn all_strings(&self, problems: &mut Problems) {
+        for (name, value) in self.object {
+            if !value.is_string() {
+                let place = ["body", name.as_str()];
+                problems.add("string_type", &place, "Input should be a valid string");
+            }
+        }
+    }
+}
+
+async fn receive_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<Received, ApiError> {
+    let announced = headers.get(CONTENT_LENGTH);
+    let announced: Option<usize> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(ApiError::TooLarge);
+    }
+    let bytes = timeout(RECEIVE, Limited::new(body, limit).collect())
+        .await
+        .map_err(|_| ApiError::TooSlow)?
+        .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+            Some(_) => ApiError::TooLarge,
+            // The client went away or broke the framing: nobody will read this.
+            None => ApiError::UnreadableBody,
+        })?
+        .to_bytes();
+    parse(headers, &bytes)
+}
+
+fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<Received, ApiError> {
+    if bytes.is_empty() {
+        return Ok(Received::Nothing);
+    }
+    if !is_json(headers) {
+        return Ok(Received::NotJson);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::UnreadableBody)?;
+    match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+        Ok(Value::Null) => Ok(Received::Nothing),
+        Ok(value) => Ok(Received::Value(value)),
+        Err(_) => {
+            let mut problems = Problems::default();
+            problems.add("json_invalid", &["body"], "JSON decode error");
+            Err(problems.into_error())
+        }
+    }
+}
+
+/// `application/json` or `application/*+json`, parameters ignored.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence
+        .strip_prefix("application/")
+        .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_media_types_are_parsed() {
+        for (value, parsed) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/ld+json", true),
+            ("text/json", false),
+            ("application/jsonp", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, value.parse().unwrap());
+            assert_eq!(is_json(&headers), parsed, "{value}");
+        }
+    }
+}

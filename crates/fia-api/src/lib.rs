@@ -1,0 +1,24 @@
+//! The ReST API of FIA (Flexible Interactive Automation), which reduces neutron and muon data.
+//!
+//! A drop-in replacement of an older server: what is on the wire, in Valkey and in PostgreSQL
+//! is fixed by the programs that already use it. In reading order:
+//!
+//! ```text
+//! start:    main → config → state → app
+//! request:  app → routes → extract → auth → cached → store | upstream
+//! imports:  app > routes > state/extract > auth > error > cached > {store, upstream} > {model, config}
+//! ```
+//!
+//! A test (`tests/it/layering.rs`) keeps the imports pointing down.
+
+pub mod app;
+pub mod auth;
+pub mod cached;
+pub mod config;
+pub mod error;
+pub mod extract;
+pub mod model;
+pub mod routes;
+pub mod state;
+pub mod store;
+pub mod upstream;

@@ -1,0 +1,146 @@
+//! The command `fia-api`.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use fia_api::app::{Edge, Server, shutdown_signal};
+use fia_api::config::{Config, LogFormat};
+use fia_api::model::openapi;
+use fia_api::state::AppState;
+use fia_api::store::{Db, schema};
+
+/// The exit status for unusable settings (`EX_USAGE` of sysexits).
+const BAD_SETTINGS: u8 = 64;
+
+#[derive(Parser)]
+#[command(
+    name = "fia-api",
+    version,
+    about = "The ReST API of FIA, Flexible Interactive Automation"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves the API until SIGTERM
+    Serve,
+    /// Prints the settings in force, secrets hidden; lists every bad one and exits 64
+    CheckConfig,
+    /// Prints the statements that create the tables
+    Schema {
+        /// Runs them: creates what is missing, alters nothing
+        #[arg(long)]
+        apply: bool,
+    },
+    /// Prints the OpenAPI document
+    Openapi,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let matches = Cli::command().after_help(reference()).get_matches();
+    let done = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => run(cli.command),
+        Err(error) => error.exit(),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("fia-api: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    if let Command::Openapi = command {
+        print(openapi::SOURCE);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Schema { apply: false } = command {
+        print(schema::TABLES);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in errors {
+                eprintln!("fia-api: {error}");
+            }
+            return Ok(ExitCode::from(BAD_SETTINGS));
+        }
+    };
+    match command {
+        Command::CheckConfig => config
+            .settings
+            .iter()
+            .for_each(|setting| print(&format!("{}={}\n", setting.name, setting.value))),
+        Command::Schema { .. } => apply_schema(&config)?,
+        Command::Serve | Command::Openapi => serve(&config)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn apply_schema(config: &Config) -> Result<(), Failure> {
+    schema::apply(&Db::new(&config.database)?).await?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn serve(config: &Config) -> Result<(), Failure> {
+    start_log(config);
+    warn_of_risks(config);
+    let state = AppState::new(config)?;
+    let server = Server::bind(config.bind, Edge::new(config, state)).await?;
+    tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
+    server.run(shutdown_signal()).await;
+    Ok(())
+}
+
+fn start_log(config: &Config) {
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(config.log.level)
+        .with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+fn warn_of_risks(config: &Config) {
+    if config.dev_mode {
+        tracing::error!("DEV_MODE is on: AUTHENTICATION IS OFF and every caller is staff");
+        return;
+    }
+    if config.auth.api_key.is_none() {
+        tracing::warn!("FIA_API_API_KEY is not set: no program can call with a key");
+    }
+    for name in config.default_secrets() {
+        tracing::warn!("{name} has its well-known default value");
+    }
+}
+
+/// Every variable with its default, for `--help`.
+fn reference() -> String {
+    let mut text = String::from("Environment variables, with their defaults:\n");
+    for setting in Config::reference() {
+        let default = if setting.default.is_empty() {
+            "empty"
+        } else {
+            &setting.default
+        };
+        text.push_str(&format!(
+            "  {} [{default}]\n      {}\n",
+            setting.name, setting.help
+        ));
+    }
+    text
+}
+
+fn print(text: &str) {
+    use std::io::Write as _;
+    // A reader that went away (`| head`) is no failure of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

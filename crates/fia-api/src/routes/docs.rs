@@ -1,0 +1,62 @@
+//! The OpenAPI document and a page to try it, all from this binary.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use utoipa_swagger_ui::{Config, serve};
+
+use crate::error::ApiError;
+use crate::extract::{FromInput, Input, Open, Problems};
+use crate::routes::{Answer, json};
+use crate::state::AppState;
+
+/// Addresses are relative, so that the page works under any prefix.
+const PAGE: &str = include_str!("docs.html");
+
+/// `GET /openapi.json`
+pub(super) async fn openapi(State(state): State<AppState>) -> Response {
+    json(state.openapi.clone())
+}
+
+/// `GET /docs` and `GET /redoc`
+pub(super) async fn swagger_ui() -> Html<&'static str> {
+    Html(PAGE)
+}
+
+/// `GET /docs/oauth2-redirect`
+pub(super) async fn oauth2_redirect() -> Answer {
+    vendored("oauth2-redirect.html")
+}
+
+/// `GET /docs/{asset}`: a script, style or image of the page.
+pub(super) async fn asset(Open(Asset(name)): Open<Asset>) -> Answer {
+    vendored(&name)
+}
+
+/// The segment `{asset}`.
+pub(super) struct Asset(String);
+
+impl FromInput for Asset {
+    fn read(input: &Input, _: &mut Problems) -> Option<Self> {
+        Some(Self(input.path("asset").to_owned()))
+    }
+}
+
+fn vendored(name: &str) -> Answer {
+    let file = serve(name, Arc::new(Config::default()))
+        .ok()
+        .flatten()
+        .ok_or(ApiError::NoRoute)?;
+    let mut headers = HeaderMap::new();
+    if let Ok(media_type) = file.content_type.parse() {
+        headers.insert(CONTENT_TYPE, media_type);
+    }
+    headers.insert(
+        CACHE_CONTROL,
+        http::HeaderValue::from_static("max-age=3600"),
+    );
+    Ok((headers, file.bytes.into_owned()).into_response())
+}

@@ -1,0 +1,59 @@
+//! An instrument's specification and latest run: for staff and programs.
+
+use axum::extract::State;
+
+use crate::auth::Staff;
+use crate::extract::{Authed, Fields, FromBody, Json, Problems, Received};
+use crate::model::InstrumentName;
+use crate::model::json::render;
+use crate::routes::{Answer, json};
+use crate::state::AppState;
+
+/// `GET /instrument/{instrument}/latest-run`
+pub(super) async fn latest_run(
+    State(state): State<AppState>,
+    call: Authed<Staff, InstrumentName>,
+) -> Answer {
+    Ok(json(state.cached.latest_run(&call.input).await?))
+}
+
+/// `PUT /instrument/{instrument}/latest-run`
+pub(super) async fn update_latest_run(
+    State(state): State<AppState>,
+    call: Authed<Staff, InstrumentName, LatestRun>,
+) -> Answer {
+    let run = call.body.0;
+    let body = render(&serde_json::json!({ "latest_run": run }));
+    state.cached.set_latest_run(call.input, run).await?;
+    Ok(json(body))
+}
+
+/// `GET /instrument/{instrument}/specification`
+pub(super) async fn specification(
+    State(state): State<AppState>,
+    call: Authed<Staff, InstrumentName>,
+) -> Answer {
+    Ok(json(state.cached.specification(&call.input).await?))
+}
+
+/// `PUT /instrument/{instrument}/specification`: answers with what was sent, in its order.
+pub(super) async fn update_specification(
+    State(state): State<AppState>,
+    call: Authed<Staff, InstrumentName, Json>,
+) -> Answer {
+    let body = render(&call.body.0);
+    let text = String::from_utf8_lossy(&body).into_owned();
+    state.cached.set_specification(call.input, text).await?;
+    Ok(json(body))
+}
+
+/// `{"latest_run": "…"}`; further fields may be there, as strings.
+pub(super) struct LatestRun(String);
+
+impl FromBody for LatestRun {
+    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(received, problems)?;
+        fields.all_strings(problems);
+        fields.string("latest_run", problems).map(Self)
+    }
+}

@@ -1,0 +1,54 @@
+//! Live data: which instruments have it, the script each runs, and how that went.
+
+use axum::extract::State;
+use bytes::Bytes;
+
+use crate::auth::Staff;
+use crate::extract::{Authed, Fields, FromBody, Open, Problems, Received};
+use crate::model::InstrumentName;
+use crate::routes::{Answer, json};
+use crate::state::AppState;
+
+/// `GET /live-data/instruments`
+pub(super) async fn instruments(State(state): State<AppState>) -> Answer {
+    Ok(json(state.cached.live_data_instruments().await?))
+}
+
+/// `GET /live-data/{instrument}/script`
+pub(super) async fn script(
+    State(state): State<AppState>,
+    Open(instrument): Open<InstrumentName>,
+) -> Answer {
+    Ok(json(state.cached.live_data_script(&instrument).await?))
+}
+
+/// `PUT /live-data/{instrument}/script`
+pub(super) async fn update_script(
+    State(state): State<AppState>,
+    call: Authed<Staff, InstrumentName, Script>,
+) -> Answer {
+    let Script(script) = call.body;
+    state
+        .cached
+        .set_live_data_script(call.input, script)
+        .await?;
+    Ok(json(Bytes::from_static(b"\"ok\"")))
+}
+
+/// `GET /live-data/{instrument}/traceback`: what the live-data processor left in Valkey.
+pub(super) async fn traceback(
+    State(state): State<AppState>,
+    Open(instrument): Open<InstrumentName>,
+) -> Answer {
+    Ok(json(state.cached.traceback(&instrument).await))
+}
+
+/// `{"value": "…"}`
+pub(super) struct Script(String);
+
+impl FromBody for Script {
+    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(received, problems)?;
+        fields.string("value", problems).map(Self)
+    }
+}

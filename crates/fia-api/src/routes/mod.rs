@@ -1,0 +1,98 @@
+//! The route table, and what every handler answers with.
+
+mod docs;
+mod health;
+mod instruments;
+mod live_data;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderValue, StatusCode, Uri};
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Every path and what answers it. The first method of a path is the one that a 405 names.
+#[rustfmt::skip]
+fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
+    vec![
+        ("/healthz", get(health::healthz)),
+        ("/ready", get(health::ready)),
+
+        ("/docs", get(docs::swagger_ui)),
+        ("/redoc", get(docs::swagger_ui)),
+        ("/docs/oauth2-redirect", get(docs::oauth2_redirect)),
+        ("/docs/{asset}", get(docs::asset)),
+        ("/openapi.json", get(docs::openapi)),
+
+        ("/instrument/{instrument}/latest-run", get(instruments::latest_run).put(instruments::update_latest_run)),
+        ("/instrument/{instrument}/specification", get(instruments::specification).put(instruments::update_specification)),
+
+        ("/live-data/instruments", get(live_data::instruments)),
+        ("/live-data/{instrument}/script", get(live_data::script).put(live_data::update_script)),
+        ("/live-data/{instrument}/traceback", get(live_data::traceback)),
+    ]
+}
+
+/// The routes, with what answers where none fits.
+pub fn router(state: AppState) -> Router {
+    let mut paths = matchit::Router::new();
+    let mut router = Router::new();
+    for (path, methods) in table() {
+        router = router.route(path, methods);
+        // What axum took, its own matcher takes too.
+        if let Err(error) = paths.insert(path, ()) {
+            tracing::error!(%error, path, "this route will not be redirected to");
+        }
+    }
+    router
+        .fallback(move |uri: Uri| async move { other_slash(&paths, &uri).ok_or(ApiError::NoRoute) })
+        .method_not_allowed_fallback(async || ApiError::Method)
+        .with_state(state)
+}
+
+/// The paths of the table, in its order.
+#[must_use]
+pub fn paths() -> Vec<&'static str> {
+    table().into_iter().map(|(path, _)| path).collect()
+}
+
+/// A redirect to the same path with or without its last slash, where that one is a route.
+///
+/// Relative to the request's own address: a gateway may have taken a prefix off, and the
+/// scheme is not known here either.
+fn other_slash(paths: &matchit::Router<()>, uri: &Uri) -> Option<Response> {
+    let path = uri.path();
+    let (other, mut location) = match path.strip_suffix('/') {
+        Some(shorter) => {
+            let last = shorter.rsplit('/').next().unwrap_or_default();
+            (shorter.to_owned(), format!("../{last}"))
+        }
+        None => {
+            let last = path.rsplit('/').next().unwrap_or_default();
+            (format!("{path}/"), format!("./{last}/"))
+        }
+    };
+    paths.at(&other).ok()?;
+    if let Some(query) = uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    let location = HeaderValue::try_from(location).ok()?;
+    Some((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response())
+}
+
+/// An answer with a JSON body that is written already.
+fn json(body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// What a handler gives.
+type Answer = Result<Response, ApiError>;

@@ -1,0 +1,65 @@
+//! What the handlers share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::auth::Authenticator;
+use crate::cached::Cached;
+use crate::config::Config;
+use crate::config::Http;
+use crate::model::openapi;
+use crate::store::Db;
+
+/// The services behind the routes; cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Services>);
+
+/// The services behind the routes.
+pub struct Services {
+    /// Who is calling.
+    pub authenticator: Authenticator,
+    /// The reads that are cached, and the writes that change them.
+    pub cached: Cached,
+    /// The database.
+    pub db: Db,
+    /// Limits of a request.
+    pub limits: Http,
+    /// The OpenAPI document, as it is served.
+    pub openapi: Bytes,
+}
+
+/// The state could not be built; the text says why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadState(String);
+
+impl AppState {
+    /// Prepares everything; nothing is connected yet, and none of the servers needs to be
+    /// there. To be called within a Tokio runtime, where the cache keeps its connection.
+    ///
+    /// # Errors
+    /// When a library cannot be set up or an address cannot be parsed.
+    pub fn new(config: &Config) -> Result<Self, BadState> {
+        let db = Db::new(&config.database).map_err(|error| BadState(error.to_string()))?;
+        let cached = Cached::new(&config.cache, db.clone())
+            .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?;
+        Ok(Self(Arc::new(Services {
+            authenticator: Authenticator::new(config)
+                .map_err(|error| BadState(error.to_string()))?,
+            cached,
+            db,
+            limits: config.http.clone(),
+            openapi: openapi::document(config.dev_mode),
+        })))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}

@@ -1,0 +1,169 @@
+//! A replica in process, with a database of its own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use devstack::{Postgres, shared, tokens};
+use fia_api::app::Edge;
+use fia_api::config::Config;
+use fia_api::state::AppState;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio_postgres::Client;
+
+/// Settings of a replica, on top of what every test wants.
+pub(crate) type Vars = HashMap<String, String>;
+
+/// A replica of the server, with what a test needs to look behind it.
+pub(crate) struct Replica {
+    edge: Edge,
+    pub(crate) state: AppState,
+}
+
+/// A database of the seed data, on the shared server.
+pub(crate) struct Database {
+    pub(crate) name: String,
+    pub(crate) server: &'static Postgres,
+}
+
+impl Database {
+    pub(crate) async fn seeded() -> Self {
+        let server = shared::postgres().await.unwrap();
+        let name = shared::unique_name("test");
+        server.create_database(&name).await.unwrap();
+        Self { name, server }
+    }
+
+    /// A connection of the test's own.
+    pub(crate) async fn client(&self) -> Client {
+        self.server.connect(&self.name).await.unwrap()
+    }
+
+    /// Settings that lead to this database, over the given address.
+    pub(crate) fn vars_at(&self, address: SocketAddr) -> Vars {
+        vars(&[
+            ("DB_IP", &address.ip().to_string()),
+            ("DB_PORT", &address.port().to_string()),
+            ("DB_USERNAME", Postgres::USER),
+            ("DB_PASSWORD", Postgres::PASSWORD),
+            ("DB_NAME", &self.name),
+            ("DB_POOL_SIZE", "8"),
+        ])
+    }
+
+    pub(crate) fn vars(&self) -> Vars {
+        self.vars_at(self.server.addr())
+    }
+}
+
+/// Settings from pairs.
+pub(crate) fn vars(pairs: &[(&str, &str)]) -> Vars {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// What every replica of the tests has unless a test says otherwise: the recorded keys, no
+/// Valkey.
+fn defaults() -> Vars {
+    vars(&[
+        ("FIA_API_BIND", "127.0.0.1:0"),
+        ("FIA_API_API_KEY", tokens::API_KEY),
+        ("JWT_SECRET", tokens::JWT_SECRET),
+        ("AUTH_API_URL", "http://127.0.0.1:1"),
+        ("VALKEY_URL", ""),
+    ])
+}
+
+impl Replica {
+    /// A replica with the given settings over the defaults.
+    pub(crate) fn new(layers: &[&Vars]) -> Self {
+        let config = config(layers);
+        let state = AppState::new(&config).unwrap();
+        Self {
+            edge: Edge::new(&config, state.clone()),
+            state,
+        }
+    }
+
+    /// A replica on a fresh database, without a cache.
+    pub(crate) async fn seeded() -> (Self, Database) {
+        let database = Database::seeded().await;
+        (Self::new(&[&database.vars()]), database)
+    }
+
+    pub(crate) fn edge(&self) -> Edge {
+        self.edge.clone()
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = self.edge.answer(request).await.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes().to_vec(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str, who: &str) -> Answer {
+        self.send(request(Method::GET, path, who, None)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, who: &str, body: &Value) -> Answer {
+        self.send(request(Method::PUT, path, who, Some(body))).await
+    }
+}
+
+pub(crate) fn config(layers: &[&Vars]) -> Config {
+    let mut all = defaults();
+    for layer in layers {
+        all.extend((*layer).clone());
+    }
+    Config::from_vars(&|name| all.get(name).cloned()).unwrap()
+}
+
+/// A request as `who`: a recorded token's name, `apikey` or `none`.
+pub(crate) fn request(
+    method: Method,
+    path: &str,
+    who: &str,
+    body: Option<&Value>,
+) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if who != "none" {
+        request = request.header(header::AUTHORIZATION, tokens::bearer(who).unwrap());
+    }
+    match body {
+        None => request.body(Body::empty()),
+        Some(body) => request
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string())),
+    }
+    .unwrap()
+}
+
+/// An answer, received whole.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}

@@ -1,0 +1,148 @@
+//! Requests and answers recorded at the older server, replayed.
+//!
+//! `cases.jsonl` has them all, in an order in which later ones may build on earlier ones. A
+//! case belongs to an area by the beginning of its id; an area is replayed once it is served.
+
+use axum::body::Body;
+use http::{HeaderName, Request, header};
+use serde_json::Value;
+
+use crate::harness::{Answer, Replica};
+
+/// The beginnings of the ids of the cases that are served.
+const SERVED: &[&str] = &[
+    "health.",
+    "routing.unknown",
+    "routing.cors",
+    "live.",
+    "spec.",
+    "latest.",
+    "write.script",
+    "write.spec",
+    "write.latest",
+    "auth.instrument-",
+];
+
+#[tokio::test]
+async fn recorded_answers_hold() {
+    let (replica, _database) = Replica::seeded().await;
+    let mut replayed = 0;
+    let mut failed = Vec::new();
+    for case in cases() {
+        let id = text(&case, "id");
+        if SERVED.iter().any(|prefix| id.starts_with(prefix)) {
+            let answer = replica.send(request_of(&case)).await;
+            replayed += 1;
+            let differences = differences(&case["expect"], &answer);
+            failed.extend(differences.into_iter().map(|what| format!("{id}: {what}")));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(replayed > 100, "only {replayed} cases were replayed");
+}
+
+/// All recorded cases.
+pub(crate) fn cases() -> impl Iterator<Item = Value> {
+    include_str!("cases.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+}
+
+pub(crate) fn text(case: &Value, field: &str) -> String {
+    case[field].as_str().unwrap_or_default().to_owned()
+}
+
+fn request_of(case: &Value) -> Request<Body> {
+    let mut request = Request::builder()
+        .method(case["method"].as_str().unwrap_or("GET"))
+        .uri(text(case, "path"));
+    match text(case, "auth").as_str() {
+        "" | "none" => {}
+        raw if raw.starts_with("raw:") => {
+            request = request.header(header::AUTHORIZATION, &raw[4..]);
+        }
+        name => {
+            request = request.header(
+                header::AUTHORIZATION,
+                devstack::tokens::bearer(name).unwrap(),
+            );
+        }
+    }
+    for (name, value) in case["headers"].as_object().into_iter().flatten() {
+        let name: HeaderName = name.parse().unwrap();
+        request = request.header(name, value.as_str().unwrap());
+    }
+    let body = match (case.get("json"), case.get("body")) {
+        (Some(json), _) => Some(json.to_string()),
+        (None, Some(body)) => body.as_str().map(str::to_owned),
+        (None, None) => None,
+    };
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    request
+        .body(body.map_or_else(Body::empty, Body::from))
+        .unwrap()
+}
+
+/// Where an answer is not what was recorded.
+fn differences(expected: &Value, answer: &Answer) -> Vec<String> {
+    let status = Value::from(answer.status.as_u16());
+    let allowed = match &expected["status"] {
+        Value::Array(several) => several.contains(&status),
+        one => *one == status,
+    };
+    if !allowed {
+        return vec![format!("status {status}, expected {}", expected["status"])];
+    }
+    let mut found = Vec::new();
+    for (name, value) in expected["headers"].as_object().into_iter().flatten() {
+        if answer.header(name) != value.as_str().unwrap() {
+            found.push(format!(
+                "{name}: {:?}, expected {value}",
+                answer.header(name)
+            ));
+        }
+    }
+    if let Some(shape) = expected["shape"].as_str()
+        && !has_shape(shape, &answer.json())
+    {
+        found.push(format!("no {shape} body: {}", answer.text()));
+    }
+    if let Some(json) = expected.get("json")
+        && !same(json, &answer.json(), expected["unordered"] == true)
+    {
+        found.push(format!("body {}, expected {json}", answer.text()));
+    }
+    found
+}
+
+fn has_shape(shape: &str, body: &Value) -> bool {
+    match shape {
+        "detail" => body.get("detail").is_some(),
+        "message10422" => {
+            body["status_code"] == 10422 && body["message"].as_str().is_some_and(|m| !m.is_empty())
+        }
+        "error" => body.is_object() || body.is_string(),
+        other => panic!("unknown shape {other}"),
+    }
+}
+
+/// Equal as JSON values: `1` is `1.0`, and the order of keys is free.
+fn same(a: &Value, b: &Value, unordered: bool) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) if unordered => {
+            a.len() == b.len() && a.iter().all(|x| b.iter().any(|y| same(x, y, false)))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b, false))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b, false)))
+        }
+        _ => a == b,
+    }
+}

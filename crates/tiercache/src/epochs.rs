@@ -1,0 +1,79 @@
+//! How often each key was written from here.
+//!
+//! Whoever starts to read notes the epoch of the key. A value whose load began in an earlier
+//! epoch may be older than a write that has returned, so it is not for that reader.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Two keys that share a counter cost each other a repeated load, never a wrong answer.
+const STRIPES: usize = 1024;
+
+/// The epochs of all keys, striped by hash.
+pub(crate) struct Epochs(Box<[AtomicU64]>);
+
+impl Epochs {
+    pub(crate) fn new() -> Self {
+        Self((0..STRIPES).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// The epoch of a key now.
+    pub(crate) fn of(&self, key: KeyHash) -> u64 {
+        // Acquire/Release: a reader that was told of a write must see the bump before it.
+        self.stripe(key).load(Ordering::Acquire)
+    }
+
+    /// Ends the epoch of a key: a write of it has taken effect.
+    pub(crate) fn bump(&self, key: KeyHash) {
+        self.stripe(key).fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn stripe(&self, key: KeyHash) -> &AtomicU64 {
+        // The high half: FNV mixes upwards.
+        &self.0[(key.0 >> 32) as usize % STRIPES]
+    }
+}
+
+/// A key's hash (FNV-1a), which can be computed piece by piece: a class hashes its prefix once
+/// and each request only the name that follows, without putting the two together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyHash(u64);
+
+impl KeyHash {
+    pub(crate) fn of(key: &str) -> Self {
+        Self(0xcbf2_9ce4_8422_2325).then(key)
+    }
+
+    /// The hash of what was hashed so far, followed by `more`.
+    pub(crate) fn then(self, more: &str) -> Self {
+        Self(more.bytes().fold(self.0, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_hashes_alike_whole_and_in_pieces() {
+        assert_eq!(KeyHash::of("spec:").then("MARI"), KeyHash::of("spec:MARI"));
+        assert_ne!(KeyHash::of("spec:MARI"), KeyHash::of("spec:LET"));
+    }
+
+    #[test]
+    fn a_bump_ends_the_epoch_of_its_key() {
+        let epochs = Epochs::new();
+        let (mari, before) = (KeyHash::of("MARI"), epochs.of(KeyHash::of("MARI")));
+        epochs.bump(mari);
+        assert_ne!(epochs.of(mari), before);
+    }
+
+    #[test]
+    fn similar_keys_spread_over_the_stripes() {
+        let stripes: std::collections::HashSet<u64> = (0..100)
+            .map(|i| (KeyHash::of("spec:").then(&format!("I{i}")).0 >> 32) % STRIPES as u64)
+            .collect();
+        assert!(stripes.len() > 85, "only {} of 100", stripes.len());
+    }
+}

@@ -1,0 +1,102 @@
+//! Numbers about what the cache does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn one(&self) {
+        self.add(1);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! class_stats {
+    ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
+
+        /// What one class of keys has done since the start.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct ClassStats {
+            /// The name of the class.
+            pub class: &'static str,
+            $($(#[$doc])+ pub $name: u64),+
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self, class: &'static str) -> ClassStats {
+                ClassStats { class, $($name: self.$name.get()),+ }
+            }
+        }
+    };
+}
+
+class_stats! {
+    /// Requests.
+    requests,
+    /// Requests answered with a value of the shared level.
+    hits,
+    /// Flights: a request starts one or waits for one, so requests that shared theirs with
+    /// others are the difference.
+    flights,
+    /// Calls of a loader.
+    loads,
+    /// Calls of a loader that failed or panicked.
+    load_failures,
+    /// Loaded values that went into the shared level.
+    fills,
+    /// Loaded values that did not, because a write or a newer lease had come between.
+    fills_refused,
+    /// Entries of the shared level that could not be used: not decodable, or of the wrong type.
+    rejected,
+    /// Flights that met a lease of somebody else.
+    leases_met,
+    /// Flights that met a fence.
+    fences_met,
+    /// Flights that went past the shared level because it was away or did not answer.
+    without_shared,
+    /// Flights that went past the shared level because an invalidation of the key was owed.
+    owed,
+    /// Writes that raised a fence.
+    writes,
+    /// Writes whose fence was not acknowledged.
+    fences_lost,
+    /// Writes whose invalidation could not be confirmed at once, and so came to be owed.
+    fins_lost,
+}
+
+/// The state of the way to the shared level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedLevel {
+    /// There is none by configuration.
+    Off,
+    /// In use.
+    Up,
+    /// Away: nobody asks it until the background task has found it well.
+    Down,
+}
+
+/// The numbers of a [`Cache`](crate::Cache), taken one by one while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Whether the shared level is in use.
+    pub shared_level: SharedLevel,
+    /// How often the breaker has opened.
+    pub breaker_openings: u64,
+    /// Keys whose invalidation is owed to the shared level now.
+    pub owed_invalidations: usize,
+    /// Each class, in the order in which they were made.
+    pub classes: Vec<ClassStats>,
+}
