@@ -134,7 +134,7 @@ pub(crate) fn request(
 ) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if who != "none" {
-        request = request.header(header::AUTHORIZATION, tokens::bearer(who).unwrap());
+        request = request.header(header::AUTHORIZATION, tokens::authorization(who).unwrap());
     }
     match body {
         None => request.body(Body::empty()),
