@@ -68,14 +68,21 @@ impl FaultProxy {
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
         let shared = Shared {
             upstream,
-            modes: [watch::Sender::new(Mode::Pass), watch::Sender::new(Mode::Pass)],
+            modes: [
+                watch::Sender::new(Mode::Pass),
+                watch::Sender::new(Mode::Pass),
+            ],
             budgets: [AtomicI64::new(-1), AtomicI64::new(-1)],
             bytes: Default::default(),
             connections: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             links: Mutex::default(),
         };
-        let proxy = Self { shared: Arc::new(shared), port: Port::lease()?, accepting: Default::default() };
+        let proxy = Self {
+            shared: Arc::new(shared),
+            port: Port::lease()?,
+            accepting: Default::default(),
+        };
         proxy.refuse(false).await?;
         Ok(proxy)
     }
@@ -121,7 +128,9 @@ impl FaultProxy {
     pub async fn refuse(&self, refuse: bool) -> Result<()> {
         let mut accepting = self.accepting.lock().await;
         if !refuse && accepting.is_none() {
-            let listener = TcpListener::bind(self.addr()).await.map_err(Error::io("listening"))?;
+            let listener = TcpListener::bind(self.addr())
+                .await
+                .map_err(Error::io("listening"))?;
             let shared = Arc::clone(&self.shared);
             *accepting = Some(tokio::spawn(accept(listener, shared)).abort_handle());
         } else if refuse && let Some(task) = accepting.take() {
@@ -136,7 +145,9 @@ impl FaultProxy {
 
     /// Resets the `n`th connection from now on when it comes (1 = the next one).
     pub fn refuse_nth(&self, n: u64) {
-        self.shared.refused.store(self.connections() + n, Ordering::Relaxed);
+        self.shared
+            .refused
+            .store(self.connections() + n, Ordering::Relaxed);
     }
 
     /// Resets every open connection on both sides (RST). Returns how many there were.
@@ -147,7 +158,10 @@ impl FaultProxy {
 
     /// Ends this direction of every open connection (FIN); the other direction goes on.
     pub fn half_close(&self, direction: Direction) {
-        self.shared.links().iter().for_each(|link| link.half_close(direction));
+        self.shared
+            .links()
+            .iter()
+            .for_each(|link| link.half_close(direction));
     }
 
     /// Resets the connection that would carry more than `bytes` more bytes (of all connections together) in that
@@ -193,7 +207,11 @@ impl Shared {
     fn pass(&self, direction: Direction, wanted: usize) -> usize {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let take = |left: i64| (left >= 0).then(|| (left - wanted).max(0));
-        let granted = match self.budgets[direction as usize].fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+        let granted = match self.budgets[direction as usize].fetch_update(
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+            take,
+        ) {
             Ok(left) => wanted.min(left),
             Err(_) => wanted,
         };
@@ -204,7 +222,9 @@ impl Shared {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     // An error here (out of descriptors) concerns one connection only.
     loop {
-        let Ok((client, _)) = listener.accept().await else { continue };
+        let Ok((client, _)) = listener.accept().await else {
+            continue;
+        };
         let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
         if shared.refused.load(Ordering::Relaxed) == number {
             link::reset(&client);

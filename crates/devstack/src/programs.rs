@@ -21,14 +21,26 @@ impl ServerUser {
         if !geteuid().is_root() {
             return None;
         }
-        let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten())?;
-        Some(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+        let user = ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten())?;
+        Some(Self {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+        })
     }
 
     /// `setpriv` with the options to become this user; the program and its arguments follow.
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(find("setpriv", &[])?);
-        command.args(["--reuid", &self.uid.to_string(), "--regid", &self.gid.to_string(), "--clear-groups", "--"]);
+        command.args([
+            "--reuid",
+            &self.uid.to_string(),
+            "--regid",
+            &self.gid.to_string(),
+            "--clear-groups",
+            "--",
+        ]);
         Ok(command)
     }
 }
@@ -46,7 +58,11 @@ pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Co
         }
         None => Command::new(program),
     };
-    command.env_clear().env("PATH", SEARCHED.join(":")).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command
+        .env_clear()
+        .env("PATH", SEARCHED.join(":"))
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null());
     Ok(command)
 }
 
@@ -56,16 +72,29 @@ pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Co
 /// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let line = format!("{command:?}");
-    let output = command.output().map_err(Error::io(format!("starting {line}")))?;
+    let output = command
+        .output()
+        .map_err(Error::io(format!("starting {line}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
     let output_text = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    Err(Error::Command { command: line, status: output.status.to_string(), output: output_text })
+    Err(Error::Command {
+        command: line,
+        status: output.status.to_string(),
+        output: output_text,
+    })
 }
 
-const SEARCHED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const SEARCHED: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
 
 /// Finds a program in `first`, then in the PATH, then where distributions put servers.
 ///
@@ -73,19 +102,38 @@ const SEARCHED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 /// [`Error::Missing`].
 pub(crate) fn find(program: &str, first: &[PathBuf]) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<PathBuf> =
-        first.iter().cloned().chain(std::env::split_paths(&path)).chain(SEARCHED.map(PathBuf::from)).collect();
-    dirs.iter().map(|dir| dir.join(program)).find(|file| file.is_file()).ok_or_else(|| Error::Missing {
-        program: program.to_owned(),
-        looked_in: dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "),
-    })
+    let dirs: Vec<PathBuf> = first
+        .iter()
+        .cloned()
+        .chain(std::env::split_paths(&path))
+        .chain(SEARCHED.map(PathBuf::from))
+        .collect();
+    dirs.iter()
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+        .ok_or_else(|| Error::Missing {
+            program: program.to_owned(),
+            looked_in: dirs
+                .iter()
+                .map(|dir| dir.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }
 
 /// The directories of PostgreSQL's server programs, the newest version first.
 pub(crate) fn postgres_dirs() -> Vec<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut found: Vec<(u32, PathBuf)> = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .filter(|(_, bin)| bin.join("initdb").is_file())
         .collect();
     found.sort_unstable_by_key(|(version, _)| std::cmp::Reverse(*version));

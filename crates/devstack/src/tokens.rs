@@ -4,12 +4,22 @@ pub const API_KEY: &str = "shh";
 /// The secret that signs the recorded tokens, for `JWT_SECRET`.
 pub const JWT_SECRET: &str = "test-secret";
 /// The token recorded as `name`: staff, user, user2, norole, nouser, expired, forged, garbage.
-pub fn named(_name: &str) -> Option<&'static str> { None }
+pub fn named(_name: &str) -> Option<&'static str> {
+    None
+}
 /// Staff, user number 1234, never expires.
-pub fn staff() -> &'static str { "" }
+pub fn staff() -> &'static str {
+    ""
+}
 /// User 1234, never expires.
-pub fn user() -> &'static str { "" }
+pub fn user() -> &'static str {
+    ""
+}
 /// User 5678 (without experiments), never expires.
-pub fn user2() -> &'static str { "" }
+pub fn user2() -> &'static str {
+    ""
+}
 /// `Bearer TOKEN` for a name of [`named`], or for `apikey`.
-pub fn bearer(_name: &str) -> Option<String> { None }
+pub fn bearer(_name: &str) -> Option<String> {
+    None
+}

@@ -58,7 +58,8 @@ impl Link {
     }
 
     pub(super) fn half_close(&self, direction: Direction) {
-        self.orders.send_modify(|orders| orders.half_closed[direction as usize] = true);
+        self.orders
+            .send_modify(|orders| orders.half_closed[direction as usize] = true);
     }
 }
 
@@ -73,7 +74,9 @@ async fn run(client: TcpStream, shared: Arc<Shared>, mut orders: watch::Receiver
         server = connect(shared.upstream) => server,
         () = told(&mut orders, |orders| orders.reset) => Err(io::ErrorKind::Interrupted.into()),
     };
-    let Ok(server) = connected else { return reset(&client) };
+    let Ok(server) = connected else {
+        return reset(&client);
+    };
     // Without it an answer in two parts waits for the client's delayed acknowledgement.
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
@@ -82,7 +85,11 @@ async fn run(client: TcpStream, shared: Arc<Shared>, mut orders: watch::Receiver
     let mut to_client = Pump::new(Direction::ToClient, to_client, &shared, &orders);
     let both = async {
         // The first reset ends both at once, a close waits for the other direction.
-        tokio::try_join!(to_server.forward(from_client), to_client.forward(from_server)).is_err()
+        tokio::try_join!(
+            to_server.forward(from_client),
+            to_client.forward(from_server)
+        )
+        .is_err()
     };
     let cut = tokio::select! {
         cut = both => cut,
@@ -111,9 +118,20 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(direction: Direction, to: OwnedWriteHalf, shared: &'a Shared, orders: &watch::Receiver<Orders>) -> Self {
+    fn new(
+        direction: Direction,
+        to: OwnedWriteHalf,
+        shared: &'a Shared,
+        orders: &watch::Receiver<Orders>,
+    ) -> Self {
         let modes = shared.modes[direction as usize].subscribe();
-        Self { direction, to, shared, modes, orders: orders.clone() }
+        Self {
+            direction,
+            to,
+            shared,
+            modes,
+            orders: orders.clone(),
+        }
     }
 
     async fn forward(&mut self, from: OwnedReadHalf) -> Result<(), ()> {
@@ -195,7 +213,11 @@ async fn sleep(duration: Duration) {
 async fn read(from: &mut OwnedReadHalf, chunks: mpsc::Sender<(Instant, Vec<u8>)>) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if chunks.send((Instant::now(), buffer[..n].to_vec())).await.is_err() {
+        if chunks
+            .send((Instant::now(), buffer[..n].to_vec()))
+            .await
+            .is_err()
+        {
             return;
         }
     }
