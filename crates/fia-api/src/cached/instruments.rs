@@ -1,7 +1,5 @@
 //! What is known of an instrument: its live-data script, specification and latest run.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tiercache::{Cache, Fence, Spec};
 
+use crate::cached::payload::{field, wrap};
 use crate::cached::{Bodies, CacheError, Cached, cause, is_outage, value};
 use crate::config::TimesToLive;
 use crate::model::InstrumentName;
@@ -217,14 +216,6 @@ fn latest_run_body(run: Option<String>) -> Result<Bytes, CacheError> {
     Ok(wrap("latest_run", &render(&run)))
 }
 
-/// A field of a payload that is an object. A peer may have left it out: then it reads as `null`.
-///
-/// A map, not a struct: into a struct, the JSON array `[1]` would be read as well.
-fn field<'a>(payload: &'a [u8], name: &str) -> Option<&'a RawValue> {
-    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(payload).ok()?;
-    Some(fields.get(name).copied().unwrap_or(RawValue::NULL))
-}
-
 fn read_script(payload: &Bytes) -> Option<Bytes> {
     string_or_null(payload, field(payload, "script")?)
 }
@@ -249,9 +240,4 @@ fn read_names(payload: &Bytes) -> Option<Bytes> {
 fn string_or_null(payload: &Bytes, raw: &RawValue) -> Option<Bytes> {
     matches!(raw.get().as_bytes(), b"null" | [b'"', ..]).then_some(())?;
     compact(payload, raw)
-}
-
-/// `{"<key>":<body>}`: a cached "has none" is an object, and so is told apart from a miss.
-fn wrap(key: &str, body: &Bytes) -> Bytes {
-    [b"{\"", key.as_bytes(), b"\":", body, b"}"].concat().into()
 }

@@ -3,7 +3,11 @@
 //!
 //! Keys, payloads and times to live are shared with replicas of the older server.
 
+mod experiments;
 mod instruments;
+mod jobs;
+mod payload;
+mod runner_images;
 
 use bytes::Bytes;
 use secrecy::ExposeSecret;
@@ -11,6 +15,9 @@ use tiercache::{Cache, Class, Failure, Found, Settings};
 
 use crate::config;
 use crate::store::{Db, StoreError};
+use crate::upstream;
+
+pub use runner_images::Images;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +25,15 @@ pub enum CacheError {
     /// What was asked for does not exist.
     #[error("record missing")]
     Missing,
-    /// The database cannot be asked just now.
-    #[error("database unavailable")]
+    /// The database, or who else has the answer, cannot be asked just now.
+    #[error("unavailable")]
     Unavailable,
+    /// A filter's text is not of the kind it is compared with.
+    #[error("bad filter")]
+    BadFilter,
+    /// GitHub does not answer, and nothing is known from before.
+    #[error("GitHub unavailable")]
+    GitHub,
     /// A defect; its cause is in the log.
     #[error("internal error")]
     Internal,
@@ -34,15 +47,31 @@ pub struct Cached {
     db: Db,
     cache: Cache,
     instruments: instruments::Classes,
+    jobs: jobs::Classes,
+    experiments: experiments::Experiments,
+    runner_images: runner_images::RunnerImages,
+}
+
+/// What is cached of others.
+#[derive(Debug)]
+pub struct Upstreams {
+    /// Users' experiments.
+    pub experiments: upstream::Experiments,
+    /// The runner images.
+    pub packages: upstream::Packages,
 }
 
 impl Cached {
-    /// Prepares the cache in front of a database; Valkey need not be there. To be called
-    /// within a Tokio runtime.
+    /// Prepares the cache in front of a database and others; none of them needs to be there. To
+    /// be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the address of Valkey cannot be parsed.
-    pub fn new(config: &config::Cache, db: Db) -> Result<Self, tiercache::BadUrl> {
+    pub fn new(
+        config: &config::Cache,
+        db: Db,
+        upstreams: Upstreams,
+    ) -> Result<Self, tiercache::BadUrl> {
         let url = config.valkey_url.as_ref();
         let cache = Cache::new(Settings {
             url: url.map(|url| url.expose_secret().to_owned()),
@@ -50,6 +79,17 @@ impl Cached {
         })?;
         Ok(Self {
             instruments: instruments::Classes::new(&cache, &config.ttl),
+            jobs: jobs::Classes::new(&cache, &config.ttl),
+            experiments: experiments::Experiments::new(
+                &cache,
+                config.ttl.experiments,
+                upstreams.experiments,
+            ),
+            runner_images: runner_images::RunnerImages::new(
+                &cache,
+                config.ttl.packages,
+                upstreams.packages,
+            ),
             cache,
             db,
         })
@@ -77,7 +117,7 @@ fn cause(failure: Failure<CacheError>) -> CacheError {
 }
 
 fn is_outage(error: &CacheError) -> bool {
-    *error == CacheError::Unavailable
+    matches!(error, CacheError::Unavailable | CacheError::GitHub)
 }
 
 impl From<StoreError> for CacheError {
@@ -87,7 +127,7 @@ impl From<StoreError> for CacheError {
                 tracing::warn!(%error, "a request cannot be served");
                 Self::Unavailable
             }
-            StoreError::Refused(_) => {
+            StoreError::Refused(_) | StoreError::BadValue(_) => {
                 tracing::error!(%error, "a statement failed");
                 Self::Internal
             }
