@@ -21,6 +21,14 @@ const SERVED: &[&str] = &[
     "write.spec",
     "write.latest",
     "auth.instrument-",
+    "list.",
+    "filter.",
+    "count.",
+    "job.",
+    "patch.",
+    "runners.",
+    "auth.jobs",
+    "auth.job-1.",
 ];
 
 #[tokio::test]
