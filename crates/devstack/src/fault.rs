@@ -1,5 +1,6 @@
 //! A TCP proxy that breaks connections on purpose.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,9 @@ use crate::ports::Port;
 use crate::{Error, Result};
 
 mod link;
+
+/// A frozen server whose queue of connections is full answers no more.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A direction through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,8 +241,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn connect(upstream: SocketAddr) -> std::io::Result<TcpStream> {
-    let server = TcpStream::connect(upstream).await?;
+async fn connect(upstream: SocketAddr) -> io::Result<TcpStream> {
+    let server = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(upstream)).await??;
     server.set_nodelay(true)?;
     Ok(server)
 }

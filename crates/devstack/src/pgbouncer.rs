@@ -1,4 +1,4 @@
-//! A private PgBouncer in front of a PostgreSQL.
+//! A private `PgBouncer` in front of a PostgreSQL.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ impl PoolMode {
     }
 }
 
-/// Options of a private PgBouncer.
+/// Options of a private `PgBouncer`.
 #[derive(Clone, Debug)]
 pub struct PgBouncerOptions {
     /// For how long a client keeps a server connection.
@@ -62,7 +62,7 @@ impl Default for PgBouncerOptions {
     }
 }
 
-/// A private PgBouncer. Dropping it ends it. User and password are those of [`Postgres`].
+/// A private `PgBouncer`. Dropping it ends it. User and password are those of [`Postgres`].
 #[derive(Debug)]
 pub struct PgBouncer {
     server: Arc<Server>,

@@ -1,5 +1,6 @@
 //! Where the server programs are, and as whom they run.
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,7 +8,7 @@ use nix::unistd::{User, geteuid};
 
 use crate::{Error, Result};
 
-/// An unprivileged user for the servers: PostgreSQL and PgBouncer refuse to run as root.
+/// An unprivileged user for the servers: PostgreSQL and `PgBouncer` refuse to run as root.
 #[derive(Clone, Debug)]
 pub struct ServerUser {
     pub(crate) uid: u32,
@@ -71,7 +72,8 @@ pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Co
 /// # Errors
 /// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let line = format!("{command:?}");
+    let words = iter::once(command.get_program()).chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let output = command
         .output()
         .map_err(Error::io(format!("starting {line}")))?;

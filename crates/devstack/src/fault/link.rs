@@ -1,6 +1,6 @@
 //! One connection through the proxy: a reader and a writer for each direction.
 
-use std::io;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -70,11 +70,7 @@ pub(super) fn reset(socket: &TcpStream) {
 }
 
 async fn run(client: TcpStream, shared: Arc<Shared>, mut orders: watch::Receiver<Orders>) {
-    let connected = tokio::select! {
-        server = connect(shared.upstream) => server,
-        () = told(&mut orders, |orders| orders.reset) => Err(io::ErrorKind::Interrupted.into()),
-    };
-    let Ok(server) = connected else {
+    let Ok(server) = connect(shared.upstream).await else {
         return reset(&client);
     };
     // Without it an answer in two parts waits for the client's delayed acknowledgement.
@@ -96,15 +92,18 @@ async fn run(client: TcpStream, shared: Arc<Shared>, mut orders: watch::Receiver
         () = told(&mut orders, |orders| orders.reset) => true,
     };
     if cut {
-        reset(to_server.to.as_ref());
-        reset(to_client.to.as_ref());
+        for half in [to_server.to, to_client.to] {
+            reset(half.as_ref());
+            // Dropping it would send a FIN before the RST.
+            half.forget();
+        }
     }
 }
 
 /// Waits until the proxy says so; for ever when the proxy is gone without a word.
 async fn told(orders: &mut watch::Receiver<Orders>, what: impl FnMut(&Orders) -> bool) {
     if orders.wait_for(what).await.is_err() {
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     }
 }
 
@@ -140,9 +139,13 @@ impl<'a> Pump<'a> {
         let direction = self.direction as usize;
         // Reads on while chunks are delayed or held, so that each has the time at which it came.
         let mut from = from;
-        let reading = read(&mut from, sender);
+        let reading = async {
+            read(&mut from, sender).await;
+            pending().await
+        };
         let end = tokio::select! {
-            (_, end) = async { tokio::join!(reading, self.write(receiver)) } => end,
+            end = self.write(receiver) => end,
+            end = reading => end,
             () = told(&mut orders, |orders| orders.half_closed[direction]) => self.close().await,
         };
         if matches!(end, End::Reset) {
@@ -205,7 +208,7 @@ impl<'a> Pump<'a> {
 async fn sleep(duration: Duration) {
     match Instant::now().checked_add(duration) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
