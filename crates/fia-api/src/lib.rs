@@ -19,6 +19,7 @@ pub mod error;
 pub mod extract;
 pub mod model;
 pub mod routes;
+pub mod scripts;
 pub mod state;
 pub mod store;
 pub mod upstream;
