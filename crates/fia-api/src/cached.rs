@@ -3,18 +3,19 @@
 //!
 //! Keys, payloads and times to live are shared with replicas of the older server.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tiercache::{Cache, Class, Failure, Fence, Settings, Spec};
 
 use crate::config;
 use crate::model::InstrumentName;
-use crate::model::json::{compact, parse, render};
+use crate::model::json::{self, compact, parse, render};
 use crate::store::instruments::{self, Field};
 use crate::store::{Db, StoreError};
 
@@ -251,7 +252,7 @@ fn text_body(text: Option<String>) -> Result<Bytes, CacheError> {
 
 fn json_body(text: Option<String>) -> Result<Bytes, CacheError> {
     let Some(text) = text else {
-        return Ok(NULL);
+        return Ok(json::NULL);
     };
     let value = parse(text.as_bytes()).ok_or_else(|| {
         tracing::error!("a specification is nested too deep to be read");
@@ -279,48 +280,26 @@ impl From<StoreError> for CacheError {
     }
 }
 
-// Payloads as they stand in Valkey. A field that a peer left out reads as `null`.
-
-#[derive(Deserialize)]
-struct ScriptPayload<'a> {
-    #[serde(borrow)]
-    script: Option<&'a RawValue>,
+/// A field of a payload that is an object. A peer may have left it out: then it reads as `null`.
+///
+/// A map, not a struct: into a struct, the JSON array `[1]` would be read as well.
+fn field<'a>(payload: &'a [u8], name: &str) -> Option<&'a RawValue> {
+    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(payload).ok()?;
+    Some(fields.get(name).copied().unwrap_or(RawValue::NULL))
 }
-
-#[derive(Deserialize)]
-struct SpecificationPayload<'a> {
-    #[serde(borrow)]
-    specification: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct LatestRunPayload<'a> {
-    #[serde(borrow)]
-    latest_run: Option<&'a RawValue>,
-}
-
-const NULL: Bytes = Bytes::from_static(b"null");
 
 fn read_script(payload: &Bytes) -> Option<Bytes> {
-    let read: ScriptPayload<'_> = serde_json::from_slice(payload).ok()?;
-    read.script
-        .map_or(Some(NULL), |raw| string_or_null(payload, raw))
+    string_or_null(payload, field(payload, "script")?)
+}
+
+fn read_specification(payload: &Bytes) -> Option<Bytes> {
+    compact(payload, field(payload, "specification")?)
 }
 
 /// Here the payload and the body have the same form.
 fn read_latest_run(payload: &Bytes) -> Option<Bytes> {
-    let read: LatestRunPayload<'_> = serde_json::from_slice(payload).ok()?;
-    let run = read
-        .latest_run
-        .map_or(Some(NULL), |raw| string_or_null(payload, raw))?;
-    let body = wrap("latest_run", &run);
-    Some(body)
-}
-
-fn read_specification(payload: &Bytes) -> Option<Bytes> {
-    let read: SpecificationPayload<'_> = serde_json::from_slice(payload).ok()?;
-    read.specification
-        .map_or(Some(NULL), |raw| compact(payload, raw))
+    let run = string_or_null(payload, field(payload, "latest_run")?)?;
+    Some(wrap("latest_run", &run))
 }
 
 fn read_names(payload: &Bytes) -> Option<Bytes> {

@@ -43,6 +43,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::io::tcp::TcpSettings;
+use redis::{IntoConnectionInfo as _, RedisError};
 use tokio::task::AbortHandle;
 
 pub use class::{Class, Failure, Found, Source, Spec};
@@ -180,6 +182,14 @@ impl Cache {
         self.0.session().is_some()
     }
 
+    /// Waits until the shared level is in use, or until it is not. Returns at once, whatever
+    /// is asked for, if there is none by configuration.
+    pub async fn until_shared_level(&self, up: bool) {
+        if let Some(link) = &self.0.link {
+            link.until(up).await;
+        }
+    }
+
     /// Numbers about what the cache has done so far.
     pub fn stats(&self) -> Snapshot {
         let shared_level = match &self.0.link {
@@ -205,7 +215,11 @@ impl Cache {
 }
 
 fn link(url: &str, settings: &Settings) -> Result<Link, BadUrl> {
-    let client = redis::Client::open(url).map_err(|error| BadUrl(error.category().to_owned()))?;
+    let bad = |error: RedisError| BadUrl(error.category().to_owned());
+    // Commands share a connection: none may wait for the acknowledgement of the one before it.
+    let tcp = TcpSettings::default().set_nodelay(true);
+    let address = url.into_connection_info().map_err(bad)?;
+    let client = redis::Client::open(address.set_tcp_settings(tcp)).map_err(bad)?;
     Ok(Link::new(
         client,
         Limits {

@@ -1,5 +1,6 @@
 //! What every request passes and every answer gets, in one place instead of a stack of layers.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -55,9 +56,9 @@ impl Edge {
 
     async fn route(&self, mut request: Request) -> Response {
         let Some(uri) = path::routed(request.uri(), self.dev_mode) else {
-            return ApiError::NoRoute.into_response();
+            return ApiError::Missing.into_response();
         };
-        if let std::borrow::Cow::Owned(uri) = uri {
+        if let Cow::Owned(uri) = uri {
             *request.uri_mut() = uri;
         }
         if request.method() == Method::HEAD {

@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +20,8 @@ use crate::app::Edge;
 const HEAD: Duration = Duration::from_secs(9);
 /// How long requests under way may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How long a client may leave an answer unread.
+const UNREAD: Duration = Duration::from_secs(30);
 /// How long to wait when a connection cannot be accepted (no file descriptor left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -78,9 +81,9 @@ impl Server {
 }
 
 fn serve(http: &http1::Builder, stream: TcpStream, edge: &Edge, connections: &GracefulShutdown) {
-    // Answers are small and written whole: waiting to fill a packet only adds delay.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "a connection closed at once");
+        return;
     }
     let edge = edge.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
@@ -94,6 +97,13 @@ fn serve(http: &http1::Builder, stream: TcpStream, edge: &Edge, connections: &Gr
             tracing::debug!(%error, "a connection ended early");
         }
     });
+}
+
+/// Answers are written whole: waiting to fill a packet would only add delay. A client that takes
+/// nothing of its answer is let go by the operating system.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD))
 }
 
 /// Ends when the process is asked to: SIGTERM, or Ctrl-C.

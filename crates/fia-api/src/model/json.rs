@@ -67,11 +67,18 @@ pub fn render(value: &impl Serialize) -> Bytes {
     }
 }
 
-/// The part `raw` of `payload`, as this server writes it: shared where it already is, written
-/// anew where a peer wrote spaces or escapes. `None` where it cannot be parsed.
+/// The literal `null`.
+pub const NULL: Bytes = Bytes::from_static(b"null");
+
+/// The part `raw` of `payload` (or a `null` from elsewhere), as this server writes it: shared
+/// where it already is, written anew where a peer wrote spaces or escapes. `None` where it
+/// cannot be parsed.
 #[must_use]
 pub fn compact(payload: &Bytes, raw: &RawValue) -> Option<Bytes> {
     let text = raw.get().as_bytes();
+    if text == NULL {
+        return Some(NULL);
+    }
     if is_compact(text) {
         return Some(payload.slice_ref(text));
     }

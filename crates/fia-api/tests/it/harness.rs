@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::body::Body;
 use devstack::{Postgres, shared, tokens};
@@ -11,6 +12,7 @@ use fia_api::state::AppState;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
+use tiercache::SharedLevel;
 use tokio_postgres::Client;
 
 /// Settings of a replica, on top of what every test wants.
@@ -99,6 +101,15 @@ impl Replica {
         self.edge.clone()
     }
 
+    /// Waits for the connection to Valkey.
+    pub(crate) async fn shared_level_is_up(&self) {
+        let cached = &self.state.cached;
+        eventually(Duration::from_secs(5), async || {
+            cached.statistics().shared_level == SharedLevel::Up
+        })
+        .await;
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let (parts, body) = self.edge.answer(request).await.into_parts();
         Answer {
@@ -134,7 +145,7 @@ pub(crate) fn request(
 ) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if who != "none" {
-        request = request.header(header::AUTHORIZATION, tokens::bearer(who).unwrap());
+        request = request.header(header::AUTHORIZATION, tokens::authorization(who).unwrap());
     }
     match body {
         None => request.body(Body::empty()),
@@ -166,4 +177,16 @@ impl Answer {
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
+}
+
+/// Looks again and again until something holds.
+pub(crate) async fn eventually(limit: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(limit, looking)
+        .await
+        .expect("did not come to hold in time");
 }

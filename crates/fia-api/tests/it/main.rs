@@ -1,8 +1,16 @@
 //! The tests of the service: one binary, so that they share one PostgreSQL.
 //!
 //! They drive the router in process, against real servers that `devstack` starts.
-#![expect(missing_docs, reason = "tests")]
-
+mod auth;
+mod cache;
+mod faults;
 mod harness;
 mod layering;
+mod openapi;
+mod pooler;
+mod races;
 mod recorded;
+mod schema;
+mod settings;
+mod sockets;
+mod wire;

@@ -56,17 +56,8 @@ fn request_of(case: &Value) -> Request<Body> {
     let mut request = Request::builder()
         .method(case["method"].as_str().unwrap_or("GET"))
         .uri(text(case, "path"));
-    match text(case, "auth").as_str() {
-        "" | "none" => {}
-        raw if raw.starts_with("raw:") => {
-            request = request.header(header::AUTHORIZATION, &raw[4..]);
-        }
-        name => {
-            request = request.header(
-                header::AUTHORIZATION,
-                devstack::tokens::bearer(name).unwrap(),
-            );
-        }
+    if let Some(value) = devstack::tokens::authorization(&text(case, "auth")) {
+        request = request.header(header::AUTHORIZATION, value);
     }
     for (name, value) in case["headers"].as_object().into_iter().flatten() {
         let name: HeaderName = name.parse().unwrap();

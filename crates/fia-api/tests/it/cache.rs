@@ -1,0 +1,480 @@
+//! The four cached reads and their writes, on a real Valkey: one table, every rule for each.
+
+use std::time::Duration;
+
+use devstack::Valkey;
+use http::StatusCode;
+use redis::AsyncCommands as _;
+use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
+use tiercache::ClassStats;
+
+use crate::harness::{Database, Replica, Vars, vars};
+
+/// A cached read, in the terms of an instrument `name` of the seed data.
+struct Read {
+    class: &'static str,
+    /// `{}` stands for the instrument.
+    path: &'static str,
+    key: &'static str,
+    ttl: i64,
+    ttl_var: &'static str,
+    /// The body of an answer for a value, the payload in Valkey, and how PostgreSQL is told.
+    body: fn(&Value) -> Value,
+    payload: fn(&Value) -> Value,
+    set: &'static str,
+    /// What a client sends to set it; `None` where there is no PUT.
+    put: Option<fn(&Value) -> Value>,
+    /// Payloads that are JSON, but not of this class.
+    misshapen: &'static [&'static str],
+}
+
+fn itself(value: &Value) -> Value {
+    value.clone()
+}
+
+const SCRIPT: Read = Read {
+    class: "live_data_script",
+    path: "/live-data/{}/script",
+    key: "fia_api:live_data:script:{}",
+    ttl: 60,
+    ttl_var: "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",
+    body: itself,
+    payload: |value| json!({ "script": value }),
+    set: "UPDATE instruments SET live_data_script = $1::text::jsonb #>> '{}' WHERE instrument_name = $2",
+    put: Some(|value| json!({ "value": value })),
+    misshapen: &[
+        "[1]",
+        r#"{"script":5}"#,
+        r#"{"script": ["a"]}"#,
+        r#"{"script":"\ud800"}"#,
+    ],
+};
+
+const SPECIFICATION: Read = Read {
+    class: "specification",
+    path: "/instrument/{}/specification",
+    key: "fia_api:instrument:spec:{}",
+    ttl: 120,
+    ttl_var: "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
+    body: |value| object_or_null(value),
+    payload: |value| json!({ "specification": object_or_null(value) }),
+    set: "UPDATE instruments SET specification = CASE WHEN $1::text = 'null' THEN NULL \
+          ELSE jsonb_build_object('v', $1::text::jsonb) END WHERE instrument_name = $2",
+    put: Some(|value| object_or_null(value)),
+    misshapen: &["[1]", r#"{"specification": "\ud800 "}"#],
+};
+
+const LATEST_RUN: Read = Read {
+    class: "latest_run",
+    path: "/instrument/{}/latest-run",
+    key: "fia_api:instrument:latest_run:{}",
+    ttl: 15,
+    ttl_var: "INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS",
+    body: |value| json!({ "latest_run": value }),
+    payload: |value| json!({ "latest_run": value }),
+    set: "UPDATE instruments SET latest_run = $1::text::jsonb #>> '{}' WHERE instrument_name = $2",
+    put: Some(|value| json!({ "latest_run": value })),
+    misshapen: &["[1]", r#"{"latest_run":5}"#, r#"{"latest_run": {}}"#],
+};
+
+/// The whole list is the value here: it holds the instrument or does not.
+const INSTRUMENTS: Read = Read {
+    class: "live_data_instruments",
+    path: "/live-data/instruments",
+    key: "fia_api:live_data:instruments",
+    ttl: 120,
+    ttl_var: "LIVE_DATA_INSTRUMENTS_CACHE_TTL_SECONDS",
+    body: |value| {
+        if value.is_null() {
+            json!([])
+        } else {
+            json!([value])
+        }
+    },
+    payload: |value| {
+        if value.is_null() {
+            json!([])
+        } else {
+            json!([value])
+        }
+    },
+    set: "UPDATE instruments SET live_data_support = (instrument_name = $2), \
+          instrument_name = CASE WHEN instrument_name = $2 AND $1::text <> 'null' \
+          THEN $1::text::jsonb #>> '{}' ELSE instrument_name END",
+    put: None,
+    misshapen: &["{}", "[1]", r#"["A",5]"#, r#"["A",null]"#],
+};
+
+/// A specification is an object: the tests' strings are wrapped in one.
+fn object_or_null(value: &Value) -> Value {
+    if value.is_null() {
+        Value::Null
+    } else {
+        json!({ "v": value })
+    }
+}
+
+/// The reads of one instrument, which a PUT changes.
+const OF_AN_INSTRUMENT: [Read; 3] = [SCRIPT, SPECIFICATION, LATEST_RUN];
+
+impl Read {
+    fn path(&self, instrument: &str) -> String {
+        self.path.replace("{}", instrument)
+    }
+
+    fn key(&self, instrument: &str) -> String {
+        self.key.replace("{}", instrument)
+    }
+}
+
+/// A database, a Valkey and replicas on both.
+struct Bench {
+    database: Database,
+    valkey: Valkey,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
+        Self {
+            database,
+            valkey: valkey.unwrap(),
+        }
+    }
+
+    async fn replica_with(&self, more: &Vars) -> Replica {
+        let valkey = vars(&[("VALKEY_URL", &self.valkey.url())]);
+        let replica = Replica::new(&[&self.database.vars(), &valkey, more]);
+        replica.shared_level_is_up().await;
+        replica
+    }
+
+    async fn replica(&self) -> Replica {
+        self.replica_with(&Vars::new()).await
+    }
+
+    async fn redis(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.valkey.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// Changes a value behind the server's back.
+    async fn set(&self, read: &Read, value: &Value, instrument: &str) {
+        let client = self.database.client().await;
+        let changed = client
+            .execute(read.set, &[&value.to_string(), &instrument])
+            .await
+            .unwrap();
+        assert!(changed > 0, "no instrument {instrument}");
+    }
+}
+
+async fn body(replica: &Replica, path: &str) -> Value {
+    let answer = replica.get(path, "staff").await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+    answer.json()
+}
+
+fn stats(replica: &Replica, read: &Read) -> ClassStats {
+    let all = replica.state.cached.statistics().classes;
+    all.into_iter()
+        .find(|class| class.class == read.class)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_miss_fills_and_a_hit_asks_no_database() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    let mut redis = bench.redis().await;
+    for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
+        bench.set(&read, &json!("one é \"x\""), "MARI").await;
+        let expected = (read.body)(&json!("one é \"x\""));
+        assert_eq!(body(&replica, &read.path("MARI")).await, expected);
+
+        let stored: String = redis.get(read.key("MARI")).await.unwrap();
+        assert_eq!(
+            stored,
+            (read.payload)(&json!("one é \"x\"")).to_string(),
+            "{}",
+            read.class
+        );
+        let ttl: i64 = redis.ttl(read.key("MARI")).await.unwrap();
+        assert!(
+            (read.ttl - 1..=read.ttl).contains(&ttl),
+            "{}: ttl {ttl}",
+            read.class
+        );
+
+        // Any case of the name leads to the same entry, which hides what the database holds.
+        if read.class != INSTRUMENTS.class {
+            bench.set(&read, &json!("two"), "MARI").await;
+            assert_eq!(body(&replica, &read.path("mArI")).await, expected);
+        }
+        assert_eq!(body(&replica, &read.path("mari")).await, expected);
+        assert_eq!(stats(&replica, &read).loads, 1, "{}", read.class);
+    }
+}
+
+#[tokio::test]
+async fn a_cached_none_is_a_hit() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    for read in OF_AN_INSTRUMENT {
+        bench.set(&read, &Value::Null, "MARI").await;
+        let none = (read.body)(&Value::Null);
+        assert_eq!(body(&replica, &read.path("MARI")).await, none);
+        bench.set(&read, &json!("now there is one"), "MARI").await;
+        assert_eq!(
+            body(&replica, &read.path("MARI")).await,
+            none,
+            "{}",
+            read.class
+        );
+        assert_eq!(stats(&replica, &read).hits, 1);
+    }
+}
+
+/// The older server writes spaces and escapes.
+#[tokio::test]
+async fn a_peers_entry_is_served_as_this_server_writes() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    let mut redis = bench.redis().await;
+    for (read, payload, served) in [
+        (
+            SCRIPT,
+            r#"{"script": "\u00e9 \u2603\n\ud83d\ude00"}"#,
+            r#""é ☃\n😀""#,
+        ),
+        (SCRIPT, r#"{"script": null}"#, "null"),
+        (
+            SPECIFICATION,
+            r#"{"specification": {"b": [1, 2.0], "a": 1e-05}}"#,
+            r#"{"b":[1,2.0],"a":1e-05}"#,
+        ),
+        (
+            LATEST_RUN,
+            r#"{"latest_run": "MAR1"}"#,
+            r#"{"latest_run":"MAR1"}"#,
+        ),
+        (INSTRUMENTS, r#"["MARI", "\u00dc"]"#, r#"["MARI","Ü"]"#),
+        (INSTRUMENTS, "[]", "[]"),
+    ] {
+        let _: () = redis.set_ex(read.key("MARI"), payload, 100).await.unwrap();
+        let answer = replica.get(&read.path("mari"), "apikey").await;
+        assert_eq!(answer.text(), served, "{payload}");
+        assert_eq!(stats(&replica, &read).loads, 0, "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn a_poisoned_entry_is_a_miss_and_is_replaced() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    let mut redis = bench.redis().await;
+    for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
+        bench.set(&read, &json!("good"), "MARI").await;
+        let key = read.key("MARI");
+        let good = (read.payload)(&json!("good")).to_string();
+        let not_json = ["", "{", "nul", "{\"a\":1}x", "NaN", "{\"script\":NaN}"];
+        let not_of_the_class = ["5", "\"x\"", "true"];
+        for payload in not_json
+            .iter()
+            .chain(&not_of_the_class)
+            .chain(read.misshapen)
+        {
+            let _: () = redis.set_ex(&key, *payload, 100).await.unwrap();
+            let answer = body(&replica, &read.path("MARI")).await;
+            assert_eq!(answer, (read.body)(&json!("good")), "{key} {payload}");
+            let stored: String = redis.get(&key).await.unwrap();
+            assert_eq!(stored, good, "{key} {payload}");
+        }
+        let _: () = redis.del(&key).await.unwrap();
+        let _: () = redis.lpush(&key, "a list").await.unwrap();
+        assert_eq!(
+            body(&replica, &read.path("MARI")).await,
+            (read.body)(&json!("good")),
+            "{key}"
+        );
+        let stored: String = redis.get(&key).await.unwrap();
+        assert_eq!(stored, good, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_instrument_is_not_cached() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    let mut redis = bench.redis().await;
+    for read in OF_AN_INSTRUMENT {
+        let answer = replica.get(&read.path("nosuch"), "staff").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        let stored: Option<String> = redis.get(read.key("NOSUCH")).await.unwrap();
+        assert_eq!(stored, None, "{}", read.class);
+    }
+}
+
+#[tokio::test]
+async fn a_put_is_seen_at_once_on_every_replica() {
+    let bench = Bench::new().await;
+    let replicas = [bench.replica().await, bench.replica().await];
+    for read in OF_AN_INSTRUMENT {
+        let put = read.put.unwrap();
+        for (i, writer) in replicas.iter().chain(&replicas).enumerate() {
+            // All have the old value cached when the new one comes.
+            for replica in &replicas {
+                body(replica, &read.path("MARI")).await;
+            }
+            let value = json!(format!("value {i}"));
+            let answer = writer.put(&read.path("mari"), "apikey", &put(&value)).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+            for replica in &replicas {
+                assert_eq!(
+                    body(replica, &read.path("MARI")).await,
+                    (read.body)(&value),
+                    "{}",
+                    read.class
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_put_changes_nothing() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    let mut redis = bench.redis().await;
+    for read in OF_AN_INSTRUMENT {
+        bench.set(&read, &json!("kept"), "MARI").await;
+        body(&replica, &read.path("MARI")).await;
+        let before: String = redis.get(read.key("MARI")).await.unwrap();
+        let good = (read.put.unwrap())(&json!("lost"));
+        for (who, path, sent, status) in [
+            ("none", "MARI", &good, 401),
+            ("user", "MARI", &good, 403),
+            ("staff", "nosuch", &good, 404),
+            ("staff", "MARI", &json!([1]), 422),
+            (
+                "staff",
+                "MARI",
+                &json!({"value": "a\0", "latest_run": "a\0"}),
+                422,
+            ),
+        ] {
+            let answer = replica.put(&read.path(path), who, sent).await;
+            assert_eq!(answer.status, status, "{who} {path} {sent}");
+        }
+        let after: String = redis.get(read.key("MARI")).await.unwrap();
+        assert_eq!(after, before);
+        let stored: Option<String> = redis.get(read.key("NOSUCH")).await.unwrap();
+        assert_eq!(stored, None);
+        let _: () = redis.del(read.key("MARI")).await.unwrap();
+        assert_eq!(
+            body(&replica, &read.path("MARI")).await,
+            (read.body)(&json!("kept"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_ttl_of_zero_or_less_switches_a_class_off_but_not_its_invalidation() {
+    let bench = Bench::new().await;
+    let mut redis = bench.redis().await;
+    for ttl in ["0", " -5 "] {
+        let off: Vars = OF_AN_INSTRUMENT
+            .iter()
+            .map(|r| (r.ttl_var.to_owned(), ttl.to_owned()))
+            .collect();
+        let replica = bench.replica_with(&off).await;
+        for read in OF_AN_INSTRUMENT {
+            // Another replica may cache.
+            let other = (read.payload)(&json!("another's")).to_string();
+            let _: () = redis.set_ex(read.key("MARI"), other, 100).await.unwrap();
+            for value in ["a", "b"] {
+                bench.set(&read, &json!(value), "MARI").await;
+                assert_eq!(
+                    body(&replica, &read.path("MARI")).await,
+                    (read.body)(&json!(value))
+                );
+            }
+            let put = (read.put.unwrap())(&json!("c"));
+            assert_eq!(
+                replica.put(&read.path("MARI"), "staff", &put).await.status,
+                StatusCode::OK
+            );
+            let stored: String = redis.get(read.key("MARI")).await.unwrap();
+            assert_eq!(stored, "null", "{}", read.class);
+        }
+    }
+}
+
+#[tokio::test]
+async fn sixty_misses_at_once_are_one_select() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
+        let path = read.path("MARI");
+        let asked = (0..60).map(|_| replica.get(&path, "staff"));
+        for answer in futures_util::future::join_all(asked).await {
+            assert_eq!(answer.status, StatusCode::OK);
+        }
+        assert_eq!(stats(&replica, &read).loads, 1, "{}", read.class);
+    }
+}
+
+#[tokio::test]
+async fn a_traceback_is_what_the_processor_left_until_the_script_changes() {
+    let bench = Bench::new().await;
+    let replica = bench.replica().await;
+    let mut redis = bench.redis().await;
+    let path = "/live-data/mari/traceback";
+    assert_eq!(body(&replica, path).await, Value::Null);
+
+    let key = "live_data:MARI:traceback";
+    let _: () = redis
+        .set(key, "Traceback (most recent call last):\n  \"é\"")
+        .await
+        .unwrap();
+    assert_eq!(
+        body(&replica, path).await,
+        json!("Traceback (most recent call last):\n  \"é\"")
+    );
+
+    let script = json!({"value": "print()"});
+    assert_eq!(
+        replica
+            .put("/live-data/mari/script", "staff", &script)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(body(&replica, path).await, Value::Null);
+    let stored: Option<String> = redis.get(key).await.unwrap();
+    assert_eq!(stored.as_deref(), Some("null"));
+
+    assert_eq!(
+        body(&replica, "/live-data/nosuch/traceback").await,
+        Value::Null
+    );
+    let without = Replica::new(&[&bench.database.vars()]);
+    assert_eq!(body(&without, path).await, Value::Null);
+}
+
+/// What a peer's SETEX leaves is gone after its time to live, and so is ours.
+#[tokio::test]
+async fn entries_end() {
+    let bench = Bench::new().await;
+    let short = vars(&[("INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS", "1")]);
+    let replica = bench.replica_with(&short).await;
+    bench.set(&LATEST_RUN, &json!("1"), "MARI").await;
+    body(&replica, "/instrument/MARI/latest-run").await;
+    bench.set(&LATEST_RUN, &json!("2"), "MARI").await;
+    // Over a second: there is no shorter time to live.
+    crate::harness::eventually(Duration::from_secs(3), async || {
+        body(&replica, "/instrument/MARI/latest-run").await == json!({"latest_run": "2"})
+    })
+    .await;
+}

@@ -1,0 +1,139 @@
+//! The OpenAPI document against the routes, the recorded cases, and the older server's own.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::recorded::{cases, text};
+
+/// Operations of the older server that are not served yet, by their operation id.
+const STILL_TO_COME: &[&str] = &[
+    "count_all_jobs_jobs_count_get",
+    "count_jobs_for_instrument_instrument__instrument__jobs_count_get",
+    "create_autoreduction_job_autoreduction_post",
+    "download_file_job__job_id__filename__filename__get",
+    "download_zip_job_download_zip_post",
+    "find_file_generic_experiment_number_find_file_generic_experiment_number__experiment_number__get",
+    "find_file_generic_user_number_find_file_generic_user_number__user_number__get",
+    "find_file_get_instrument_find_file_instrument__instrument__experiment_number__experiment_number__get",
+    "get_extras_top_level_folders_extras__get",
+    "get_job_job__job_id__get",
+    "get_jobs_by_instrument_instrument__instrument__jobs_get",
+    "get_jobs_jobs_get",
+    "get_mantid_runners_jobs_runners_get",
+    "get_subfolder_files_list_extras__subdir__get",
+    "make_rerun_job_job_rerun_post",
+    "make_simple_job_job_simple_post",
+    "resubmit_job_job__job_id__resubmit_post",
+    "stream_logs_live_data__instrument_name__logs_get",
+    "update_job_job__job_id__patch",
+    "upload_file_to_instrument_folder_extras__instrument___filename__post",
+];
+
+/// Operations of ours without a recorded case, as the older server's main line lacks them.
+const UNRECORDED: &[&str] = &["GET /live-data/{}/traceback"];
+
+fn served() -> Value {
+    serde_json::from_str(fia_api::model::openapi::SOURCE).unwrap()
+}
+
+fn reference() -> Value {
+    serde_json::from_str(include_str!("openapi.reference.json")).unwrap()
+}
+
+/// Every operation of a document: its method, path and description.
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let methods = paths.iter().flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (method.to_uppercase(), path.clone(), operation))
+    });
+    methods.collect()
+}
+
+/// `GET /live-data/{}/script`: a path without the names of its parameters.
+fn nameless(method: &str, path: &str) -> String {
+    let segments = path
+        .split('/')
+        .map(|part| if part.starts_with('{') { "{}" } else { part });
+    format!("{method} {}", segments.collect::<Vec<_>>().join("/"))
+}
+
+#[test]
+fn what_is_served_is_described_as_the_older_server_describes_it() {
+    let (served, reference) = (served(), reference());
+    for (method, path, ours) in operations(&served) {
+        let theirs = &reference["paths"][&path][method.to_lowercase()];
+        if !UNRECORDED.contains(&nameless(&method, &path).as_str()) {
+            assert_eq!(ours, theirs, "{method} {path}");
+        }
+    }
+    for (name, schema) in served["components"]["schemas"].as_object().unwrap() {
+        assert_eq!(*schema, reference["components"]["schemas"][name], "{name}");
+    }
+    for field in ["openapi", "info", "servers"] {
+        assert_eq!(served[field], reference[field]);
+    }
+}
+
+#[test]
+fn every_operation_of_the_older_server_is_served_or_still_to_come() {
+    let served = served();
+    let served: BTreeSet<&str> = operations(&served)
+        .into_iter()
+        .map(|(_, _, operation)| operation["operationId"].as_str().unwrap())
+        .collect();
+    for (method, path, operation) in operations(&reference()) {
+        let id = operation["operationId"].as_str().unwrap();
+        let to_come = STILL_TO_COME.contains(&id);
+        assert!(served.contains(id) != to_come, "{method} {path} ({id})");
+    }
+}
+
+#[test]
+fn every_operation_has_a_recorded_case() {
+    let mut recorded = BTreeSet::new();
+    for case in cases() {
+        let path = text(&case, "path");
+        let path = path.split('?').next().unwrap();
+        let method = match text(&case, "method") {
+            method if method.is_empty() => "GET".to_owned(),
+            method => method,
+        };
+        recorded.insert((method, path.to_owned()));
+    }
+    for (method, path, _) in operations(&served()) {
+        let fits = |(recorded_method, recorded): &(String, String)| {
+            let pattern: Vec<&str> = path.split('/').collect();
+            let parts: Vec<&str> = recorded.split('/').collect();
+            *recorded_method == method
+                && parts.len() == pattern.len()
+                && pattern
+                    .iter()
+                    .zip(&parts)
+                    .all(|(p, part)| p.starts_with('{') || p == part)
+        };
+        let expected = !UNRECORDED.contains(&nameless(&method, &path).as_str());
+        assert_eq!(recorded.iter().any(fits), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn every_route_is_described_and_every_described_path_is_a_route() {
+    let undescribed = [
+        "/docs",
+        "/redoc",
+        "/docs/oauth2-redirect",
+        "/docs/{asset}",
+        "/openapi.json",
+    ];
+    let routes: BTreeSet<String> = fia_api::routes::paths()
+        .into_iter()
+        .filter(|path| !undescribed.contains(path))
+        .map(|path| nameless("", path))
+        .collect();
+    let served = served();
+    let described = served["paths"].as_object().unwrap().keys();
+    let described: BTreeSet<String> = described.map(|path| nameless("", path)).collect();
+    assert_eq!(routes, described);
+}

@@ -1,0 +1,57 @@
+//! `schema --apply` on a real PostgreSQL.
+
+use devstack::shared;
+use fia_api::store::{Db, schema};
+
+use crate::harness::{Database, config};
+
+/// What describes the tables, for comparison: columns, constraints, enums.
+async fn shape(database: &Database) -> Vec<String> {
+    let client = database.client().await;
+    let rows = client
+        .query(
+            "SELECT format('%s.%s %s %s %s', table_name, column_name, udt_name, is_nullable, \
+                           column_default) FROM information_schema.columns \
+             WHERE table_schema = 'public' \
+             UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) \
+             FROM pg_constraint WHERE connamespace = 'public'::regnamespace \
+             UNION ALL SELECT enumtypid::regtype || ' ' || enumsortorder || enumlabel FROM pg_enum \
+             ORDER BY 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn empty() -> Database {
+    let server = shared::postgres().await.unwrap();
+    let name = shared::unique_name("empty");
+    server.create_empty_database(&name).await.unwrap();
+    Database { name, server }
+}
+
+#[tokio::test]
+async fn an_empty_database_gets_the_older_servers_tables() {
+    let (ours, theirs) = (empty().await, Database::seeded().await);
+    let db = Db::new(&config(&[&ours.vars()]).database).unwrap();
+    // Several replicas may be set up at once.
+    let (a, b, c) = tokio::join!(schema::apply(&db), schema::apply(&db), schema::apply(&db));
+    a.and(b).and(c).unwrap();
+    assert_eq!(shape(&ours).await, shape(&theirs).await);
+}
+
+#[tokio::test]
+async fn what_is_there_is_left_as_it_is() {
+    let database = Database::seeded().await;
+    let client = database.client().await;
+    client
+        .batch_execute("ALTER TABLE runs ADD COLUMN extra text; DROP TABLE jobs")
+        .await
+        .unwrap();
+    let db = Db::new(&config(&[&database.vars()]).database).unwrap();
+    schema::apply(&db).await.unwrap();
+    let shape = shape(&database).await;
+    assert!(shape.iter().any(|line| line.starts_with("runs.extra ")));
+    assert!(shape.iter().any(|line| line.starts_with("jobs.id ")));
+}

@@ -1,0 +1,153 @@
+//! The settings and the command line.
+
+use std::process::{Command, Output};
+
+use fia_api::config::Config;
+
+use crate::harness::vars;
+
+fn bad(pairs: &[(&str, &str)]) -> Vec<&'static str> {
+    let all = vars(pairs);
+    let errors = Config::from_vars(&|name| all.get(name).cloned())
+        .err()
+        .unwrap_or_default();
+    errors.into_iter().map(|error| error.name).collect()
+}
+
+fn run(arguments: &[&str], pairs: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fia-api"))
+        .args(arguments)
+        .env_clear()
+        .envs(pairs.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_setting_has_a_default() {
+    let config = Config::from_vars(&|_| None).unwrap();
+    assert_eq!(config.bind.to_string(), "0.0.0.0:80");
+    assert!(!config.dev_mode);
+    assert_eq!(config.database.pool_size, 16);
+    assert_eq!(config.cache.ttl.live_data_script.as_secs(), 60);
+    assert!(config.cache.valkey_url.is_some());
+}
+
+#[test]
+fn malformed_values_are_errors_and_never_guesses() {
+    for (name, value) in [
+        ("FIA_API_BIND", "80"),
+        ("DB_PORT", "tcp://10.0.0.1:5432"),
+        ("DB_PORT", ""),
+        ("DB_PORT", "70000"),
+        ("DB_POOL_SIZE", "0"),
+        ("DB_SSLMODE", "on"),
+        ("AUTH_API_URL", "auth:8001"),
+        ("VALKEY_URL", "http://valkey"),
+        ("DEV_MODE", "maybe"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS", "1.5"),
+        ("LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS", ""),
+        ("JOB_LIST_CACHE_TTL_SECONDS", "99999999999"),
+        ("MAX_BODY_BYTES", "-1"),
+        ("CEPH_DIR", "relative"),
+        ("CACHE_LOCAL", "perhaps"),
+    ] {
+        assert_eq!(bad(&[(name, value)]), [name], "{value:?}");
+    }
+    // What Kubernetes injects beside ours is none of ours.
+    assert!(
+        bad(&[
+            ("FIA_API_PORT", "tcp://10.0.0.1:80"),
+            ("FIA_API_SERVICE_HOST", "x")
+        ])
+        .is_empty()
+    );
+    assert!(
+        bad(&[
+            ("INSTRUMENT_SPEC_CACHE_TTL_SECONDS", " 5 "),
+            ("VALKEY_URL", "")
+        ])
+        .is_empty()
+    );
+}
+
+#[test]
+fn dev_mode_is_on_only_for_true_like_values_and_on_loopback() {
+    let dev_mode = |value: &str| {
+        let all = vars(&[("DEV_MODE", value), ("FIA_API_BIND", "127.0.0.1:80")]);
+        Config::from_vars(&|name| all.get(name).cloned())
+            .unwrap()
+            .dev_mode
+    };
+    for value in ["1", "true", "YES", "on"] {
+        assert!(dev_mode(value), "{value}");
+    }
+    for value in ["", "0", "false", "No", "off"] {
+        assert!(!dev_mode(value), "{value}");
+    }
+    let remote = [("DEV_MODE", "on"), ("FIA_API_BIND", "0.0.0.0:80")];
+    assert_eq!(bad(&remote), ["DEV_MODE"]);
+    assert!(bad(&[remote[0], remote[1], ("DEV_MODE_ALLOW_REMOTE", "on")]).is_empty());
+}
+
+#[test]
+fn check_config_hides_secrets() {
+    let secret = "s3cr3t";
+    let output = run(
+        &["check-config"],
+        &[
+            ("FIA_API_API_KEY", secret),
+            ("JWT_SECRET", secret),
+            ("DB_PASSWORD", secret),
+            ("QUEUE_PASSWORD", secret),
+            ("GITHUB_API_TOKEN", secret),
+            ("VALKEY_URL", "redis://user:s3cr3t@valkey/0"),
+            ("DB_NAME", "other"),
+        ],
+    );
+    assert!(output.status.success());
+    let shown = text(&output.stdout);
+    assert!(!shown.contains(secret), "{shown}");
+    assert!(shown.contains("DB_NAME=other\n"));
+    assert!(shown.contains("DB_PORT=5432\n"));
+}
+
+#[test]
+fn every_bad_setting_is_named_at_once() {
+    let settings = [("DB_PORT", "x"), ("DB_SSLMODE", "y"), ("LOG_LEVEL", "z")];
+    for command in ["check-config", "serve"] {
+        let output = run(&[command], &settings);
+        assert_eq!(output.status.code(), Some(64), "{command}");
+        for (name, _) in settings {
+            assert!(text(&output.stderr).contains(name), "{command}: {name}");
+        }
+    }
+}
+
+#[test]
+fn help_explains_every_variable() {
+    let output = run(&["--help"], &[]);
+    let help = text(&output.stdout);
+    for setting in Config::reference() {
+        assert!(
+            help.contains(&format!("\n  {} [", setting.name)),
+            "{}",
+            setting.name
+        );
+    }
+}
+
+#[test]
+fn the_documents_are_printed() {
+    let schema = run(&["schema"], &[]);
+    assert!(text(&schema.stdout).contains("CREATE TABLE IF NOT EXISTS instruments"));
+    let openapi = run(&["openapi"], &[]);
+    let document: serde_json::Value = serde_json::from_slice(&openapi.stdout).unwrap();
+    assert_eq!(document["info"]["title"], "FIA API");
+}

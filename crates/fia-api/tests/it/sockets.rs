@@ -1,0 +1,137 @@
+//! The sockets: clients that are silent, slow or speak something else; the end of the process.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fia_api::app::Server;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::harness::{Database, Replica};
+
+/// The longest that anything may be held open by a client that does not do its part.
+const LIMIT: Duration = Duration::from_secs(10);
+
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(replica: &Replica) -> Self {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(address, replica.edge()).await.unwrap();
+        let address = server.address().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(server.run(async { drop(stopped.await) }));
+        Self {
+            address,
+            stop,
+            task,
+        }
+    }
+
+    /// Connects, sends, and reads all that comes until the server closes.
+    async fn talk(&self, sent: &[u8]) -> (String, Duration) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let start = Instant::now();
+        let mut received = Vec::new();
+        // A reset counts as closed.
+        let _ = stream.read_to_end(&mut received).await;
+        (
+            String::from_utf8_lossy(&received).into_owned(),
+            start.elapsed(),
+        )
+    }
+}
+
+/// Takes nearly 10 s: that is the limit it is about.
+#[tokio::test]
+async fn clients_that_do_not_do_their_part_are_let_go() {
+    let replica = Replica::new(&[]);
+    let server = Running::start(&replica).await;
+    let unfinished_body = b"PUT /live-data/mari/script HTTP/1.1\r\nhost: x\r\n\
+        content-type: application/json\r\ncontent-length: 100\r\n\r\n{\"value\":";
+    let (silent, half_head, half_body, idle) = tokio::join!(
+        server.talk(b""),
+        server.talk(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "),
+        server.talk(unfinished_body),
+        server.talk(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"),
+    );
+    for (what, (_, took)) in [
+        ("silent", &silent),
+        ("half a head", &half_head),
+        ("half a body", &half_body),
+        ("idle", &idle),
+    ] {
+        assert!(*took < LIMIT, "{what}: {took:?}");
+    }
+    assert!(half_body.0.starts_with("HTTP/1.1 408"), "{}", half_body.0);
+    assert!(idle.0.starts_with("HTTP/1.1 200"), "{}", idle.0);
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused_at_once() {
+    let server = Running::start(&Replica::new(&[])).await;
+    let tls_hello = [
+        0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03,
+    ];
+    let long_url = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(70_000));
+    for (sent, status) in [
+        (&tls_hello[..], "HTTP/1.1 400"),
+        (b"\x00\x01\x02\r\n\r\n", "HTTP/1.1 400"),
+        (long_url.as_bytes(), "HTTP/1.1 4"),
+    ] {
+        let (received, took) = server.talk(sent).await;
+        assert!(received.starts_with(status), "{received:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_under_way_ends_before_the_server_does() {
+    let database = Database::seeded().await;
+    let replica = Replica::new(&[&database.vars()]);
+    let server = Running::start(&replica).await;
+    // A read that waits for a lock, so that it is under way for as long as the test wants.
+    let client = database.client().await;
+    client
+        .batch_execute("BEGIN; LOCK TABLE instruments")
+        .await
+        .unwrap();
+    let reading = tokio::spawn({
+        let address = server.address;
+        async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = b"GET /live-data/mari/script HTTP/1.1\r\nhost: x\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut received = String::new();
+            stream.read_to_string(&mut received).await.unwrap();
+            received
+        }
+    });
+    // Not the transaction above: within one, what this view shows stands still.
+    let watcher = database.client().await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                   AND datname = current_database()";
+    crate::harness::eventually(Duration::from_secs(5), async || {
+        watcher
+            .query_one(waiting, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+            == 1
+    })
+    .await;
+    server.stop.send(()).unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    let received = reading.await.unwrap();
+    assert!(received.starts_with("HTTP/1.1 200"), "{received}");
+    assert!(received.contains("# live data for MARI"), "{received}");
+    server.task.await.unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}

@@ -1,0 +1,338 @@
+//! What is on the wire around the routes: paths, methods, redirects, errors, CORS, documents.
+
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use serde_json::json;
+
+use crate::harness::{Answer, Replica, request, vars};
+
+/// A replica that needs no server: nothing of this asks the database.
+fn replica() -> Replica {
+    Replica::new(&[])
+}
+
+#[tokio::test]
+async fn both_prefixes_are_served_and_nothing_else() {
+    let replica = replica();
+    for (path, status) in [
+        ("/healthz", 200),
+        ("/api/healthz", 200),
+        ("/%68ealthz", 200),
+        ("/api/api/healthz", 404),
+        ("/apix", 404),
+        ("/api", 404),
+        ("/api/", 404),
+        ("/", 404),
+        ("//healthz", 404),
+        ("/HEALTHZ", 404),
+        ("/live-data/a%2Fb/script", 404),
+    ] {
+        let answer = replica.get(path, "none").await;
+        assert_eq!(answer.status, status, "{path}");
+        if status == 404 {
+            assert_eq!(answer.text(), r#"{"detail":"Not Found"}"#, "{path}");
+        }
+    }
+}
+
+/// Where the older server had no answer of its own but that of the route, if any.
+#[tokio::test]
+async fn a_dot_segment_leads_nowhere() {
+    let replica = replica();
+    for path in [
+        "/docs/../healthz",
+        "/docs/%2e%2e/healthz",
+        "/./healthz",
+        "/live-data/../script/",
+    ] {
+        let answer = replica.get(path, "none").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(
+            answer.text(),
+            r#"{"message":"Resource not found"}"#,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn in_dev_mode_the_prefix_is_a_slash_and_nobody_needs_a_token() {
+    let replica = Replica::new(&[&vars(&[("DEV_MODE", "on")])]);
+    for (path, status) in [("/healthz", 200), ("//healthz", 200), ("/api/healthz", 404)] {
+        assert_eq!(replica.get(path, "none").await.status, status, "{path}");
+    }
+    let document = replica.get("/openapi.json", "none").await.json();
+    assert_eq!(document.get("servers"), None);
+    // Past authentication: the database is what is missing.
+    let answer = replica.get("/instrument/MARI/latest-run", "none").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn redirects_are_relative_so_that_they_hold_behind_a_gateway() {
+    let replica = replica();
+    for (path, location) in [
+        ("/healthz/", "../healthz"),
+        ("/api/healthz/", "../healthz"),
+        (
+            "/live-data/instruments/?a=%20b&c",
+            "../instruments?a=%20b&c",
+        ),
+        ("/live-data/mari/script/", "../script"),
+    ] {
+        let answer = replica.get(path, "none").await;
+        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT, "{path}");
+        assert_eq!(answer.header("location"), location, "{path}");
+        assert!(answer.body.is_empty());
+    }
+    assert_eq!(
+        replica.get("/nope/", "none").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_method_names_the_first_one_of_the_path() {
+    let replica = replica();
+    for (method, path) in [
+        (Method::DELETE, "/instrument/mari/specification"),
+        (Method::POST, "/healthz"),
+        (Method::HEAD, "/healthz"),
+        (Method::OPTIONS, "/healthz"),
+    ] {
+        let answer = replica
+            .send(request(method.clone(), path, "none", None))
+            .await;
+        assert_eq!(
+            answer.status,
+            StatusCode::METHOD_NOT_ALLOWED,
+            "{method} {path}"
+        );
+        assert_eq!(answer.header("allow"), "GET", "{method} {path}");
+        assert_eq!(answer.text(), r#"{"detail":"Method Not Allowed"}"#);
+    }
+    let unknown = replica
+        .send(request(Method::HEAD, "/nope", "none", None))
+        .await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn every_answer_can_be_read_from_any_origin() {
+    let replica = replica();
+    // 200, 404, 405, 401, 403, 422 and (no database) 503.
+    for (method, path, who) in [
+        (Method::GET, "/healthz", "none"),
+        (Method::GET, "/nope", "none"),
+        (Method::POST, "/healthz", "none"),
+        (Method::GET, "/instrument/mari/latest-run", "none"),
+        (Method::GET, "/instrument/mari/latest-run", "user"),
+        (Method::GET, "/live-data/a%00b/script", "none"),
+        (Method::GET, "/ready", "none"),
+    ] {
+        let mut request = request(method, path, who, None);
+        request
+            .headers_mut()
+            .insert("origin", "null".parse().unwrap());
+        let answer = replica.send(request).await;
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            "null",
+            "{path}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            "true",
+            "{path}"
+        );
+        assert_eq!(answer.header("vary"), "Origin", "{path}");
+    }
+    let plain = replica.get("/healthz", "none").await;
+    assert_eq!(plain.header("access-control-allow-origin"), "");
+    assert_eq!(plain.header("vary"), "Origin");
+}
+
+async fn preflight(replica: &Replica, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder()
+        .method(Method::OPTIONS)
+        .uri("/no/such/path");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    replica.send(request.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn preflight_is_answered_on_any_path() {
+    let replica = replica();
+    let origin = ("origin", "https://reduce.example");
+    let good = preflight(
+        &replica,
+        &[
+            origin,
+            ("access-control-request-method", "PUT"),
+            ("access-control-request-headers", "authorization, x-y"),
+        ],
+    )
+    .await;
+    assert_eq!((good.status, good.text().as_str()), (StatusCode::OK, "OK"));
+    assert_eq!(
+        good.header("access-control-allow-headers"),
+        "authorization, x-y"
+    );
+    assert_eq!(good.header("access-control-max-age"), "600");
+    assert_eq!(
+        good.header("access-control-allow-methods"),
+        "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY"
+    );
+
+    let bad = preflight(
+        &replica,
+        &[origin, ("access-control-request-method", "BREW")],
+    )
+    .await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    assert_eq!(bad.text(), "Disallowed CORS method");
+    assert_eq!(bad.header("access-control-allow-headers"), "");
+
+    assert_eq!(
+        preflight(&replica, &[origin]).await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn origins_can_be_limited() {
+    let replica = Replica::new(&[&vars(&[(
+        "ALLOWED_ORIGINS",
+        "https://a.example, https://b.example",
+    )])]);
+    for (origin, allowed) in [
+        ("https://b.example", "https://b.example"),
+        ("https://c.example", ""),
+    ] {
+        let mut request = request(Method::GET, "/healthz", "none", None);
+        request
+            .headers_mut()
+            .insert("origin", origin.parse().unwrap());
+        let answer = replica.send(request).await;
+        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+    }
+    let asked = ("access-control-request-method", "GET");
+    let refused = preflight(&replica, &[("origin", "https://c.example"), asked]).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+}
+
+async fn put_script(replica: &Replica, who: &str, content_type: &str, body: &[u8]) -> Answer {
+    let mut request = request(Method::PUT, "/live-data/a%00b/script", who, None);
+    request
+        .headers_mut()
+        .insert("content-type", content_type.parse().unwrap());
+    *request.body_mut() = Body::from(body.to_vec());
+    replica.send(request).await
+}
+
+/// Syntax of the body, bearer, validity of the token, values, role: each hides the later ones.
+#[tokio::test]
+async fn checks_come_in_the_order_that_clients_know() {
+    let replica = replica();
+    let json = "application/json";
+    for (who, body, status) in [
+        ("none", "{", 422),
+        ("none", r#"{"value":1}"#, 401),
+        ("garbage", r#"{"value":1}"#, 403),
+        ("expired", r#"{"value":1}"#, 403),
+        ("norole", r#"{"value":1}"#, 403),
+        ("nouser", r#"{"value":1}"#, 403),
+        ("user", r#"{"value":1}"#, 422),
+    ] {
+        let answer = put_script(&replica, who, json, body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{who} {body}");
+    }
+    let role = replica
+        .put("/live-data/x/script", "user", &json!({"value": "x"}))
+        .await;
+    assert_eq!(role.status, StatusCode::FORBIDDEN);
+    assert_eq!(role.text(), r#"{"message":"Forbidden"}"#);
+}
+
+#[tokio::test]
+async fn bodies_are_read_as_the_older_server_reads_them() {
+    let replica = replica();
+    for (content_type, body, status, message) in [
+        ("application/json", &b""[..], 422, "'missing'"),
+        ("application/json", b"null", 422, "'missing'"),
+        ("application/json", b"[]", 422, "model_attributes_type"),
+        (
+            "application/json",
+            b"\xff",
+            400,
+            "There was an error parsing the body",
+        ),
+        ("application/json", b"nope", 422, "json_invalid"),
+        (
+            "application/json",
+            br#"{"value":"\ud800"}"#,
+            422,
+            "json_invalid",
+        ),
+        (
+            "application/json",
+            b"\xef\xbb\xbf{}",
+            422,
+            "('body', 'value')",
+        ),
+        (
+            "text/plain",
+            br#"{"value":"x"}"#,
+            422,
+            "model_attributes_type",
+        ),
+        // Two errors at once: NUL in the path, NUL in the body.
+        (
+            "application/ld+json",
+            br#"{"value":"\u0000"}"#,
+            422,
+            "2 validation errors",
+        ),
+    ] {
+        let answer = put_script(&replica, "staff", content_type, body).await;
+        assert_eq!(answer.status, status, "{body:?}");
+        assert!(answer.text().contains(message), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_before_anything_else() {
+    let replica = Replica::new(&[&vars(&[("MAX_BODY_BYTES", "64")])]);
+    let body = json!({"value": "x".repeat(64)});
+    let answer = replica.put("/live-data/mari/script", "none", &body).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn the_documents_come_from_this_binary() {
+    let replica = replica();
+    for path in ["/docs", "/redoc", "/docs/oauth2-redirect"] {
+        let page = replica.get(path, "none").await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(
+            page.header("content-type").starts_with("text/html"),
+            "{path}"
+        );
+        assert!(!page.text().contains("://cdn"), "{path}");
+    }
+    for (asset, media_type) in [
+        ("swagger-ui.css", "text/css"),
+        ("swagger-ui-bundle.js", "text/javascript"),
+    ] {
+        let answer = replica.get(&format!("/docs/{asset}"), "none").await;
+        assert_eq!(answer.status, StatusCode::OK, "{asset}");
+        assert_eq!(answer.header("content-type"), media_type, "{asset}");
+        assert!(answer.body.len() > 10_000, "{asset}");
+    }
+    assert_eq!(
+        replica.get("/docs/nope.js", "none").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
