@@ -13,6 +13,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod broker;
 pub mod cached;
 pub mod config;
 pub mod error;
