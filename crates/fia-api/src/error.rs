@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::cached::CacheError;
 use crate::model::json;
+use crate::store::StoreError;
 use crate::upstream::Unreachable;
 
 /// A failed request. How each variant looks is fixed by the clients of the older server.
@@ -110,6 +111,12 @@ impl From<CacheError> for ApiError {
             CacheError::Unavailable => Self::Unavailable,
             CacheError::Internal => Self::Internal,
         }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        CacheError::from(error).into()
     }
 }
 

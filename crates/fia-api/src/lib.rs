@@ -19,6 +19,7 @@ pub mod config;
 pub mod error;
 pub mod extract;
 pub mod model;
+pub mod ops;
 pub mod routes;
 pub mod scripts;
 pub mod state;

@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_millis(3500);
 /// Opens a transaction that the server itself ends, should this process be gone or stuck. A
 /// statement may run for 3 s: below the life of a cache lease (5 s), so that a slow load cannot
 /// outlive its right to fill. Sent in one packet with the statement that follows.
-const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; \
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; \
      SET LOCAL idle_in_transaction_session_timeout = 5000";
 
 /// A parameter and its type: with the type given, a query takes one round trip and needs no
@@ -160,13 +160,14 @@ impl Db {
         Ok(())
     }
 
-    async fn connection(&self) -> Result<Connection, StoreError> {
+    /// A connection from the pool.
+    pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         Ok(Connection(Some(self.pool.get().await?)))
     }
 }
 
 /// Awaits an answer of the server, for a limited time.
-async fn answer<T>(
+pub(super) async fn answer<T>(
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
     timeout(ANSWER, work)
@@ -177,18 +178,18 @@ async fn answer<T>(
 
 /// A connection on loan. Unless it is given back, it is closed: an answer may still be under
 /// way on it, or a transaction open.
-struct Connection(Option<Object>);
+pub(super) struct Connection(Option<Object>);
 
 impl Connection {
     #[expect(
         clippy::expect_used,
         reason = "it is taken by give_back and drop alone"
     )]
-    fn client(&self) -> &tokio_postgres::Client {
+    pub(super) fn client(&self) -> &tokio_postgres::Client {
         self.0.as_ref().expect("a connection on loan")
     }
 
-    fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         self.0.take();
     }
 }

@@ -5,7 +5,10 @@
 
 mod db;
 pub mod instruments;
+pub mod outbox;
 pub mod schema;
 mod tls;
+mod transaction;
 
 pub use db::{Db, StoreError};
+pub use transaction::Transaction;

@@ -1,0 +1,8 @@
+//! Work that touches two or more systems: jobs are made in the database and announced over
+//! RabbitMQ, with scripts from GitHub.
+
+mod delivery;
+mod outbox;
+mod relay;
+
+pub use outbox::{Outbox, Statistics};
