@@ -5,6 +5,7 @@
 
 mod db;
 pub mod instruments;
+pub mod new_jobs;
 pub mod outbox;
 pub mod schema;
 mod tls;
