@@ -2,6 +2,7 @@
 //! RabbitMQ, with scripts from GitHub.
 
 mod delivery;
+pub mod job_access;
 mod outbox;
 mod relay;
 

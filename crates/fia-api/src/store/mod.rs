@@ -5,8 +5,10 @@
 
 mod db;
 pub mod instruments;
+pub mod jobs;
 pub mod new_jobs;
 pub mod outbox;
+mod rows;
 pub mod schema;
 mod tls;
 mod transaction;

@@ -8,6 +8,6 @@ mod original;
 mod parts;
 mod run;
 
-pub use run::{KnownRun, NewRun, run_of, run_of_file};
 pub use insert::{NewJob, insert_autoreduction, insert_rerun, insert_simple};
 pub use original::{Original, original};
+pub use run::{KnownRun, NewRun, run_of, run_of_file};

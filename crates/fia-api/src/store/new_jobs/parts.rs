@@ -90,11 +90,7 @@ pub(super) async fn script(
     let id = transaction
         .value(
             "INSERT INTO scripts (script, sha, script_hash) VALUES ($1, $2, $3) RETURNING id",
-            &[
-                (&text, Type::TEXT),
-                (&sha, Type::TEXT),
-                (&hash, Type::TEXT),
-            ],
+            &[(&text, Type::TEXT), (&sha, Type::TEXT), (&hash, Type::TEXT)],
         )
         .await?;
     id.ok_or_else(no_id)
