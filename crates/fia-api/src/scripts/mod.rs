@@ -1,9 +1,8 @@
 //! Reduction scripts: where they come from, and how they are made ready for a job.
 
-mod github;
 mod last_known;
 mod source;
-pub mod transforms;
+mod transforms;
 
-pub use github::Unreachable;
 pub use source::{Script, ScriptError, Scripts};
+pub use transforms::{BadInput, Inputs, Transform};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 
 use crate::config;
-use crate::scripts::github::{GitHub, News, Unreachable};
 use crate::scripts::last_known::{Copy, Folder};
 use crate::scripts::transforms::Transform;
+use crate::upstream::{News, ScriptRepository};
 
 /// How long GitHub may take where there is a copy to fall back to.
 const WITH_COPY: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ pub struct Script {
 
 /// The scripts of the instruments that have a transform.
 pub struct Scripts {
-    github: GitHub,
+    repository: ScriptRepository,
     folder: Folder,
     ttl: Duration,
     /// By the name of the instrument's folder. Held while GitHub is asked: one request at a
@@ -78,21 +78,19 @@ impl<T> Known<T> {
 }
 
 impl Scripts {
-    /// Prepares the client; nothing is asked yet.
-    ///
-    /// # Errors
-    /// When the TLS library cannot be set up.
-    pub fn new(config: &config::GitHub) -> Result<Self, Unreachable> {
+    /// No script is known yet, but for those in the folder of copies.
+    #[must_use]
+    pub fn new(repository: ScriptRepository, config: &config::GitHub) -> Self {
         let folders = Transform::all().map(|transform| transform.folder());
-        Ok(Self {
-            github: GitHub::new(config)?,
+        Self {
+            repository,
             folder: Folder(config.script_dir.clone()),
             ttl: config.script_ttl,
             known: folders
                 .map(|folder| (folder, Mutex::new(Known::NOTHING)))
                 .collect(),
             head: Mutex::new(Known::NOTHING),
-        })
+        }
     }
 
     /// The script that an instrument's transform works on. Asks GitHub once in a while, one
@@ -125,7 +123,10 @@ impl Scripts {
             None => WITHOUT_COPY,
         };
         let tag = known.value.as_ref().and_then(|copy| copy.tag.as_deref());
-        let (news, sha) = tokio::join!(self.github.script(instrument, tag, limit), self.commit());
+        let (news, sha) = tokio::join!(
+            self.repository.script(instrument, tag, limit),
+            self.commit()
+        );
         let seen = SystemTime::now();
         match (news, known.value.take()) {
             (Ok(News::Changed(text, tag)), _) => {
@@ -160,7 +161,7 @@ impl Scripts {
         let mut head = self.head.lock().await;
         if head.is_due() {
             let tag = head.value.as_ref().and_then(|commit| commit.tag.as_deref());
-            match self.github.commit(tag, COMMIT).await {
+            match self.repository.commit(tag, COMMIT).await {
                 Ok(News::Changed(sha, tag)) => head.value = Some(Commit { sha, tag }),
                 Ok(News::Unchanged) => {}
                 Ok(News::Missing) => head.value = None,

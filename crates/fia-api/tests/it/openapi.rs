@@ -10,7 +10,6 @@ use crate::recorded::{cases, text};
 const STILL_TO_COME: &[&str] = &[
     "count_all_jobs_jobs_count_get",
     "count_jobs_for_instrument_instrument__instrument__jobs_count_get",
-    "create_autoreduction_job_autoreduction_post",
     "download_file_job__job_id__filename__filename__get",
     "download_zip_job_download_zip_post",
     "find_file_generic_experiment_number_find_file_generic_experiment_number__experiment_number__get",
@@ -22,9 +21,6 @@ const STILL_TO_COME: &[&str] = &[
     "get_jobs_jobs_get",
     "get_mantid_runners_jobs_runners_get",
     "get_subfolder_files_list_extras__subdir__get",
-    "make_rerun_job_job_rerun_post",
-    "make_simple_job_job_simple_post",
-    "resubmit_job_job__job_id__resubmit_post",
     "stream_logs_live_data__instrument_name__logs_get",
     "update_job_job__job_id__patch",
     "upload_file_to_instrument_folder_extras__instrument___filename__post",
