@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! start:    main → config → state → app
-//! request:  app → routes → extract → auth → cached → store | upstream
-//! imports:  app > routes > state/extract > auth > error > cached > {store, upstream} > {model, config}
+//! request:  app → routes → extract → auth → [ops] → cached → store | upstream
+//! imports:  app > routes > extract > state > ops > auth > error > cached > {store, upstream} > {model, config}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -18,6 +18,7 @@ pub mod config;
 pub mod error;
 pub mod extract;
 pub mod model;
+pub mod ops;
 pub mod routes;
 pub mod state;
 pub mod store;
