@@ -10,7 +10,7 @@ use crate::store::{Db, StoreError};
 /// [`StoreError::BadValue`] where a filter's text is no moment; else when the database fails.
 pub async fn count(db: &Db, selection: &Selection) -> Result<i64, StoreError> {
     let selected = Selected::new(selection);
-    let sql = format!("SELECT count(*) {}", selected.from_where());
+    let sql = format!("SELECT count(*) {}", selected.source());
     let rows = db.query(&sql, &selected.values.params()).await?;
     match rows.first() {
         Some(row) => Ok(row.try_get(0)?),

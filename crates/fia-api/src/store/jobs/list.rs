@@ -129,7 +129,7 @@ fn statement(list: &JobList, viewer: Option<&Viewer>) -> (String, Values) {
     };
     let mut cut = format!(
         "SELECT jobs.id, {key} AS key {} ORDER BY {key} {direction}, jobs.id {direction}",
-        selected.from_where()
+        selected.source()
     );
     let mut values = selected.values;
     for (word, rows) in [("LIMIT", list.page.limit), ("OFFSET", list.page.offset)] {

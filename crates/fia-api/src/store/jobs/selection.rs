@@ -89,8 +89,8 @@ impl Selected {
         self.conditions.push(condition);
     }
 
-    /// `FROM … WHERE …`
-    pub(super) fn from_where(&self) -> String {
+    /// `FROM … WHERE …`, where the jobs come from.
+    pub(super) fn source(&self) -> String {
         let mut sql = "FROM jobs".to_owned();
         let Joins {
             runs,
