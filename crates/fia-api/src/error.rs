@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::cached::CacheError;
 use crate::model::{BadFilter, json};
+use crate::scripts::{BadInput, ScriptError};
 use crate::store::StoreError;
 use crate::upstream::Unreachable;
 
@@ -31,6 +32,18 @@ pub enum ApiError {
     /// Input of the right form with wrong values; the text says which.
     #[error("invalid: {0}")]
     Invalid(String),
+    /// A job that has no run cannot be done again.
+    #[error("malformed job request")]
+    MalformedJob,
+    /// The instrument has no script on GitHub.
+    #[error("script missing")]
+    NoScript,
+    /// Nothing is known of how the instrument's script is made ready for a job.
+    #[error("transform missing")]
+    NoTransform,
+    /// An instrument's name that could lead out of the folder of scripts.
+    #[error("bad characters")]
+    BadCharacters,
     /// Filters that cannot be used.
     #[error("bad filter")]
     BadFilter,
@@ -56,18 +69,19 @@ pub enum ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let detail = |status, text: &str| answer(status, "detail", text);
+        let detail = |status, text| answer(status, "detail", text);
+        let message = |status, text| answer(status, "message", text);
         match self {
             Self::NoRoute => detail(StatusCode::NOT_FOUND, "Not Found"),
             Self::Method => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
-            Self::Missing => answer(StatusCode::NOT_FOUND, "message", "Resource not found"),
+            Self::Missing => message(StatusCode::NOT_FOUND, "Resource not found"),
             Self::Unauthenticated => {
                 let mut response = detail(StatusCode::UNAUTHORIZED, "Not authenticated");
                 let scheme = HeaderValue::from_static("Bearer");
                 response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
                 response
             }
-            Self::Forbidden => answer(StatusCode::FORBIDDEN, "message", "Forbidden"),
+            Self::Forbidden => message(StatusCode::FORBIDDEN, "Forbidden"),
             Self::Invalid(text) => {
                 let text = json::render(&text);
                 let mut body = br#"{"status_code":10422,"message":"#.to_vec();
@@ -75,6 +89,23 @@ impl IntoResponse for ApiError {
                 body.push(b'}');
                 json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
             }
+            Self::MalformedJob => message(
+                StatusCode::BAD_REQUEST,
+                "The job request was malformed and could not be processed",
+            ),
+            Self::NoScript => message(
+                StatusCode::NOT_FOUND,
+                "The script could not be found locally or on remote, it is likely the script \
+                 does not exist",
+            ),
+            Self::NoTransform => message(
+                StatusCode::NOT_FOUND,
+                "There is no transform for the scripts of this instrument",
+            ),
+            Self::BadCharacters => message(
+                StatusCode::BAD_REQUEST,
+                "The given request contains bad characters",
+            ),
             Self::BadFilter => json_response(
                 StatusCode::BAD_REQUEST,
                 "\"A bad request was made, bad filter provided\"",
@@ -140,6 +171,23 @@ impl From<BadFilter> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         CacheError::from(error).into()
+    }
+}
+
+impl From<ScriptError> for ApiError {
+    fn from(error: ScriptError) -> Self {
+        match error {
+            ScriptError::Missing => Self::NoScript,
+            ScriptError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl From<BadInput> for ApiError {
+    fn from(error: BadInput) -> Self {
+        Self::Invalid(format!(
+            "the instrument's script cannot be made: additional_values: {error}"
+        ))
     }
 }
 

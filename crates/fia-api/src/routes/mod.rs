@@ -10,7 +10,7 @@ mod runners;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
 
@@ -39,6 +39,10 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/instrument/{instrument}/jobs", get(jobs::of_instrument)),
         ("/instrument/{instrument}/jobs/count", get(jobs::count_of_instrument)),
         ("/job/{job_id}", job_by_id()),
+        ("/job/{job_id}/resubmit", post(jobs::new::resubmit)),
+        ("/job/rerun", job_by_id().post(jobs::new::rerun)),
+        ("/job/simple", job_by_id().post(jobs::new::simple)),
+        ("/job/autoreduction", job_by_id().post(jobs::new::autoreduction)),
 
         ("/live-data/instruments", get(live_data::instruments)),
         ("/live-data/{instrument}/script", get(live_data::script).put(live_data::update_script)),

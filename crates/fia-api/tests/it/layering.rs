@@ -8,8 +8,8 @@ use std::{fs, path::Path};
 /// Lowest layer first.
 const LAYERS: &[&[&str]] = &[
     &["model", "config"],
-    &["store", "upstream"],
-    &["cached"],
+    &["broker", "store", "upstream"],
+    &["cached", "scripts"],
     &["error"],
     &["auth"],
     &["ops"],

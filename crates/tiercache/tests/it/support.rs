@@ -305,6 +305,13 @@ impl Raw {
             .await;
     }
 
+    /// Changes what everybody may do (`+get -set`), other than this connection needs.
+    pub(crate) async fn permit(&self, rules: &[u8]) {
+        let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"default"];
+        words.extend(rules.split(|byte| *byte == b' '));
+        self.run::<()>(&words).await;
+    }
+
     pub(crate) async fn pttl(&self, key: &str) -> Duration {
         let millis: i64 = self.run(&[b"PTTL", key.as_bytes()]).await;
         Duration::from_millis(u64::try_from(millis).expect("the key has no time to live"))
