@@ -88,4 +88,3 @@ FROM (
 ) job;
 
 DROP TABLE words, places, owners, made;
-VACUUM ANALYZE;
