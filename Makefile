@@ -44,6 +44,7 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 	@scripts/install-deps run bench
 	cargo build --release --package fia-api --package devstack
 	target/release/devstack bench reads
+	target/release/devstack bench jobs
 	target/release/devstack bench frozen
 	target/release/devstack bench pooler
 
