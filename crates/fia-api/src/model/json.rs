@@ -122,7 +122,7 @@ fn is_integer(number: &str) -> bool {
 }
 
 /// A JSON number after a turn through Python: `int` exact, `float` by its `repr`.
-fn python_number(number: &str) -> Cow<'_, str> {
+pub(super) fn python_number(number: &str) -> Cow<'_, str> {
     if is_integer(number) {
         return Cow::Borrowed(if number == "-0" { "0" } else { number });
     }

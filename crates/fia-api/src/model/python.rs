@@ -1,0 +1,234 @@
+//! Values as Python prints them, and lines as Python splits them: reduction scripts are
+//! written in Python, and edited as the older server edits them.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::model::json::python_number;
+
+/// Python's `str()` of a JSON value: a string stands bare, everything else as its [`repr`].
+#[must_use]
+pub fn str(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => repr(other),
+    }
+}
+
+/// Python's `repr()` of a JSON value: `None`, `True`, `1e-07`, `'text'`, `[1, 'a']`,
+/// `{'a': 1}`.
+#[must_use]
+pub fn repr(value: &Value) -> String {
+    let mut out = String::new();
+    write_repr(&mut out, value);
+    out
+}
+
+fn write_repr(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("None"),
+        Value::Bool(true) => out.push_str("True"),
+        Value::Bool(false) => out.push_str("False"),
+        Value::Number(number) => out.push_str(&python_number(number.as_str())),
+        Value::String(text) => write_text_repr(out, text),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                separate(out, i);
+                write_repr(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(fields) => {
+            out.push('{');
+            for (i, (key, item)) in fields.iter().enumerate() {
+                separate(out, i);
+                write_text_repr(out, key);
+                out.push_str(": ");
+                write_repr(out, item);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn separate(out: &mut String, index: usize) {
+    if index > 0 {
+        out.push_str(", ");
+    }
+}
+
+/// In single quotes, or in double quotes where that saves an escape.
+fn write_text_repr(out: &mut String, text: &str) {
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    out.push(quote);
+    for c in text.chars() {
+        // Writing to a String cannot fail.
+        let _ = match c {
+            '\n' => write!(out, "\\n"),
+            '\r' => write!(out, "\\r"),
+            '\t' => write!(out, "\\t"),
+            '\\' => write!(out, "\\\\"),
+            c if c == quote => write!(out, "\\{c}"),
+            c if is_printable(c) => write!(out, "{c}"),
+            c if u32::from(c) <= 0xff => write!(out, "\\x{:02x}", u32::from(c)),
+            c if u32::from(c) <= 0xffff => write!(out, "\\u{:04x}", u32::from(c)),
+            c => write!(out, "\\U{:08x}", u32::from(c)),
+        };
+    }
+    out.push(quote);
+}
+
+/// Whether Python's `str.isprintable` takes a character. The standard library has the same
+/// table, for its `Debug`; behind another character it looks at nothing but that table.
+fn is_printable(c: char) -> bool {
+    if matches!(c, ' '..='~') {
+        return true;
+    }
+    let text = String::from_iter(['a', c]);
+    text.escape_debug().eq(text.chars())
+}
+
+/// Python's `str.splitlines()`: a break at the end begins no further line.
+pub fn split_lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Some((end, c)) = rest.char_indices().find(|(_, c)| ends_line(*c)) else {
+            return Some(std::mem::take(&mut rest));
+        };
+        let line = &rest[..end];
+        let broken = &rest[end..];
+        let width = if broken.starts_with("\r\n") {
+            2
+        } else {
+            c.len_utf8()
+        };
+        rest = &broken[width..];
+        Some(line)
+    })
+}
+
+fn ends_line(c: char) -> bool {
+    matches!(
+        c,
+        '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+    )
+}
+
+/// Python's `int()` of a text: white space around it, a sign, and single underscores between
+/// digits are fine. `None` where it is no such text or beyond 64 bits.
+#[must_use]
+pub fn int(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let well_formed = digits
+        .split('_')
+        .all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
+    if !well_formed {
+        return None;
+    }
+    text.replace('_', "").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// What `repr(json.loads(text))` gives.
+    #[test]
+    fn values_are_written_as_python_writes_them() {
+        for (given, written) in [
+            ("null", "None"),
+            ("true", "True"),
+            ("false", "False"),
+            ("12", "12"),
+            ("-0", "0"),
+            ("0.0", "0.0"),
+            ("2.50", "2.5"),
+            ("1e16", "1e+16"),
+            ("0.0000001", "1e-07"),
+            (
+                "123456789012345678901234567890",
+                "123456789012345678901234567890",
+            ),
+            ("[]", "[]"),
+            ("{}", "{}"),
+            (r#"[1, 2.0, "a", null]"#, "[1, 2.0, 'a', None]"),
+            (r#"{"a": 1, "b": ["c"]}"#, "{'a': 1, 'b': ['c']}"),
+            (r#""it's""#, r#""it's""#),
+            (r#""say \"it\"""#, r#"'say "it"'"#),
+            (r#""it's \"it\"""#, r#"'it\'s "it"'"#),
+            (r#""a\\b\n\r\t\b""#, r"'a\\b\n\r\t\x08'"),
+            (r#""é☃😀e\u0301""#, "'é☃😀e\u{301}'"),
+            (
+                r#""\u007f\u00a0\u00ad\u200b\u2028\ufeff""#,
+                r"'\x7f\xa0\xad\u200b\u2028\ufeff'",
+            ),
+            (r#""\udb40\udc01""#, r"'\U000e0001'"),
+        ] {
+            assert_eq!(repr(&value(given)), written, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_string_by_itself_stands_bare() {
+        assert_eq!(str(&value(r#""it's""#)), "it's");
+        assert_eq!(str(&value(r#"["it's"]"#)), r#"["it's"]"#);
+    }
+
+    #[test]
+    fn lines_end_where_python_ends_them() {
+        let lines = |text| split_lines(text).collect::<Vec<_>>();
+        assert_eq!(lines(""), [""; 0]);
+        assert_eq!(lines("\n"), [""]);
+        assert_eq!(lines("a\r\nb\rc\n\rd"), ["a", "b", "c", "", "d"]);
+        assert_eq!(
+            lines("a\u{b}b\u{c}c\u{1c}d\u{1d}e\u{1e}f\u{85}g\u{2028}h\u{2029}i\u{1f}j"),
+            ["a", "b", "c", "d", "e", "f", "g", "h", "i\u{1f}j"]
+        );
+    }
+
+    #[test]
+    fn integers_are_read_as_python_reads_them() {
+        for (text, number) in [
+            ("1820497", Some(1_820_497)),
+            (" +5\n", Some(5)),
+            ("\u{a0}-1\u{85}", Some(-1)),
+            ("1_000", Some(1000)),
+            ("007", Some(7)),
+            ("1__0", None),
+            ("_1", None),
+            ("1_", None),
+            ("1.0", None),
+            ("+", None),
+            ("- 1", None),
+            ("", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(int(text), number, "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// Joined again, the lines are the text but for its kinds of breaks and the last one.
+        #[test]
+        fn no_character_of_a_line_is_lost(lines in prop::collection::vec("[^\n\r\u{b}\u{c}\u{1c}-\u{1e}\u{85}\u{2028}\u{2029}]{0,9}", 0..9)) {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            prop_assert_eq!(split_lines(&text).collect::<Vec<_>>(), lines);
+        }
+    }
+}
