@@ -67,6 +67,16 @@ pub enum Error {
         /// The last port that was tried.
         to: u16,
     },
+    /// The port that was asked for is taken.
+    #[error(
+        "port {port} of 127.0.0.1 cannot be used ({source}): end what listens there, or choose another port"
+    )]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// The cause.
+        source: io::Error,
+    },
     /// The action needs a running server.
     #[error("{server} is not running: call restart() first")]
     NotRunning {

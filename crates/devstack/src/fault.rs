@@ -1,5 +1,6 @@
 //! A TCP proxy that breaks connections on purpose.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,9 @@ use crate::ports::Port;
 use crate::{Error, Result};
 
 mod link;
+
+/// A frozen server whose queue of connections is full answers no more.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A direction through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +72,21 @@ impl FaultProxy {
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
         let shared = Shared {
             upstream,
-            modes: [watch::Sender::new(Mode::Pass), watch::Sender::new(Mode::Pass)],
+            modes: [
+                watch::Sender::new(Mode::Pass),
+                watch::Sender::new(Mode::Pass),
+            ],
             budgets: [AtomicI64::new(-1), AtomicI64::new(-1)],
             bytes: Default::default(),
             connections: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             links: Mutex::default(),
         };
-        let proxy = Self { shared: Arc::new(shared), port: Port::lease()?, accepting: Default::default() };
+        let proxy = Self {
+            shared: Arc::new(shared),
+            port: Port::lease()?,
+            accepting: Default::default(),
+        };
         proxy.refuse(false).await?;
         Ok(proxy)
     }
@@ -121,7 +132,9 @@ impl FaultProxy {
     pub async fn refuse(&self, refuse: bool) -> Result<()> {
         let mut accepting = self.accepting.lock().await;
         if !refuse && accepting.is_none() {
-            let listener = TcpListener::bind(self.addr()).await.map_err(Error::io("listening"))?;
+            let listener = TcpListener::bind(self.addr())
+                .await
+                .map_err(Error::io("listening"))?;
             let shared = Arc::clone(&self.shared);
             *accepting = Some(tokio::spawn(accept(listener, shared)).abort_handle());
         } else if refuse && let Some(task) = accepting.take() {
@@ -136,7 +149,9 @@ impl FaultProxy {
 
     /// Resets the `n`th connection from now on when it comes (1 = the next one).
     pub fn refuse_nth(&self, n: u64) {
-        self.shared.refused.store(self.connections() + n, Ordering::Relaxed);
+        self.shared
+            .refused
+            .store(self.connections() + n, Ordering::Relaxed);
     }
 
     /// Resets every open connection on both sides (RST). Returns how many there were.
@@ -147,7 +162,10 @@ impl FaultProxy {
 
     /// Ends this direction of every open connection (FIN); the other direction goes on.
     pub fn half_close(&self, direction: Direction) {
-        self.shared.links().iter().for_each(|link| link.half_close(direction));
+        self.shared
+            .links()
+            .iter()
+            .for_each(|link| link.half_close(direction));
     }
 
     /// Resets the connection that would carry more than `bytes` more bytes (of all connections together) in that
@@ -193,7 +211,11 @@ impl Shared {
     fn pass(&self, direction: Direction, wanted: usize) -> usize {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let take = |left: i64| (left >= 0).then(|| (left - wanted).max(0));
-        let granted = match self.budgets[direction as usize].fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+        let granted = match self.budgets[direction as usize].fetch_update(
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+            take,
+        ) {
             Ok(left) => wanted.min(left),
             Err(_) => wanted,
         };
@@ -204,7 +226,9 @@ impl Shared {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     // An error here (out of descriptors) concerns one connection only.
     loop {
-        let Ok((client, _)) = listener.accept().await else { continue };
+        let Ok((client, _)) = listener.accept().await else {
+            continue;
+        };
         let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
         if shared.refused.load(Ordering::Relaxed) == number {
             link::reset(&client);
@@ -217,8 +241,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn connect(upstream: SocketAddr) -> std::io::Result<TcpStream> {
-    let server = TcpStream::connect(upstream).await?;
+async fn connect(upstream: SocketAddr) -> io::Result<TcpStream> {
+    let server = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(upstream)).await??;
     server.set_nodelay(true)?;
     Ok(server)
 }

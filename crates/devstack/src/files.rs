@@ -1,7 +1,48 @@
-//! The sample data.
-use crate::Result;
+//! The sample data: database, experiment files and reduction scripts.
+
+use std::fs;
 use std::path::Path;
-/// The seed data, as SQL.
+
+use crate::{Error, Result};
+
+/// The tables and their sample data, as SQL for an empty database.
 pub const SEED_SQL: &str = include_str!("../data/seed.sql");
+
+/// Path and content of each sample file.
+const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
+
+/// The reduction scripts of the stand-in for GitHub: `INSTRUMENT.py` and its text.
+pub(crate) const SCRIPTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
+
 /// Writes the sample files under `dir`: `dir/ceph` (for `CEPH_DIR`) and `dir/extras` (for `EXTRAS_DIRECTORY`).
-pub fn materialise_files(_dir: &Path) -> Result<()> { Ok(()) }
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn materialise_files(dir: &Path) -> Result<()> {
+    for (name, content) in FILES {
+        let file = dir.join(name);
+        let made = file
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&file, content));
+        made.map_err(Error::io(format!("writing {}", file.display())))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_files_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        materialise_files(dir.path()).unwrap();
+        let rb = dir.path().join("ceph/MARI/RBNumber/RB1820497/autoreduced");
+        assert_eq!(fs::metadata(rb.join("MAR1.nxspe")).unwrap().len(), 9000);
+        assert_eq!(fs::read(rb.join("ünï.txt")).unwrap().len(), 13);
+        assert!(dir.path().join("extras/test/keep").is_file());
+        assert_eq!(FILES.len(), 16);
+        assert_eq!(SCRIPTS.len(), 10);
+    }
+}

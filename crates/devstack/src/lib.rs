@@ -1,13 +1,14 @@
 //! Private servers for the demo, the tests and the benchmarks.
 //!
-//! Starts PostgreSQL, Valkey, RabbitMQ, PgBouncer and stand-ins for the services that the API calls, each on a free
+//! Starts PostgreSQL, Valkey, RabbitMQ, `PgBouncer` and stand-ins for the services that the API calls, each on a free
 //! loopback port, with its files under one temporary directory of this process, and ends them. Nothing outlives the
 //! process, even when it is killed: see [`process`].
 //!
 //! In reading order: [`Stack`] puts everything together; [`Postgres`], [`Valkey`], [`RabbitMq`] and [`PgBouncer`] are
 //! the servers; [`Upstreams`] are the stand-ins; [`FaultProxy`] breaks connections on purpose; [`shared`] has the
-//! servers that all tests of one process use together.
+//! servers that all tests of one process use together; [`Api`] runs the program that all of it is for.
 
+mod api;
 mod error;
 pub mod fault;
 pub mod files;
@@ -26,6 +27,7 @@ pub mod tokens;
 pub mod upstreams;
 mod valkey;
 
+pub use api::Api;
 pub use error::{Error, Result};
 pub use fault::{Direction, FaultProxy, Mode};
 pub use files::{SEED_SQL, materialise_files};

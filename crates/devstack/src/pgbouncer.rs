@@ -1,4 +1,4 @@
-//! A private PgBouncer in front of a PostgreSQL.
+//! A private `PgBouncer` in front of a PostgreSQL.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ impl PoolMode {
     }
 }
 
-/// Options of a private PgBouncer.
+/// Options of a private `PgBouncer`.
 #[derive(Clone, Debug)]
 pub struct PgBouncerOptions {
     /// For how long a client keeps a server connection.
@@ -53,11 +53,16 @@ pub struct PgBouncerOptions {
 
 impl Default for PgBouncerOptions {
     fn default() -> Self {
-        Self { pool_mode: PoolMode::Transaction, default_pool_size: 20, max_client_conn: 1000, settings: Vec::new() }
+        Self {
+            pool_mode: PoolMode::Transaction,
+            default_pool_size: 20,
+            max_client_conn: 1000,
+            settings: Vec::new(),
+        }
     }
 }
 
-/// A private PgBouncer. Dropping it ends it. User and password are those of [`Postgres`].
+/// A private `PgBouncer`. Dropping it ends it. User and password are those of [`Postgres`].
 #[derive(Debug)]
 pub struct PgBouncer {
     server: Arc<Server>,
@@ -87,7 +92,13 @@ impl PgBouncer {
         let scratch = Scratch::new("pgbouncer", user.as_ref())?;
         let port = Port::lease()?;
         let users = format!("\"{}\" \"{}\"\n", Postgres::USER, Postgres::PASSWORD);
-        for (file, text) in [("pgbouncer.ini", configuration(upstream, port.number(), options)), ("users.txt", users)] {
+        for (file, text) in [
+            (
+                "pgbouncer.ini",
+                configuration(upstream, port.number(), options),
+            ),
+            ("users.txt", users),
+        ] {
             let file = scratch.run().join(file);
             fs::write(&file, text).map_err(Error::io(format!("writing {}", file.display())))?;
             if let Some(user) = &user {
@@ -106,7 +117,10 @@ impl PgBouncer {
         let addr = port.addr();
         let ready = Box::new(move || probe::postgres(addr, "pgbouncer"));
         let server = Server::start("pgbouncer", scratch, launch, ready)?;
-        Ok(Self { server: Arc::new(server), port })
+        Ok(Self {
+            server: Arc::new(server),
+            port,
+        })
     }
 
     /// Its port on 127.0.0.1.
@@ -121,7 +135,12 @@ impl PgBouncer {
 
     /// `postgresql://postgres:password@127.0.0.1:PORT/database`
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://{}:{}@{}/{database}", Postgres::USER, Postgres::PASSWORD, self.addr())
+        format!(
+            "postgresql://{}:{}@{}/{database}",
+            Postgres::USER,
+            Postgres::PASSWORD,
+            self.addr()
+        )
     }
 
     /// Ends it in an orderly way and waits for that.
@@ -170,7 +189,12 @@ impl PgBouncer {
 }
 
 fn configuration(upstream: SocketAddr, port: u16, options: &PgBouncerOptions) -> String {
-    let PgBouncerOptions { pool_mode, default_pool_size, max_client_conn, settings } = options;
+    let PgBouncerOptions {
+        pool_mode,
+        default_pool_size,
+        max_client_conn,
+        settings,
+    } = options;
     let mut text = format!(
         "[databases]\n\
          * = host={} port={}\n\

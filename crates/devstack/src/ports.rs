@@ -31,9 +31,13 @@ impl Port {
         let start = u16::try_from(RandomState::new().hash_one(0) % u64::from(count)).unwrap_or(0);
         for offset in 0..count {
             let number = FROM + (start + offset) % count;
-            let lock = File::create(locks.join(number.to_string())).map_err(Error::io("locking a port"))?;
+            let lock = File::create(locks.join(number.to_string()))
+                .map_err(Error::io("locking a port"))?;
             if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Self { number, _lock: lock });
+                return Ok(Self {
+                    number,
+                    _lock: lock,
+                });
             }
         }
         Err(Error::NoPort { from: FROM, to: TO })
@@ -82,7 +86,12 @@ mod tests {
         let failing = |tail: &str, calls: &std::cell::Cell<u32>| {
             calls.set(calls.get() + 1);
             let (server, status, log) = ("x".into(), "exit 1".into(), "log".into());
-            Err::<(), _>(Error::Ended { server, status, log, tail: tail.to_owned() })
+            Err::<(), _>(Error::Ended {
+                server,
+                status,
+                log,
+                tail: tail.to_owned(),
+            })
         };
         let calls = std::cell::Cell::new(0);
         assert!(retry_on_clash(|| failing("bind: Address already in use", &calls)).is_err());

@@ -102,9 +102,18 @@ impl Postgres {
         settings: &[(String, String)],
     ) -> Result<Self> {
         let port = Port::lease()?;
-        let mut args = vec!["-D".into(), scratch.run().join("data").into(), "-p".into(), port.number().to_string().into()];
+        let mut args = vec![
+            "-D".into(),
+            scratch.run().join("data").into(),
+            "-p".into(),
+            port.number().to_string().into(),
+        ];
         let own = SETTINGS.iter().map(|(name, value)| (*name, *value));
-        for (name, value) in own.chain(settings.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        for (name, value) in own.chain(
+            settings
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        ) {
             args.extend(["-c".into(), format!("{name}={value}").into()]);
         }
         let launch = Launch {
@@ -119,7 +128,10 @@ impl Postgres {
         let addr = port.addr();
         let ready = Box::new(move || probe::postgres(addr, "postgres"));
         let server = Server::start("postgres", scratch, launch, ready)?;
-        Ok(Self { server: Arc::new(server), port })
+        Ok(Self {
+            server: Arc::new(server),
+            port,
+        })
     }
 
     /// Its port on 127.0.0.1.
@@ -134,7 +146,12 @@ impl Postgres {
 
     /// `postgresql://postgres:password@127.0.0.1:PORT/database`
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://{}:{}@{}/{database}", Self::USER, Self::PASSWORD, self.addr())
+        format!(
+            "postgresql://{}:{}@{}/{database}",
+            Self::USER,
+            Self::PASSWORD,
+            self.addr()
+        )
     }
 
     /// Makes a database that holds the seed data (a copy of `fia_seeded`).
@@ -142,7 +159,11 @@ impl Postgres {
     /// # Errors
     /// [`Error::Database`], when the name is taken for instance.
     pub async fn create_database(&self, name: &str) -> Result<()> {
-        self.administer(&format!("CREATE DATABASE {} TEMPLATE fia_seeded", quoted(name))).await
+        self.administer(&format!(
+            "CREATE DATABASE {} TEMPLATE fia_seeded",
+            quoted(name)
+        ))
+        .await
     }
 
     /// Makes a database without any table.
@@ -150,7 +171,11 @@ impl Postgres {
     /// # Errors
     /// [`Error::Database`], when the name is taken for instance.
     pub async fn create_empty_database(&self, name: &str) -> Result<()> {
-        self.administer(&format!("CREATE DATABASE {} TEMPLATE template0", quoted(name))).await
+        self.administer(&format!(
+            "CREATE DATABASE {} TEMPLATE template0",
+            quoted(name)
+        ))
+        .await
     }
 
     /// Drops a database if it exists, and ends the sessions in it.
@@ -158,7 +183,11 @@ impl Postgres {
     /// # Errors
     /// [`Error::Database`].
     pub async fn drop_database(&self, name: &str) -> Result<()> {
-        self.administer(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await
+        self.administer(&format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            quoted(name)
+        ))
+        .await
     }
 
     /// Opens a session as the superuser. The task that drives it runs on the caller's runtime and ends with it or
@@ -168,8 +197,16 @@ impl Postgres {
     /// [`Error::Database`].
     pub async fn connect(&self, database: &str) -> Result<Client> {
         let mut config = Config::new();
-        config.host("127.0.0.1").port(self.port()).dbname(database).user(Self::USER).password(Self::PASSWORD);
-        let (client, connection) = config.connect(NoTls).await.map_err(database_error("connecting"))?;
+        config
+            .host("127.0.0.1")
+            .port(self.port())
+            .dbname(database)
+            .user(Self::USER)
+            .password(Self::PASSWORD);
+        let (client, connection) = config
+            .connect(NoTls)
+            .await
+            .map_err(database_error("connecting"))?;
         // A broken connection shows as an error of the client's next call.
         tokio::spawn(connection);
         Ok(client)
@@ -221,7 +258,10 @@ impl Postgres {
 
     async fn administer(&self, statement: &str) -> Result<()> {
         let client = self.connect("postgres").await?;
-        client.batch_execute(statement).await.map_err(database_error(statement))
+        client
+            .batch_execute(statement)
+            .await
+            .map_err(database_error(statement))
     }
 }
 

@@ -41,8 +41,10 @@ pub(crate) fn prepare(user: Option<&ServerUser>) -> Result<PathBuf> {
         return Ok(template);
     }
     // Other processes wait here rather than do the same work; the rename makes it visible as a whole.
-    let lock = File::create(cache.join("lock")).map_err(Error::io("locking the PostgreSQL template"))?;
-    lock.lock().map_err(Error::io("locking the PostgreSQL template"))?;
+    let lock =
+        File::create(cache.join("lock")).map_err(Error::io("locking the PostgreSQL template"))?;
+    lock.lock()
+        .map_err(Error::io("locking the PostgreSQL template"))?;
     if !template.exists() {
         make(&template, user)?;
     }
@@ -54,16 +56,29 @@ pub(crate) fn prepare(user: Option<&ServerUser>) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Command`] when the copy fails, for lack of space for instance.
 pub(crate) fn copy(template: &Path, scratch: &Scratch) -> Result<()> {
-    run(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(template).arg(scratch.run().join("data")))?;
+    run(Command::new("cp")
+        .args(["-a", "--reflink=auto", "--"])
+        .arg(template)
+        .arg(scratch.run().join("data")))?;
     Ok(())
 }
 
 /// Changes with the server's programs, the user it runs as, the seed and how the template is made.
 fn key(user: Option<&ServerUser>) -> Result<String> {
     let initdb = find("initdb", &postgres_dirs())?;
-    let modified = fs::metadata(&initdb).and_then(|m| m.modified()).map_err(Error::io("reading initdb's date"))?;
+    let modified = fs::metadata(&initdb)
+        .and_then(|m| m.modified())
+        .map_err(Error::io("reading initdb's date"))?;
     let mut hasher = DefaultHasher::new();
-    (initdb, modified, user.map(|user| user.uid), SEED_SQL, INITDB, FINISH).hash(&mut hasher);
+    (
+        initdb,
+        modified,
+        user.map(|user| user.uid),
+        SEED_SQL,
+        INITDB,
+        FINISH,
+    )
+        .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }
 
@@ -75,17 +90,30 @@ fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
         user.own(&password)?;
     }
     let initdb = find("initdb", &postgres_dirs())?;
-    run(command_as(user, &initdb)?.args(INITDB).arg("--pgdata=data").current_dir(scratch.run()))?;
+    run(command_as(user, &initdb)?
+        .args(INITDB)
+        .arg("--pgdata=data")
+        .current_dir(scratch.run()))?;
     let seed = scratch.dir().join("seed.sql");
     fs::write(&seed, SEED_SQL).map_err(Error::io("writing the seed"))?;
 
     let postgres = Postgres::launch(scratch, user.cloned(), &[])?;
     let psql = |database: &str, args: &[OsString]| {
         let mut command = Command::new(find("psql", &postgres_dirs())?);
-        command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname"]).arg(postgres.url(database));
+        command
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--dbname",
+            ])
+            .arg(postgres.url(database));
         run(command.args(args))
     };
-    psql("postgres", &["--command=CREATE DATABASE fia_seeded TEMPLATE template0".into()])?;
+    psql(
+        "postgres",
+        &["--command=CREATE DATABASE fia_seeded TEMPLATE template0".into()],
+    )?;
     psql("fia_seeded", &["--file".into(), seed.into()])?;
     psql("fia_seeded", &["--command=VACUUM (ANALYZE, FREEZE)".into()])?;
     for statement in FINISH {
@@ -100,9 +128,14 @@ fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
 fn publish(server: &Server, template: &Path) -> Result<()> {
     let beside = template.with_extension("new");
     match fs::remove_dir_all(&beside) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("removing a broken template")(e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io("removing a broken template")(e));
+        }
         _ => {}
     }
-    run(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(server.scratch().run().join("data")).arg(&beside))?;
+    run(Command::new("cp")
+        .args(["-a", "--reflink=auto", "--"])
+        .arg(server.scratch().run().join("data"))
+        .arg(&beside))?;
     fs::rename(&beside, template).map_err(Error::io("publishing the PostgreSQL template"))
 }

@@ -14,7 +14,10 @@ pub(crate) fn postgres(addr: SocketAddr, database: &str) -> bool {
         body.extend_from_slice(text.as_bytes());
         body.push(0);
     }
-    let mut packet = u32::try_from(body.len() + 4).unwrap_or(0).to_be_bytes().to_vec();
+    let mut packet = u32::try_from(body.len() + 4)
+        .unwrap_or(0)
+        .to_be_bytes()
+        .to_vec();
     packet.extend_from_slice(&body);
     answers(addr, &packet, b"R")
 }

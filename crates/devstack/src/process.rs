@@ -60,7 +60,13 @@ impl Server {
     /// # Errors
     /// [`Error::Ended`] or [`Error::NotReady`] with the end of its log; [`Error::Io`] when it cannot be started.
     pub fn start(name: &str, scratch: Scratch, launch: Launch, ready: Ready) -> Result<Self> {
-        let server = Self { name: name.to_owned(), launch, ready, child: Mutex::new(None), scratch };
+        let server = Self {
+            name: name.to_owned(),
+            launch,
+            ready,
+            child: Mutex::new(None),
+            scratch,
+        };
         server.restart()?;
         Ok(server)
     }
@@ -85,7 +91,12 @@ impl Server {
             if Instant::now() > deadline {
                 let seconds = self.launch.limit.as_secs();
                 let (server, log, tail) = (self.name.clone(), self.log(), self.log_tail());
-                return Err(Error::NotReady { server, seconds, log, tail });
+                return Err(Error::NotReady {
+                    server,
+                    seconds,
+                    log,
+                    tail,
+                });
             }
             thread::sleep(POLL);
         }
@@ -173,7 +184,10 @@ impl Server {
         if self.exited(&mut child)?.is_some() {
             return Err(self.not_running());
         }
-        let id = child.as_ref().and_then(|child| i32::try_from(child.id()).ok()).ok_or_else(|| self.not_running())?;
+        let id = child
+            .as_ref()
+            .and_then(|child| i32::try_from(child.id()).ok())
+            .ok_or_else(|| self.not_running())?;
         kill(Pid::from_raw(id), signal).map_err(|_| self.not_running())
     }
 
@@ -201,7 +215,9 @@ impl Server {
         let log = self.log();
         let open = || File::options().create(true).append(true).open(&log);
         let out = open().map_err(Error::io(format!("opening {}", log.display())))?;
-        let err = out.try_clone().map_err(Error::io(format!("opening {}", log.display())))?;
+        let err = out
+            .try_clone()
+            .map_err(Error::io(format!("opening {}", log.display())))?;
         command_as(self.launch.user.as_ref(), &self.launch.program)?
             .args(&self.launch.args)
             .envs(self.launch.env.iter().map(|(key, value)| (key, value)))
@@ -210,7 +226,10 @@ impl Server {
             .stderr(Stdio::from(err))
             .process_group(0)
             .spawn()
-            .map_err(Error::io(format!("starting {}", self.launch.program.display())))
+            .map_err(Error::io(format!(
+                "starting {}",
+                self.launch.program.display()
+            )))
     }
 
     /// Sends a signal to every process in the server's directory; returns them.
@@ -224,8 +243,12 @@ impl Server {
     }
 
     fn exited(&self, child: &mut MutexGuard<'_, Option<Child>>) -> Result<Option<ExitStatus>> {
-        let Some(running) = child.as_mut() else { return Ok(None) };
-        let status = running.try_wait().map_err(Error::io(format!("waiting for {}", self.name)))?;
+        let Some(running) = child.as_mut() else {
+            return Ok(None);
+        };
+        let status = running
+            .try_wait()
+            .map_err(Error::io(format!("waiting for {}", self.name)))?;
         if status.is_some() {
             **child = None;
         }
@@ -234,11 +257,18 @@ impl Server {
 
     fn ended(&self, status: ExitStatus) -> Error {
         let (server, status) = (self.name.clone(), status.to_string());
-        Error::Ended { server, status, log: self.log(), tail: self.log_tail() }
+        Error::Ended {
+            server,
+            status,
+            log: self.log(),
+            tail: self.log_tail(),
+        }
     }
 
     fn not_running(&self) -> Error {
-        Error::NotRunning { server: self.name.clone() }
+        Error::NotRunning {
+            server: self.name.clone(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Child>> {
@@ -260,13 +290,20 @@ impl Drop for Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("name", &self.name).field("dir", &self.scratch.dir()).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("name", &self.name)
+            .field("dir", &self.scratch.dir())
+            .finish_non_exhaustive()
     }
 }
 
 /// Runs something that blocks, away from the runtime's own threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Task("a blocking task"))?
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Task("a blocking task"))?
 }
 
 fn tail(log: &Path) -> std::io::Result<String> {

@@ -1,5 +1,6 @@
 //! Where the server programs are, and as whom they run.
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,7 +8,7 @@ use nix::unistd::{User, geteuid};
 
 use crate::{Error, Result};
 
-/// An unprivileged user for the servers: PostgreSQL and PgBouncer refuse to run as root.
+/// An unprivileged user for the servers: PostgreSQL and `PgBouncer` refuse to run as root.
 #[derive(Clone, Debug)]
 pub struct ServerUser {
     pub(crate) uid: u32,
@@ -21,14 +22,26 @@ impl ServerUser {
         if !geteuid().is_root() {
             return None;
         }
-        let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten())?;
-        Some(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+        let user = ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten())?;
+        Some(Self {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+        })
     }
 
     /// `setpriv` with the options to become this user; the program and its arguments follow.
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(find("setpriv", &[])?);
-        command.args(["--reuid", &self.uid.to_string(), "--regid", &self.gid.to_string(), "--clear-groups", "--"]);
+        command.args([
+            "--reuid",
+            &self.uid.to_string(),
+            "--regid",
+            &self.gid.to_string(),
+            "--clear-groups",
+            "--",
+        ]);
         Ok(command)
     }
 }
@@ -46,7 +59,11 @@ pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Co
         }
         None => Command::new(program),
     };
-    command.env_clear().env("PATH", SEARCHED.join(":")).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command
+        .env_clear()
+        .env("PATH", SEARCHED.join(":"))
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null());
     Ok(command)
 }
 
@@ -55,17 +72,31 @@ pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Co
 /// # Errors
 /// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let line = format!("{command:?}");
-    let output = command.output().map_err(Error::io(format!("starting {line}")))?;
+    let words = iter::once(command.get_program()).chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let output = command
+        .output()
+        .map_err(Error::io(format!("starting {line}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
     let output_text = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    Err(Error::Command { command: line, status: output.status.to_string(), output: output_text })
+    Err(Error::Command {
+        command: line,
+        status: output.status.to_string(),
+        output: output_text,
+    })
 }
 
-const SEARCHED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const SEARCHED: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
 
 /// Finds a program in `first`, then in the PATH, then where distributions put servers.
 ///
@@ -73,19 +104,38 @@ const SEARCHED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 /// [`Error::Missing`].
 pub(crate) fn find(program: &str, first: &[PathBuf]) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<PathBuf> =
-        first.iter().cloned().chain(std::env::split_paths(&path)).chain(SEARCHED.map(PathBuf::from)).collect();
-    dirs.iter().map(|dir| dir.join(program)).find(|file| file.is_file()).ok_or_else(|| Error::Missing {
-        program: program.to_owned(),
-        looked_in: dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "),
-    })
+    let dirs: Vec<PathBuf> = first
+        .iter()
+        .cloned()
+        .chain(std::env::split_paths(&path))
+        .chain(SEARCHED.map(PathBuf::from))
+        .collect();
+    dirs.iter()
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+        .ok_or_else(|| Error::Missing {
+            program: program.to_owned(),
+            looked_in: dirs
+                .iter()
+                .map(|dir| dir.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }
 
 /// The directories of PostgreSQL's server programs, the newest version first.
 pub(crate) fn postgres_dirs() -> Vec<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut found: Vec<(u32, PathBuf)> = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .filter(|(_, bin)| bin.join("initdb").is_file())
         .collect();
     found.sort_unstable_by_key(|(version, _)| std::cmp::Reverse(*version));

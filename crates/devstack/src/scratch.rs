@@ -61,11 +61,15 @@ impl Scratch {
         fs::create_dir(&run).map_err(Error::io(doing()))?;
         fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(Error::io(doing()))?;
         if let Some(user) = user {
-            fs::set_permissions(dir.path(), Permissions::from_mode(0o711)).map_err(Error::io(doing()))?;
+            fs::set_permissions(dir.path(), Permissions::from_mode(0o711))
+                .map_err(Error::io(doing()))?;
             user.own(&run)?;
         }
         let reaper = start_reaper(dir.path()).map_err(Error::io("starting sh"))?;
-        Ok(Self { dir: TempDir::keep(dir), reaper: Mutex::new(Some(reaper)) })
+        Ok(Self {
+            dir: TempDir::keep(dir),
+            reaper: Mutex::new(Some(reaper)),
+        })
     }
 
     /// The directory itself: logs, for instance.
@@ -81,18 +85,26 @@ impl Scratch {
     /// The processes that work in [`run`](Self::run) or below: the server and everything it started.
     pub fn processes(&self) -> Vec<Pid> {
         let run = self.run();
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
         entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&run)))
+            .filter(|pid: &i32| {
+                fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&run))
+            })
             .map(Pid::from_raw)
             .collect()
     }
 
     /// Kills everything in the directory, removes it, and waits until that is done.
     pub fn end(&self) {
-        let reaper = self.reaper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reaper = self
+            .reaper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(mut reaper) = reaper {
             drop(reaper.stdin.take());
             // It cannot be told to anyone here; the reaper goes on by itself when waiting fails.
@@ -123,9 +135,14 @@ fn start_reaper(dir: &Path) -> io::Result<Child> {
 fn base_dir() -> PathBuf {
     let preferred = std::env::temp_dir();
     let reachable = |dir: &Path| {
-        dir.ancestors().all(|a| fs::metadata(a).is_ok_and(|m| m.permissions().mode() & 0o001 != 0))
+        dir.ancestors()
+            .all(|a| fs::metadata(a).is_ok_and(|m| m.permissions().mode() & 0o001 != 0))
     };
-    if geteuid().is_root() && !reachable(&preferred) { PathBuf::from("/tmp") } else { preferred }
+    if geteuid().is_root() && !reachable(&preferred) {
+        PathBuf::from("/tmp")
+    } else {
+        preferred
+    }
 }
 
 /// A directory that is kept between runs, for this user only: the port locks and the PostgreSQL template.
@@ -137,14 +154,18 @@ pub(crate) fn cache_dir(name: &str) -> Result<PathBuf> {
     let base = base_dir().join(format!("devstack-cache-{uid}"));
     match fs::create_dir(&base) {
         Ok(()) => {
-            fs::set_permissions(&base, Permissions::from_mode(0o700)).map_err(Error::io("chmod of the cache"))?;
+            fs::set_permissions(&base, Permissions::from_mode(0o700))
+                .map_err(Error::io("chmod of the cache"))?;
         }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(Error::io(format!("making {}", base.display()))(e)),
     }
-    let found = fs::symlink_metadata(&base).map_err(Error::io(format!("reading {}", base.display())))?;
+    let found =
+        fs::symlink_metadata(&base).map_err(Error::io(format!("reading {}", base.display())))?;
     if !found.is_dir() || found.uid() != uid.as_raw() {
-        let problem = io::Error::other("it is not a directory of this user: remove it, or set TMPDIR to another place");
+        let problem = io::Error::other(
+            "it is not a directory of this user: remove it, or set TMPDIR to another place",
+        );
         return Err(Error::io(format!("using {}", base.display()))(problem));
     }
     let dir = base.join(name);
@@ -155,6 +176,7 @@ pub(crate) fn cache_dir(name: &str) -> Result<PathBuf> {
 impl ServerUser {
     /// Gives a file or directory to this user.
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
-        chown(path, Some(self.uid), Some(self.gid)).map_err(Error::io(format!("chown of {}", path.display())))
+        chown(path, Some(self.uid), Some(self.gid))
+            .map_err(Error::io(format!("chown of {}", path.display())))
     }
 }

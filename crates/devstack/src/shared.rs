@@ -55,7 +55,10 @@ pub fn unique_name(prefix: &str) -> String {
 }
 
 /// Others wait for the one that starts the server.
-async fn get<T: Send + Sync>(slot: &'static Slot<T>, start: impl FnOnce() -> Result<T> + Send + 'static) -> Result<&'static T> {
+async fn get<T: Send + Sync>(
+    slot: &'static Slot<T>,
+    start: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<&'static T> {
     blocking(move || {
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = *slot {

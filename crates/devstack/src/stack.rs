@@ -1,39 +1,176 @@
-//! Several servers at once, and the settings to reach them.
-use crate::{Error, Postgres, RabbitMq, Result, Upstreams, Valkey};
-use std::path::Path;
-/// What to start.
-#[derive(Debug, Default, Clone)]
-pub struct StackBuilder {}
-/// Several private servers.
-#[derive(Debug)]
-pub struct Stack { postgres: Option<Postgres>, valkey: Option<Valkey>, rabbitmq: Option<RabbitMq>, upstreams: Option<Upstreams>, dir: std::path::PathBuf }
-impl StackBuilder {
-    /// With PostgreSQL; database `fia` holds the seed data.
-    pub fn postgres(self) -> Self { self }
-    /// With Valkey.
-    pub fn valkey(self) -> Self { self }
-    /// With RabbitMQ.
-    pub fn rabbitmq(self) -> Self { self }
-    /// With the stand-ins.
-    pub fn upstreams(self) -> Self { self }
-    /// With everything.
-    pub fn everything(self) -> Self { self }
-    /// Starts all of it at the same time.
-    pub async fn start(self) -> Result<Stack> { Err(Error::Task("x")) }
+//! Several servers at once, and the settings with which the API finds them.
+
+use std::path::PathBuf;
+
+use crate::process::blocking;
+use crate::scratch::Scratch;
+use crate::tokens::{API_KEY, JWT_SECRET};
+use crate::{Postgres, RabbitMq, Result, Upstreams, Valkey, materialise_files};
+
+/// What a [`Stack`] consists of; see [`Stack::builder`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StackBuilder {
+    postgres: bool,
+    valkey: bool,
+    rabbitmq: bool,
+    upstreams: bool,
 }
+
+/// Several private servers and the sample files. Dropping it ends and removes all of it.
+#[derive(Debug)]
+pub struct Stack {
+    postgres: Option<Postgres>,
+    valkey: Option<Valkey>,
+    rabbitmq: Option<RabbitMq>,
+    upstreams: Option<Upstreams>,
+    files: Scratch,
+}
+
+impl StackBuilder {
+    /// With PostgreSQL: its database `fia` holds the seed data.
+    #[must_use]
+    pub fn postgres(mut self) -> Self {
+        self.postgres = true;
+        self
+    }
+
+    /// With Valkey, empty.
+    #[must_use]
+    pub fn valkey(mut self) -> Self {
+        self.valkey = true;
+        self
+    }
+
+    /// With RabbitMQ, without queues (takes several seconds).
+    #[must_use]
+    pub fn rabbitmq(mut self) -> Self {
+        self.rabbitmq = true;
+        self
+    }
+
+    /// With stand-ins for the auth service and GitHub.
+    #[must_use]
+    pub fn upstreams(mut self) -> Self {
+        self.upstreams = true;
+        self
+    }
+
+    /// With all four.
+    #[must_use]
+    pub fn everything(self) -> Self {
+        self.postgres().valkey().rabbitmq().upstreams()
+    }
+
+    /// Starts all of it at the same time and writes the sample files.
+    ///
+    /// # Errors
+    /// The first [`Error`](crate::Error) of one of the servers; the others are ended.
+    pub async fn start(self) -> Result<Stack> {
+        let files = blocking(|| {
+            let files = Scratch::new("files", None)?;
+            materialise_files(&files.run())?;
+            Ok(files)
+        });
+        let (postgres, valkey, rabbitmq, upstreams, files) = tokio::try_join!(
+            when(self.postgres, Postgres::start()),
+            when(self.valkey, Valkey::start()),
+            when(self.rabbitmq, RabbitMq::start()),
+            when(self.upstreams, Upstreams::start()),
+            files,
+        )?;
+        Ok(Stack {
+            postgres,
+            valkey,
+            rabbitmq,
+            upstreams,
+            files,
+        })
+    }
+}
+
 impl Stack {
     /// Nothing chosen yet.
-    pub fn builder() -> StackBuilder { StackBuilder::default() }
+    pub fn builder() -> StackBuilder {
+        StackBuilder::default()
+    }
+
     /// PostgreSQL, when asked for.
-    pub fn postgres(&self) -> Option<&Postgres> { self.postgres.as_ref() }
+    pub fn postgres(&self) -> Option<&Postgres> {
+        self.postgres.as_ref()
+    }
+
     /// Valkey, when asked for.
-    pub fn valkey(&self) -> Option<&Valkey> { self.valkey.as_ref() }
+    pub fn valkey(&self) -> Option<&Valkey> {
+        self.valkey.as_ref()
+    }
+
     /// RabbitMQ, when asked for.
-    pub fn rabbitmq(&self) -> Option<&RabbitMq> { self.rabbitmq.as_ref() }
+    pub fn rabbitmq(&self) -> Option<&RabbitMq> {
+        self.rabbitmq.as_ref()
+    }
+
     /// The stand-ins, when asked for.
-    pub fn upstreams(&self) -> Option<&Upstreams> { self.upstreams.as_ref() }
-    /// The sample files: `ceph/` and `extras/`.
-    pub fn files(&self) -> &Path { &self.dir }
-    /// The settings of the API for this stack, `FIA_API_BIND=127.0.0.1:0` included.
-    pub fn env(&self) -> Vec<(String, String)> { Vec::new() }
+    pub fn upstreams(&self) -> Option<&Upstreams> {
+        self.upstreams.as_ref()
+    }
+
+    /// The directory of the sample files: `ceph/` and `extras/`.
+    pub fn files(&self) -> PathBuf {
+        self.files.run()
+    }
+
+    /// The API's settings for this stack. It binds to a port that the system chooses; without Valkey it has no shared
+    /// cache; the variables of other servers that were not asked for are left out.
+    pub fn env(&self) -> Vec<(String, String)> {
+        let file = |name| self.files().join(name).display().to_string();
+        let mut env = vec![
+            ("FIA_API_BIND", "127.0.0.1:0".to_owned()),
+            ("FIA_API_API_KEY", API_KEY.to_owned()),
+            ("AUTH_API_KEY", API_KEY.to_owned()),
+            ("JWT_SECRET", JWT_SECRET.to_owned()),
+            (
+                "VALKEY_URL",
+                self.valkey().map(Valkey::url).unwrap_or_default(),
+            ),
+            ("CEPH_DIR", file("ceph")),
+            ("EXTRAS_DIRECTORY", file("extras")),
+        ];
+        if let Some(postgres) = self.postgres() {
+            env.extend([
+                ("DB_IP", "127.0.0.1".to_owned()),
+                ("DB_PORT", postgres.port().to_string()),
+                ("DB_USERNAME", Postgres::USER.to_owned()),
+                ("DB_PASSWORD", Postgres::PASSWORD.to_owned()),
+                ("DB_NAME", "fia".to_owned()),
+            ]);
+        }
+        if let Some(rabbitmq) = self.rabbitmq() {
+            env.extend([
+                ("QUEUE_HOST", "127.0.0.1".to_owned()),
+                ("QUEUE_PORT", rabbitmq.port().to_string()),
+                ("QUEUE_USER", RabbitMq::USER.to_owned()),
+                ("QUEUE_PASSWORD", RabbitMq::PASSWORD.to_owned()),
+            ]);
+        }
+        if let Some(upstreams) = self.upstreams() {
+            env.extend([
+                ("AUTH_API_URL", upstreams.url()),
+                ("GITHUB_RAW_URL", upstreams.url()),
+                ("GITHUB_API_URL", upstreams.url()),
+                ("GITHUB_API_TOKEN", "gh-token-value".to_owned()),
+                ("GITHUB_PACKAGE_TOKEN", "shh".to_owned()),
+            ]);
+        }
+        env.into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+}
+
+async fn when<T>(wanted: bool, start: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    if wanted {
+        start.await.map(Some)
+    } else {
+        Ok(None)
+    }
 }

@@ -1,15 +1,84 @@
-//! The recorded tokens.
+//! The recorded tokens: what the auth service would have issued, signed with [`JWT_SECRET`].
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
 /// The API key, for `FIA_API_API_KEY` and `AUTH_API_KEY`.
 pub const API_KEY: &str = "shh";
 /// The secret that signs the recorded tokens, for `JWT_SECRET`.
 pub const JWT_SECRET: &str = "test-secret";
-/// The token recorded as `name`: staff, user, user2, norole, nouser, expired, forged, garbage.
-pub fn named(_name: &str) -> Option<&'static str> { None }
-/// Staff, user number 1234, never expires.
-pub fn staff() -> &'static str { "" }
-/// User 1234, never expires.
-pub fn user() -> &'static str { "" }
-/// User 5678 (without experiments), never expires.
-pub fn user2() -> &'static str { "" }
-/// `Bearer TOKEN` for a name of [`named`], or for `apikey`.
-pub fn bearer(_name: &str) -> Option<String> { None }
+
+/// `data/tokens.json`.
+#[derive(Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) tokens: BTreeMap<String, Token>,
+    /// Experiment numbers by user number.
+    pub(crate) experiments: BTreeMap<String, Vec<i64>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Token {
+    pub(crate) token: String,
+    /// Whether the auth service accepts it.
+    pub(crate) verifies: bool,
+}
+
+pub(crate) static RECORDED: LazyLock<Recorded> = LazyLock::new(|| {
+    #[expect(
+        clippy::expect_used,
+        reason = "a file of this crate, and a test reads it"
+    )]
+    serde_json::from_str(include_str!("../data/tokens.json"))
+        .expect("data/tokens.json is well formed")
+});
+
+/// The token recorded under a name: `staff`, `user`, `user2`, `norole` (no role), `nouser` (no user number), `expired`,
+/// `forged` (another secret) or `garbage` (no JWT).
+pub fn named(name: &str) -> Option<&'static str> {
+    RECORDED.tokens.get(name).map(|token| token.token.as_str())
+}
+
+/// Staff, user number 1234; valid for decades.
+pub fn staff() -> &'static str {
+    named("staff").unwrap_or_default()
+}
+
+/// User number 1234 with the experiments 1820497, 100007, 100014 and 20024; valid for decades.
+pub fn user() -> &'static str {
+    named("user").unwrap_or_default()
+}
+
+/// User number 5678, without experiments; valid for decades.
+pub fn user2() -> &'static str {
+    named("user2").unwrap_or_default()
+}
+
+/// The value of an `Authorization` header: for a name of [`named`], for `apikey`, or `raw:` and the value itself.
+pub fn authorization(name: &str) -> Option<String> {
+    match (name, name.strip_prefix("raw:")) {
+        (_, Some(value)) => Some(value.to_owned()),
+        ("apikey", _) => Some(format!("Bearer {API_KEY}")),
+        _ => named(name).map(|token| format!("Bearer {token}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_tokens_are_there() {
+        for name in [
+            "staff", "user", "user2", "norole", "nouser", "expired", "forged",
+        ] {
+            assert_eq!(named(name).unwrap().split('.').count(), 3, "{name}");
+        }
+        assert!(!staff().is_empty() && !user().is_empty() && !user2().is_empty());
+        assert_eq!(authorization("garbage").unwrap(), "Bearer not.a.jwt");
+        assert_eq!(authorization("apikey").unwrap(), "Bearer shh");
+        assert_eq!(authorization("raw:Basic x").unwrap(), "Basic x");
+        assert_eq!(authorization("nobody"), None);
+    }
+}

@@ -1,42 +1,178 @@
-//! Stand-ins for the auth service and GitHub.
-use crate::{Error, Result};
-use std::{net::SocketAddr, time::Duration};
-/// The stand-ins: one HTTP server on a thread of its own.
+//! Stand-ins for the HTTP services that the API calls: the auth service and the two GitHub hosts.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /verify {"token"}` | 200 for a token that is valid, else 403 |
+//! | `GET /experiments?user_number=N` | the user's experiment numbers; 403 without `Bearer` and the API key |
+//! | `GET /<org>/autoreduction-scripts/<ref>/<INSTRUMENT>/reduce.py` | the script, with an `ETag`; 404 where there is none |
+//! | `GET /repos/<org>/autoreduction-scripts/commits/HEAD` | `{"sha": …}`, with an `ETag` |
+//! | `GET /orgs/<org>/packages/container/<name>/versions` | package versions, in pages (`page`, `per_page`, `Link`) |
+//! | `GET /_calls`, `DELETE /_calls` | how often each path was asked; sets the counts back |
+//! | `PUT /_down {"seconds": S}` | answers 503 to everything else for S seconds |
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Result;
+use crate::ports::{Port, retry_on_clash};
+use crate::process::blocking;
+
+mod answers;
+mod listener;
+mod state;
+
+use listener::Listener;
+use state::State;
+
+/// The stand-ins: one HTTP server on a thread of its own, so that it serves tests of any runtime. Ends when dropped.
 #[derive(Debug)]
-pub struct Upstreams { addr: SocketAddr }
+pub struct Upstreams {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    port: Port,
+    state: Arc<Mutex<State>>,
+    listener: Mutex<Option<Listener>>,
+}
+
 impl Upstreams {
-    /// Starts the stand-ins on a free port.
-    pub async fn start() -> Result<Self> { Err(Error::Task("x")) }
-    /// As start, blocking.
-    pub fn start_blocking() -> Result<Self> { Err(Error::Task("x")) }
+    /// Starts the stand-ins, with the recorded data.
+    ///
+    /// # Errors
+    /// [`Error::NoPort`](crate::Error::NoPort), [`Error::Io`](crate::Error::Io).
+    pub async fn start() -> Result<Self> {
+        blocking(Self::start_blocking).await
+    }
+
+    /// As [`start`](Self::start), but blocks the thread.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_blocking() -> Result<Self> {
+        retry_on_clash(|| {
+            let port = Port::lease()?;
+            let inner = Inner {
+                port,
+                state: Arc::default(),
+                listener: Mutex::new(None),
+            };
+            inner.refuse(false)?;
+            Ok(Self {
+                inner: Arc::new(inner),
+            })
+        })
+    }
+
     /// Their address.
-    pub fn addr(&self) -> SocketAddr { self.addr }
+    pub fn addr(&self) -> SocketAddr {
+        self.inner.port.addr()
+    }
+
     /// Their port.
-    pub fn port(&self) -> u16 { self.addr.port() }
-    /// `http://127.0.0.1:PORT`, for AUTH_API_URL, GITHUB_RAW_URL and GITHUB_API_URL.
-    pub fn url(&self) -> String { format!("http://{}", self.addr) }
-    /// How often `path` (without query) was asked.
-    pub fn calls(&self, _path: &str) -> u64 { 0 }
+    pub fn port(&self) -> u16 {
+        self.inner.port.number()
+    }
+
+    /// `http://127.0.0.1:PORT`, for `AUTH_API_URL`, `GITHUB_RAW_URL` and `GITHUB_API_URL`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// How often `path` (without its query) was asked since the start or [`reset_calls`](Self::reset_calls).
+    pub fn calls(&self, path: &str) -> u64 {
+        self.state().calls.get(path).copied().unwrap_or(0)
+    }
+
     /// How often anything was asked.
-    pub fn total_calls(&self) -> u64 { 0 }
+    pub fn total_calls(&self) -> u64 {
+        self.state().calls.values().sum()
+    }
+
     /// Sets all counts back.
-    pub fn reset_calls(&self) {}
-    /// The `Authorization` header that `path` was last asked with.
-    pub fn last_authorization(&self, _path: &str) -> Option<String> { None }
-    /// Delays every answer to paths that begin with `prefix` ("" = all); zero takes it back.
-    pub fn delay(&self, _prefix: &str, _by: Duration) {}
-    /// Answers this status to paths that begin with `prefix`; `None` takes it back.
-    pub fn fail(&self, _prefix: &str, _status: Option<u16>) {}
-    /// Refuses connections (`true`), or listens again on the same port.
-    pub async fn refuse(&self, _on: bool) -> Result<()> { Ok(()) }
-    /// The experiment numbers of a user.
-    pub fn set_experiments(&self, _user_number: i64, _numbers: &[i64]) {}
-    /// The package versions (served in pages: `?page=N&per_page=M`).
-    pub fn set_packages(&self, _versions: Vec<serde_json::Value>) {}
-    /// The script of an instrument; `None` = 404.
-    pub fn set_script(&self, _instrument: &str, _text: Option<&str>) {}
-    /// The commit that HEAD stands for.
-    pub fn set_commit(&self, _sha: &str) {}
-    /// Whether `/verify` accepts this token.
-    pub fn set_token(&self, _token: &str, _valid: bool) {}
+    pub fn reset_calls(&self) {
+        self.state().calls.clear();
+    }
+
+    /// The `Authorization` header of the latest request for `path`.
+    pub fn last_authorization(&self, path: &str) -> Option<String> {
+        self.state().authorizations.get(path).cloned()
+    }
+
+    /// Delays the answers for paths that begin with `prefix` ("" = all); zero takes it back. The longest prefix counts.
+    pub fn delay(&self, prefix: &str, by: Duration) {
+        self.state()
+            .delays
+            .set(prefix, (!by.is_zero()).then_some(by));
+    }
+
+    /// Answers with this status for paths that begin with `prefix` ("" = all); `None` takes it back.
+    pub fn fail(&self, prefix: &str, status: Option<u16>) {
+        self.state().failures.set(prefix, status);
+    }
+
+    /// Refuses connections and drops the open ones (`true`), or listens again on the same port (`false`).
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when it cannot listen again.
+    pub async fn refuse(&self, refuse: bool) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.refuse(refuse)).await
+    }
+
+    /// Sets the experiment numbers of a user.
+    pub fn set_experiments(&self, user_number: i64, numbers: &[i64]) {
+        self.state()
+            .experiments
+            .insert(user_number.to_string(), numbers.to_vec());
+    }
+
+    /// Sets the package versions of every container.
+    pub fn set_packages(&self, versions: Vec<Value>) {
+        self.state().packages = versions;
+    }
+
+    /// Sets the script of an instrument; `None` = 404.
+    pub fn set_script(&self, instrument: &str, text: Option<&str>) {
+        let scripts = &mut self.state().scripts;
+        match text {
+            Some(text) => scripts.insert(instrument.to_owned(), text.as_bytes().to_vec()),
+            None => scripts.remove(instrument),
+        };
+    }
+
+    /// Sets the commit that `HEAD` stands for.
+    pub fn set_commit(&self, sha: &str) {
+        sha.clone_into(&mut self.state().commit);
+    }
+
+    /// Sets whether `/verify` accepts a token.
+    pub fn set_token(&self, token: &str, valid: bool) {
+        let tokens = &mut self.state().valid_tokens;
+        if valid {
+            tokens.insert(token.to_owned())
+        } else {
+            tokens.remove(token)
+        };
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        state::lock(&self.inner.state)
+    }
+}
+
+impl Inner {
+    fn refuse(&self, refuse: bool) -> Result<()> {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if refuse {
+            *listener = None;
+        } else if listener.is_none() {
+            *listener = Some(Listener::start(self.port.addr(), Arc::clone(&self.state))?);
+        }
+        Ok(())
+    }
 }

@@ -45,7 +45,10 @@ impl Valkey {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
-        let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         blocking(move || retry_on_clash(|| Self::launch(&settings))).await
     }
 
@@ -61,9 +64,18 @@ impl Valkey {
         let user = ServerUser::find();
         let scratch = Scratch::new("valkey", user.as_ref())?;
         let port = Port::lease()?;
-        let mut args = vec!["--port".into(), port.number().to_string().into(), "--dir".into(), scratch.run().into()];
+        let mut args = vec![
+            "--port".into(),
+            port.number().to_string().into(),
+            "--dir".into(),
+            scratch.run().into(),
+        ];
         let own = SETTINGS.iter().map(|(name, value)| (*name, *value));
-        for (name, value) in own.chain(settings.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        for (name, value) in own.chain(
+            settings
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        ) {
             args.extend([format!("--{name}").into(), value.into()]);
         }
         let launch = Launch {
@@ -76,8 +88,16 @@ impl Valkey {
             limit: START_LIMIT,
         };
         let addr = port.addr();
-        let server = Server::start("valkey", scratch, launch, Box::new(move || probe::valkey(addr)))?;
-        Ok(Self { server: Arc::new(server), port })
+        let server = Server::start(
+            "valkey",
+            scratch,
+            launch,
+            Box::new(move || probe::valkey(addr)),
+        )?;
+        Ok(Self {
+            server: Arc::new(server),
+            port,
+        })
     }
 
     /// Its port on 127.0.0.1.

@@ -149,3 +149,65 @@ fn answered(reply: Result<bool, Trouble>) -> Result<bool, Trouble> {
         Err(trouble) => Err(trouble),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: Duration = Duration::from_secs(65);
+
+    #[test]
+    fn only_the_keys_that_are_owed_are_avoided() {
+        let debts = Debts::default();
+        assert!(!debts.owes("a"));
+        debts.owe_fin("a", None, LIFE);
+        assert!(debts.owes("a") && !debts.owes("b"));
+        assert_eq!(debts.count(), 1);
+    }
+
+    #[test]
+    fn an_acknowledged_fence_is_remembered_when_a_later_one_is_lost() {
+        let debts = Debts::default();
+        let own = Fence::new();
+        debts.owe_fin("a", Some(own.clone()), LIFE);
+        debts.owe_fin("a", None, LIFE);
+        assert!(debts.lock().fins["a"].own == Some(own));
+    }
+
+    #[test]
+    fn a_debt_made_while_an_older_one_is_settled_stays() {
+        let debts = Debts::default();
+        debts.owe_fin("a", None, LIFE);
+        let settling = debts.lock().fins["a"].serial;
+        debts.owe_fin("a", None, LIFE);
+        debts.settled("a", settling);
+        assert!(debts.owes("a"));
+        let settling = debts.lock().fins["a"].serial;
+        debts.settled("a", settling);
+        assert!(!debts.owes("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_debts_are_a_debt_of_every_key_until_all_entries_have_expired() {
+        let debts = Debts::default();
+        for i in 0..=MOST_FINS {
+            debts.owe_fin(&i.to_string(), None, LIFE);
+        }
+        assert_eq!(debts.count(), MOST_FINS);
+        assert!(debts.owes("another"));
+        debts.forgive_expired();
+        assert!(debts.owes("another"));
+        tokio::time::advance(LIFE).await;
+        debts.forgive_expired();
+        assert!(!debts.owes("another") && debts.owes("0"));
+    }
+
+    #[test]
+    fn releases_are_bounded() {
+        let debts = Debts::default();
+        for _ in 0..=MOST_RELEASES {
+            debts.owe_release("a", Lease::new());
+        }
+        assert_eq!(debts.lock().releases.len(), MOST_RELEASES);
+    }
+}

@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Two keys that share a counter cost each other a repeated load, never a wrong answer.
-const STRIPES: usize = 1024;
+const STRIPES: usize = 1 << STRIPE_BITS;
+const STRIPE_BITS: u32 = 10;
 
 /// The epochs of all keys, striped by hash.
 pub(crate) struct Epochs(Box<[AtomicU64]>);
@@ -28,8 +29,7 @@ impl Epochs {
     }
 
     fn stripe(&self, key: KeyHash) -> &AtomicU64 {
-        // The high half: FNV mixes upwards.
-        &self.0[(key.0 >> 32) as usize % STRIPES]
+        &self.0[key.stripe()]
     }
 }
 
@@ -41,6 +41,11 @@ pub(crate) struct KeyHash(u64);
 impl KeyHash {
     pub(crate) fn of(key: &str) -> Self {
         Self(0xcbf2_9ce4_8422_2325).then(key)
+    }
+
+    /// FNV leaves the last bytes in the low bits; a multiplication carries them to the top.
+    fn stripe(self) -> usize {
+        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - STRIPE_BITS)) as usize
     }
 
     /// The hash of what was hashed so far, followed by `more`.
@@ -71,8 +76,9 @@ mod tests {
 
     #[test]
     fn similar_keys_spread_over_the_stripes() {
-        let stripes: std::collections::HashSet<u64> = (0..100)
-            .map(|i| (KeyHash::of("spec:").then(&format!("I{i}")).0 >> 32) % STRIPES as u64)
+        let spec = KeyHash::of("spec:");
+        let stripes: std::collections::HashSet<usize> = (0..100)
+            .map(|i| spec.then(&format!("I{i}")).stripe())
             .collect();
         assert!(stripes.len() > 85, "only {} of 100", stripes.len());
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::debts::Debts;
@@ -122,6 +122,8 @@ pub(crate) struct Link {
     client: Client,
     limits: Limits,
     session: ArcSwapOption<Session>,
+    /// Whether there is a session, for those who wait for a change.
+    up: watch::Sender<bool>,
     openings: AtomicU64,
 }
 
@@ -131,6 +133,7 @@ impl Link {
             client,
             limits,
             session: ArcSwapOption::empty(),
+            up: watch::Sender::new(false),
             openings: AtomicU64::new(0),
         }
     }
@@ -140,6 +143,12 @@ impl Link {
         self.session
             .load_full()
             .filter(|session| !session.is_broken())
+    }
+
+    /// Waits until the breaker is closed, or open.
+    pub(crate) async fn until(&self, up: bool) {
+        // An error means that the sender is gone; it is in `self`.
+        let _ = self.up.subscribe().wait_for(|now| *now == up).await;
     }
 
     /// How often the breaker has opened.
@@ -154,9 +163,11 @@ impl Link {
             let session = Arc::new(self.connect_at_last(debts, &mut back_off).await);
             let since = Instant::now();
             self.session.store(Some(Arc::clone(&session)));
+            self.up.send_replace(true);
             tracing::info!("the shared cache level is in use");
             self.watch(&session, debts).await;
             self.session.store(None);
+            self.up.send_replace(false);
             self.openings.fetch_add(1, Ordering::Relaxed);
             if since.elapsed() >= PROVEN_AFTER {
                 back_off = BackOff::new();

@@ -52,7 +52,7 @@ impl Fence {
         {
             Ok(()) => self.state.0.store(ACKNOWLEDGED, Ordering::Release),
             Err(trouble) => {
-                tracing::warn!(key = %self.key, ?trouble, "a fence was not acknowledged")
+                tracing::warn!(key = %self.key, ?trouble, "a fence was not acknowledged");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One connection through the proxy: a reader and a writer for each direction.
 
-use std::io;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -58,7 +58,8 @@ impl Link {
     }
 
     pub(super) fn half_close(&self, direction: Direction) {
-        self.orders.send_modify(|orders| orders.half_closed[direction as usize] = true);
+        self.orders
+            .send_modify(|orders| orders.half_closed[direction as usize] = true);
     }
 }
 
@@ -69,11 +70,9 @@ pub(super) fn reset(socket: &TcpStream) {
 }
 
 async fn run(client: TcpStream, shared: Arc<Shared>, mut orders: watch::Receiver<Orders>) {
-    let connected = tokio::select! {
-        server = connect(shared.upstream) => server,
-        () = told(&mut orders, |orders| orders.reset) => Err(io::ErrorKind::Interrupted.into()),
+    let Ok(server) = connect(shared.upstream).await else {
+        return reset(&client);
     };
-    let Ok(server) = connected else { return reset(&client) };
     // Without it an answer in two parts waits for the client's delayed acknowledgement.
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
@@ -82,22 +81,29 @@ async fn run(client: TcpStream, shared: Arc<Shared>, mut orders: watch::Receiver
     let mut to_client = Pump::new(Direction::ToClient, to_client, &shared, &orders);
     let both = async {
         // The first reset ends both at once, a close waits for the other direction.
-        tokio::try_join!(to_server.forward(from_client), to_client.forward(from_server)).is_err()
+        tokio::try_join!(
+            to_server.forward(from_client),
+            to_client.forward(from_server)
+        )
+        .is_err()
     };
     let cut = tokio::select! {
         cut = both => cut,
         () = told(&mut orders, |orders| orders.reset) => true,
     };
     if cut {
-        reset(to_server.to.as_ref());
-        reset(to_client.to.as_ref());
+        for half in [to_server.to, to_client.to] {
+            reset(half.as_ref());
+            // Dropping it would send a FIN before the RST.
+            half.forget();
+        }
     }
 }
 
 /// Waits until the proxy says so; for ever when the proxy is gone without a word.
 async fn told(orders: &mut watch::Receiver<Orders>, what: impl FnMut(&Orders) -> bool) {
     if orders.wait_for(what).await.is_err() {
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     }
 }
 
@@ -111,9 +117,20 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(direction: Direction, to: OwnedWriteHalf, shared: &'a Shared, orders: &watch::Receiver<Orders>) -> Self {
+    fn new(
+        direction: Direction,
+        to: OwnedWriteHalf,
+        shared: &'a Shared,
+        orders: &watch::Receiver<Orders>,
+    ) -> Self {
         let modes = shared.modes[direction as usize].subscribe();
-        Self { direction, to, shared, modes, orders: orders.clone() }
+        Self {
+            direction,
+            to,
+            shared,
+            modes,
+            orders: orders.clone(),
+        }
     }
 
     async fn forward(&mut self, from: OwnedReadHalf) -> Result<(), ()> {
@@ -122,9 +139,13 @@ impl<'a> Pump<'a> {
         let direction = self.direction as usize;
         // Reads on while chunks are delayed or held, so that each has the time at which it came.
         let mut from = from;
-        let reading = read(&mut from, sender);
+        let reading = async {
+            read(&mut from, sender).await;
+            pending().await
+        };
         let end = tokio::select! {
-            (_, end) = async { tokio::join!(reading, self.write(receiver)) } => end,
+            end = self.write(receiver) => end,
+            end = reading => end,
             () = told(&mut orders, |orders| orders.half_closed[direction]) => self.close().await,
         };
         if matches!(end, End::Reset) {
@@ -187,7 +208,7 @@ impl<'a> Pump<'a> {
 async fn sleep(duration: Duration) {
     match Instant::now().checked_add(duration) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
@@ -195,7 +216,11 @@ async fn sleep(duration: Duration) {
 async fn read(from: &mut OwnedReadHalf, chunks: mpsc::Sender<(Instant, Vec<u8>)>) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if chunks.send((Instant::now(), buffer[..n].to_vec())).await.is_err() {
+        if chunks
+            .send((Instant::now(), buffer[..n].to_vec()))
+            .await
+            .is_err()
+        {
             return;
         }
     }

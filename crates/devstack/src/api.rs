@@ -1,0 +1,142 @@
+//! The API itself as a process of its own: for the demo, and for tests of what only a process shows (signals, exits).
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::ports::{Port, retry_on_clash};
+use crate::process::{Launch, Server, blocking};
+use crate::scratch::Scratch;
+use crate::{Error, Result, probe};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A running API server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Api {
+    server: Arc<Server>,
+    addr: SocketAddr,
+    _port: Option<Port>,
+}
+
+impl Api {
+    /// Runs `program serve` on a free port with these settings (a [`Stack`](crate::Stack)'s, say; the last of a name
+    /// counts, `FIA_API_BIND` is replaced) and waits until `/healthz` answers.
+    ///
+    /// # Errors
+    /// [`Error`], with the end of the server's log where there is one.
+    pub async fn start(program: &Path, env: Vec<(String, String)>) -> Result<Self> {
+        let program = program.to_owned();
+        blocking(move || {
+            retry_on_clash(|| {
+                let port = Port::lease()?;
+                let server = launch(&program, &env, port.addr())?;
+                Ok(Self {
+                    server,
+                    addr: port.addr(),
+                    _port: Some(port),
+                })
+            })
+        })
+        .await
+    }
+
+    /// As [`start`](Self::start), on a given port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// [`Error::PortInUse`] when something listens there; else as [`start`](Self::start).
+    pub async fn start_on(port: u16, program: &Path, env: Vec<(String, String)>) -> Result<Self> {
+        let program = program.to_owned();
+        blocking(move || {
+            Self::check_port(port)?;
+            let addr = (Ipv4Addr::LOCALHOST, port).into();
+            Ok(Self {
+                server: launch(&program, &env, addr)?,
+                addr,
+                _port: None,
+            })
+        })
+        .await
+    }
+
+    /// Whether [`start_on`](Self::start_on) could take this port now.
+    ///
+    /// # Errors
+    /// [`Error::PortInUse`].
+    pub fn check_port(port: u16) -> Result<()> {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(Error::PortInUse { port, source }),
+        }
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Asks it to end (SIGTERM), waits for that (20 s, then it is killed) and returns its exit status.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub async fn stop(&self) -> Result<ExitStatus> {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.stop()).await
+    }
+
+    /// Waits until it has ended by itself; none when it still runs after `limit`.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] when it was not running.
+    pub async fn wait(&self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.wait(limit)).await
+    }
+
+    /// Starts it again (after killing it when it runs), on the same port with the same settings.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn restart(&self) -> Result<()> {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.restart()).await
+    }
+
+    /// The process: its log, its id, signals.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn launch(program: &Path, env: &[(String, String)], addr: SocketAddr) -> Result<Arc<Server>> {
+    let program = program
+        .canonicalize()
+        .map_err(Error::io(format!("looking for {}", program.display())))?;
+    let mut env = env.to_vec();
+    env.push(("FIA_API_BIND".to_owned(), addr.to_string()));
+    let launch = Launch {
+        program,
+        args: vec!["serve".into()],
+        env,
+        user: None,
+        stop: Signal::SIGTERM,
+        quit: Signal::SIGKILL,
+        limit: START_LIMIT,
+    };
+    let ready = Box::new(move || probe::http(addr, "/healthz"));
+    Ok(Arc::new(Server::start(
+        "fia-api",
+        Scratch::new("fia-api", None)?,
+        launch,
+        ready,
+    )?))
+}

@@ -1,0 +1,93 @@
+//! A plain HTTP client on one connection: what it costs must not hide what the server costs.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::Outcome;
+
+/// How long a server may take to listen.
+const START: Duration = Duration::from_secs(10);
+
+/// One connection, kept alive; one request at a time.
+pub(super) struct Connection {
+    stream: BufReader<TcpStream>,
+    authorization: String,
+}
+
+/// An answer's status and body.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) async fn open(address: SocketAddr, authorization: &str) -> Outcome<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            authorization: authorization.to_owned(),
+        })
+    }
+
+    /// Asks; every answer must have a `content-length`.
+    pub(super) async fn get(&mut self, path: &str) -> Outcome<Answer> {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: {}\r\n\r\n",
+            self.authorization
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        let mut line = String::new();
+        self.stream.read_line(&mut line).await?;
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let mut length = 0;
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line).await?;
+            match line.trim_end().split_once(':') {
+                None => break,
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.trim().parse()?;
+                }
+                Some(_) => {}
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await?;
+        Ok(Answer {
+            status: status.ok_or("no status line")?,
+            body,
+        })
+    }
+}
+
+/// One request on a connection of its own; an answer other than 200 is an error.
+pub(super) async fn get(address: SocketAddr, path: &str, authorization: &str) -> Outcome<Vec<u8>> {
+    let answer = Connection::open(address, authorization)
+        .await?
+        .get(path)
+        .await?;
+    match answer.status {
+        200 => Ok(answer.body),
+        status => Err(format!("{path}: {status}").into()),
+    }
+}
+
+/// Waits until something listens.
+pub(super) async fn reachable(address: SocketAddr) -> Outcome {
+    let listening = async {
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    Ok(timeout(START, listening)
+        .await
+        .map_err(|_| "nothing listens in time")?)
+}

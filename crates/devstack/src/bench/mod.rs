@@ -1,0 +1,94 @@
+//! `devstack bench`: what the performance and safety claims rest on, measured on this machine.
+//!
+//! Every figure is a ratio to something else of the same run, or a count of what must not
+//! happen: absolute times say more about a machine than about a server.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+mod bare;
+mod client;
+mod frozen;
+mod pooler;
+mod reads;
+mod wrk;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use devstack::{Api, Stack};
+
+use crate::Outcome;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: What,
+    /// The server to measure.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "target/release/fia-api"
+    )]
+    server: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Cached reads from Valkey against a bare axum handler with a body of the same size (wrk)
+    Reads {
+        /// Seconds of each of the three turns.
+        #[arg(long, default_value_t = 5)]
+        seconds: u32,
+    },
+    /// Tagged queries of two servers behind PgBouncer in transaction mode: nobody gets
+    /// another's rows
+    Pooler {
+        /// How many, both servers together.
+        #[arg(long, default_value_t = 1_000_000)]
+        queries: u64,
+    },
+    /// Valkey frozen (SIGSTOP) under load: no error, no slow answer, hits again afterwards
+    Frozen,
+    /// The bare handler: answers everything with a constant body
+    #[command(hide = true)]
+    Bare {
+        /// Port on 127.0.0.1.
+        #[arg(long)]
+        port: u16,
+        /// Size of the body.
+        #[arg(long)]
+        bytes: usize,
+    },
+}
+
+pub(crate) async fn run(options: Options) -> Outcome {
+    match options.what {
+        What::Reads { seconds } => reads::run(&options.server, seconds).await,
+        What::Pooler { queries } => pooler::run(&options.server, queries).await,
+        What::Frozen => frozen::run(&options.server).await,
+        What::Bare { port, bytes } => bare::serve(port, bytes).await,
+    }
+}
+
+/// A server on a stack, quiet, with further settings.
+async fn start(server: &Path, stack: &Stack, settings: &[(&str, String)]) -> Outcome<Api> {
+    let mut env = stack.env();
+    env.push(("LOG_LEVEL".to_owned(), "warn".to_owned()));
+    env.extend(
+        settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone())),
+    );
+    Ok(Api::start(server, env).await?)
+}
+
+/// Resident memory of a process in MiB.
+fn resident_mib(pid: Option<u32>) -> Outcome<f64> {
+    let pid = pid.ok_or("the server is gone")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 = line
+        .and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .ok_or("the memory of the server cannot be read")?;
+    Ok(kib / 1024.0)
+}

@@ -1,0 +1,55 @@
+//! Runs `wrk` and reads what it prints.
+
+use tokio::process::Command;
+
+use crate::Outcome;
+
+/// What one run of `wrk` found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// Requests a second.
+    pub(super) rate: f64,
+    /// The 99th percentile of the answers' times, in milliseconds.
+    pub(super) p99_ms: f64,
+}
+
+/// One thread, 32 connections, for some seconds.
+pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> Outcome<Run> {
+    let mut wrk = Command::new("wrk");
+    wrk.args(["-t1", "-c32", &format!("-d{seconds}s"), "--latency", url]);
+    for (name, value) in headers {
+        wrk.args(["-H", &format!("{name}: {value}")]);
+    }
+    let output = wrk
+        .output()
+        .await
+        .map_err(|e| format!("wrk (scripts/install-deps bench): {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || text.contains("Non-2xx") || text.contains("Socket errors") {
+        return Err(format!("wrk found errors at {url}:\n{text}").into());
+    }
+    let after = |label: &str| {
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find_map(|line| line.strip_prefix(label));
+        line.map(str::trim)
+            .ok_or_else(|| format!("wrk said no {label}:\n{text}"))
+    };
+    Ok(Run {
+        rate: after("Requests/sec:")?.parse()?,
+        p99_ms: milliseconds(after("99%")?).ok_or("wrk's 99% cannot be read")?,
+    })
+}
+
+/// The run of middle rate.
+pub(super) fn median(mut runs: Vec<Run>) -> Run {
+    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    runs[runs.len() / 2]
+}
+
+fn milliseconds(text: &str) -> Option<f64> {
+    let factor = [("us", 1e-3), ("ms", 1.0), ("s", 1e3)];
+    let (unit, factor) = factor.into_iter().find(|(unit, _)| text.ends_with(unit))?;
+    Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor)
+}

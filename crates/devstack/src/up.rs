@@ -1,0 +1,57 @@
+//! `devstack up`: the stack without the API.
+
+use std::fs;
+use std::io::{Write as _, stdout};
+use std::path::Path;
+
+use devstack::Stack;
+
+use crate::{Outcome, interrupted};
+
+pub(crate) async fn run(env_file: Option<&Path>) -> Outcome {
+    let interrupted = interrupted()?;
+    tokio::pin!(interrupted);
+    eprintln!(
+        "Starting PostgreSQL, Valkey, RabbitMQ and the stand-ins (RabbitMQ takes some seconds) …"
+    );
+    let stack = tokio::select! {
+        stack = Stack::builder().everything().start() => stack?,
+        () = &mut interrupted => return Ok(()),
+    };
+    let exports: String = stack
+        .env()
+        .iter()
+        .map(|(name, value)| format!("export {name}={}\n", quoted(value)))
+        .collect();
+    match env_file {
+        Some(file) => {
+            fs::write(file, exports).map_err(|e| format!("writing {}: {e}", file.display()))?;
+            eprintln!(
+                "The API's settings are in {0}: `. {0}` sets them in a shell.",
+                file.display()
+            );
+        }
+        None => {
+            write!(stdout(), "{exports}")?;
+            stdout().flush()?;
+        }
+    }
+    eprintln!("Ready. Ctrl-C ends all of it.");
+    interrupted.await;
+    eprintln!("Ending …");
+    Ok(())
+}
+
+/// As one word of a POSIX shell.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn values_are_quoted_for_the_shell() {
+        assert_eq!(super::quoted("a b"), "'a b'");
+        assert_eq!(super::quoted("it's"), r"'it'\''s'");
+    }
+}

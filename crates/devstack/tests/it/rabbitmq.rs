@@ -1,0 +1,105 @@
+//! RabbitMQ starts, answers, freezes, dies, comes back with its data and leaves nothing behind.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use devstack::RabbitMq;
+
+use crate::traces::{Traces, assert_refused};
+use crate::wait::SILENCE;
+
+/// Whether the AMQP greeting is answered in time.
+fn greets(addr: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(SILENCE)).unwrap();
+    stream.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
+    let mut first = [0];
+    stream
+        .read(&mut first)
+        .is_ok_and(|n| n == 1 && first == [1])
+}
+
+/// Declares a durable quorum queue with a message in it, or says how many messages there are.
+async fn queue(rabbitmq: &RabbitMq, erlang: &str) -> String {
+    rabbitmq
+        .ctl(&["eval", erlang])
+        .await
+        .unwrap()
+        .trim()
+        .to_owned()
+}
+
+const DECLARE: &str = r#"
+    rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"kept">>), true, false,
+        [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>),
+    {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"kept">>)),
+    amqqueue:get_type(Q)."#;
+
+#[tokio::test]
+async fn lives_and_dies() {
+    let rabbitmq = RabbitMq::start().await.unwrap();
+    assert!(greets(rabbitmq.addr()));
+    rabbitmq
+        .ctl(&["authenticate_user", RabbitMq::USER, RabbitMq::PASSWORD])
+        .await
+        .unwrap();
+    assert_eq!(queue(&rabbitmq, DECLARE).await, "rabbit_quorum_queue");
+
+    rabbitmq.memory_alarm(true).await.unwrap();
+    let alarms = rabbitmq
+        .ctl(&["eval", "rabbit_alarm:get_alarms()."])
+        .await
+        .unwrap();
+    assert!(alarms.contains("memory"), "{alarms}");
+    rabbitmq.memory_alarm(false).await.unwrap();
+    let alarms = rabbitmq
+        .ctl(&["eval", "rabbit_alarm:get_alarms()."])
+        .await
+        .unwrap();
+    assert_eq!(alarms.trim(), "[]");
+
+    rabbitmq.pause().unwrap();
+    assert!(!greets(rabbitmq.addr()));
+    rabbitmq.resume().unwrap();
+    assert!(greets(rabbitmq.addr()));
+
+    let before = rabbitmq.addr();
+    rabbitmq.kill();
+    assert_refused(before);
+    rabbitmq.restart().await.unwrap();
+    assert_eq!(rabbitmq.addr(), before);
+    let queues = rabbitmq
+        .ctl(&["list_queues", "--silent", "name", "type", "state"])
+        .await
+        .unwrap();
+    assert_eq!(
+        queues.split_whitespace().collect::<Vec<_>>(),
+        ["kept", "quorum", "running"]
+    );
+
+    assert!(rabbitmq.stop().await.unwrap().success());
+    assert_refused(before);
+    rabbitmq.restart().await.unwrap();
+
+    let traces = Traces::of(rabbitmq.server(), rabbitmq.addr());
+    drop(rabbitmq);
+    traces.assert_gone();
+}
+
+#[tokio::test]
+async fn the_disk_alarm_can_be_raised() {
+    let rabbitmq = devstack::shared::rabbitmq().await.unwrap();
+    rabbitmq.disk_alarm(true).await.unwrap();
+    let alarms = rabbitmq
+        .ctl(&["eval", "rabbit_alarm:get_alarms()."])
+        .await
+        .unwrap();
+    assert!(alarms.contains("disk"), "{alarms}");
+    rabbitmq.disk_alarm(false).await.unwrap();
+    let alarms = rabbitmq
+        .ctl(&["eval", "rabbit_alarm:get_alarms()."])
+        .await
+        .unwrap();
+    assert_eq!(alarms.trim(), "[]");
+    assert!(rabbitmq.ctl(&["no_such_command"]).await.is_err());
+}
