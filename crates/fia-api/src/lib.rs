@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! start:    main → config → state → app
-//! request:  app → routes → extract → auth → cached → store | upstream
-//! imports:  app > routes > state/extract > auth > error > cached > {store, upstream} > {model, config}
+//! request:  app → routes → extract → auth → cached → store | upstream | files
+//! imports:  app > routes > state/extract > auth > error > cached > {store, upstream, files} > {model, config}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -17,6 +17,7 @@ pub mod cached;
 pub mod config;
 pub mod error;
 pub mod extract;
+pub mod files;
 pub mod model;
 pub mod routes;
 pub mod state;

@@ -304,6 +304,16 @@ pub(super) fn read_files(r: &mut Reader<'_>) -> Files {
             104_857_600,
             "largest upload in bytes; 413 beyond",
         ),
+        max_zip_files: r.number(
+            "MAX_ZIP_FILES",
+            10_000,
+            "the most files of one archive; 413 beyond",
+        ),
+        max_zip_bytes: r.number(
+            "MAX_ZIP_BYTES",
+            68_719_476_736,
+            "the most that the files of one archive hold, in bytes; 413 beyond",
+        ),
     }
 }
 

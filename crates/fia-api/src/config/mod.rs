@@ -199,6 +199,10 @@ pub struct Files {
     pub extras_dir: PathBuf,
     /// The largest upload in bytes; 413 beyond.
     pub extras_max_bytes: u64,
+    /// The most files that one archive is made of; 413 beyond.
+    pub max_zip_files: usize,
+    /// The most that those files may hold together, in bytes; 413 beyond.
+    pub max_zip_bytes: u64,
 }
 
 /// Limits of the live log streams.
