@@ -5,7 +5,8 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::cached::CacheError;
-use crate::model::json;
+use crate::model::{BadFilter, json};
+use crate::store::StoreError;
 use crate::upstream::Unreachable;
 
 /// A failed request. How each variant looks is fixed by the clients of the older server.
@@ -30,6 +31,12 @@ pub enum ApiError {
     /// Input of the right form with wrong values; the text says which.
     #[error("invalid: {0}")]
     Invalid(String),
+    /// Filters that cannot be used.
+    #[error("bad filter")]
+    BadFilter,
+    /// GitHub does not tell the runner images.
+    #[error("GitHub unavailable")]
+    GitHub,
     /// The body is not UTF-8.
     #[error("unreadable body")]
     UnreadableBody,
@@ -68,6 +75,15 @@ impl IntoResponse for ApiError {
                 body.push(b'}');
                 json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
             }
+            Self::BadFilter => json_response(
+                StatusCode::BAD_REQUEST,
+                "\"A bad request was made, bad filter provided\"",
+            ),
+            // The space at the end is the older server's.
+            Self::GitHub => json_response(
+                StatusCode::FAILED_DEPENDENCY,
+                "\"Github API request failed \"",
+            ),
             Self::UnreadableBody => detail(
                 StatusCode::BAD_REQUEST,
                 "There was an error parsing the body",
@@ -108,14 +124,28 @@ impl From<CacheError> for ApiError {
         match error {
             CacheError::Missing => Self::Missing,
             CacheError::Unavailable => Self::Unavailable,
+            CacheError::BadFilter => Self::BadFilter,
+            CacheError::GitHub => Self::GitHub,
             CacheError::Internal => Self::Internal,
         }
     }
 }
 
+impl From<BadFilter> for ApiError {
+    fn from(_: BadFilter) -> Self {
+        Self::BadFilter
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        CacheError::from(error).into()
+    }
+}
+
 impl From<Unreachable> for ApiError {
     fn from(error: Unreachable) -> Self {
-        tracing::warn!(%error, "a token could not be verified");
+        tracing::warn!(%error, "the auth service cannot be asked about a token");
         Self::Unavailable
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! start:    main → config → state → app
-//! request:  app → routes → extract → auth → cached → store | upstream | files
-//! imports:  app > routes > state/extract > auth > error > cached > {store, upstream, files} > {model, config}
+//! request:  app → routes → extract → auth → [ops] → cached → store | upstream | files
+//! imports:  app > routes > extract > state > ops > auth > error > cached > {store, upstream, files} > {model, config}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -19,6 +19,7 @@ pub mod error;
 pub mod extract;
 pub mod files;
 pub mod model;
+pub mod ops;
 pub mod routes;
 pub mod state;
 pub mod store;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::auth::Authenticator;
-use crate::cached::Cached;
+use crate::cached::{Cached, Upstreams};
 use crate::config::Config;
 use crate::config::Http;
 use crate::model::openapi;
 use crate::store::Db;
+use crate::upstream::{Experiments, Packages, Unreachable};
 
 /// The services behind the routes; cheap to clone.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Services {
     pub db: Db,
     /// Limits of a request.
     pub limits: Http,
+    /// Whether the job counts want a token, too.
+    pub require_auth_counts: bool,
     /// The OpenAPI document, as it is served.
     pub openapi: Bytes,
 }
@@ -35,6 +38,12 @@ pub struct Services {
 #[error("{0}")]
 pub struct BadState(String);
 
+impl From<Unreachable> for BadState {
+    fn from(error: Unreachable) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl AppState {
     /// Prepares everything; nothing is connected yet, and none of the servers needs to be
     /// there. To be called within a Tokio runtime, where the cache keeps its connection.
@@ -43,14 +52,18 @@ impl AppState {
     /// When a library cannot be set up or an address cannot be parsed.
     pub fn new(config: &Config) -> Result<Self, BadState> {
         let db = Db::new(&config.database).map_err(|error| BadState(error.to_string()))?;
-        let cached = Cached::new(&config.cache, db.clone())
+        let upstreams = Upstreams {
+            experiments: Experiments::new(&config.auth)?,
+            packages: Packages::new(&config.github)?,
+        };
+        let cached = Cached::new(&config.cache, db.clone(), upstreams)
             .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?;
         Ok(Self(Arc::new(Services {
-            authenticator: Authenticator::new(config)
-                .map_err(|error| BadState(error.to_string()))?,
+            authenticator: Authenticator::new(config)?,
             cached,
             db,
             limits: config.http.clone(),
+            require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.dev_mode),
         })))
     }

@@ -34,6 +34,15 @@ pub struct Staff(());
 impl Caller {
     /// The caller in `DEV_MODE`, as the older server has it.
     pub(crate) const DEVELOPER: Self = Self::Staff { user_number: 123 };
+
+    /// The user number; −1 for programs, as the older server has it.
+    #[must_use]
+    pub fn user_number(self) -> i32 {
+        match self {
+            Self::ApiKey => -1,
+            Self::Staff { user_number } | Self::User { user_number } => user_number,
+        }
+    }
 }
 
 /// What a route asks of its caller; stands in the signature of its handler.

@@ -114,6 +114,19 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// A field that may be absent or `null`, and else must be a string.
+    pub fn optional_string(&self, name: &str, problems: &mut Problems) -> Option<&'a str> {
+        match self.object.get(name)? {
+            Value::Null => {}
+            Value::String(text) => return Some(text),
+            _ => {
+                let message = "Input should be a valid string";
+                problems.add("string_type", &["body", name], message);
+            }
+        }
+        None
+    }
+
     /// Demands that every field is a string, as a body of type `dict[str, str]`.
     pub fn all_strings(&self, problems: &mut Problems) {
         for (name, value) in self.object {

@@ -7,15 +7,18 @@
 
 mod body;
 mod input;
+mod lax;
 mod problems;
+mod query;
 
 pub use body::{Fields, FromBody, Json, Received};
 pub use input::{FromInput, Input};
 pub use problems::Problems;
+pub use query::Query;
 
 use axum::extract::{FromRequest, Request};
 
-use crate::auth::Role;
+use crate::auth::{Caller, Role};
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -30,6 +33,11 @@ pub struct Authed<C, P, B = ()> {
     /// The body.
     pub body: B,
 }
+
+/// What a handler gets that wants a token only where `REQUIRE_AUTH_COUNTS` says so: the path
+/// and query.
+#[derive(Debug)]
+pub struct Counted<P>(pub P);
 
 /// What a handler that wants no token gets: the path and query.
 #[derive(Debug)]
@@ -53,6 +61,19 @@ impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, 
             }),
             _ => Err(problems.into_error()),
         }
+    }
+}
+
+impl<P: FromInput> FromRequest<AppState> for Counted<P> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        if state.require_auth_counts {
+            let call = Authed::<Caller, P>::from_request(request, state).await?;
+            return Ok(Self(call.input));
+        }
+        let Open(input) = Open::from_request(request, state).await?;
+        Ok(Self(input))
     }
 }
 

@@ -56,15 +56,67 @@ pub fn holds_nul(value: &Value) -> bool {
 #[must_use]
 pub fn render(value: &impl Serialize) -> Bytes {
     let mut out = Vec::new();
-    let mut writer = Serializer::with_formatter(&mut out, PythonNumbers);
+    append(&mut out, value);
+    out.into()
+}
+
+/// Writes a value as [`render`] does, behind what is there.
+pub fn append(out: &mut Vec<u8>, value: &impl Serialize) {
+    let start = out.len();
+    let mut writer = Serializer::with_formatter(&mut *out, PythonNumbers);
     // A memory buffer takes everything, and what is written here has string keys only.
-    match value.serialize(&mut writer) {
-        Ok(()) => out.into(),
-        Err(error) => {
-            tracing::error!(%error, "a value could not be written as JSON");
-            Bytes::from_static(b"null")
-        }
+    if let Err(error) = value.serialize(&mut writer) {
+        tracing::error!(%error, "a value could not be written as JSON");
+        out.truncate(start);
+        out.extend_from_slice(&NULL);
     }
+}
+
+/// The text of a `jsonb` value, as PostgreSQL writes it, in the form of this server's answers.
+///
+/// Strings are the same in both; spaces between tokens go, and numbers are written as Python
+/// writes them. Nothing is parsed into a tree, so that no depth is too deep.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn from_jsonb(text: &str) -> Result<Box<RawValue>, serde_json::Error> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.bytes().next() {
+        let token = match first {
+            b' ' => {
+                rest = &rest[1..];
+                continue;
+            }
+            b'"' => string_length(rest),
+            b'-' | b'0'..=b'9' => rest
+                .find(|c: char| !matches!(c, '-' | '+' | '.' | 'e' | 'E' | '0'..='9'))
+                .unwrap_or(rest.len()),
+            _ => rest
+                .find([
+                    ' ', '"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
+                ])
+                .unwrap_or(rest.len()),
+        };
+        let (token, next) = rest.split_at(token);
+        match first {
+            b'-' | b'0'..=b'9' => out.push_str(&python_number(token)),
+            _ => out.push_str(token),
+        }
+        rest = next;
+    }
+    RawValue::from_string(out)
+}
+
+/// How long the string at the beginning of a JSON text is, its quotes included.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
 }
 
 /// The literal `null`.
@@ -203,6 +255,30 @@ mod tests {
         assert_eq!(parse("[".repeat(200).as_bytes()), None);
         assert!(holds_nul(&parse(br#"{"a":["\u0000"]}"#).unwrap()));
         assert!(holds_nul(&parse(br#"{"\u0000":1}"#).unwrap()));
+    }
+
+    /// Left: PostgreSQL's `jsonb::text`.
+    #[test]
+    fn jsonb_is_written_as_python_writes_it() {
+        for (stored, written) in [
+            ("null", "null"),
+            ("{}", "{}"),
+            (
+                r#"[1, 2.50, -0.0, 100, 1.0, true, "x y"]"#,
+                r#"[1,2.5,-0.0,100,1.0,true,"x y"]"#,
+            ),
+            (
+                r#"{"a": "1.50 \" 2.50", "é": {"k": []}, "back": "\\", "n": null}"#,
+                r#"{"a":"1.50 \" 2.50","é":{"k":[]},"back":"\\","n":null}"#,
+            ),
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("0.00000001", "1e-08"),
+        ] {
+            assert_eq!(from_jsonb(stored).unwrap().get(), written, "{stored}");
+        }
+        let deep = "[".repeat(5000) + &"]".repeat(5000);
+        assert_eq!(from_jsonb(&deep).unwrap().get(), deep);
+        assert!(from_jsonb(r#""open"#).is_err());
     }
 
     #[test]

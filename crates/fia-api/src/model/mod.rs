@@ -1,9 +1,19 @@
 //! Values of the domain, with no I/O.
 
+pub mod canonical;
 pub mod dumps;
+mod filter;
 mod instrument;
+mod job;
+mod job_list;
 pub mod json;
 pub mod openapi;
 pub mod python;
+pub mod script_text;
+mod timestamp;
 
+pub use filter::{BadFilter, Condition, Filters, TextField, TimeField};
 pub use instrument::InstrumentName;
+pub use job::{Job, JobChanges, JobState, Owner, Run, ScriptText};
+pub use job_list::{Direction, JobList, OrderBy, Ordering, Page, Selection};
+pub use timestamp::Timestamp;

@@ -3,13 +3,14 @@
 mod docs;
 mod health;
 mod instruments;
+mod jobs;
 mod live_data;
+mod runners;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
 
@@ -32,10 +33,24 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/instrument/{instrument}/latest-run", get(instruments::latest_run).put(instruments::update_latest_run)),
         ("/instrument/{instrument}/specification", get(instruments::specification).put(instruments::update_specification)),
 
+        ("/jobs", get(jobs::all)),
+        ("/jobs/count", get(jobs::count)),
+        ("/jobs/runners", get(runners::images)),
+        ("/instrument/{instrument}/jobs", get(jobs::of_instrument)),
+        ("/instrument/{instrument}/jobs/count", get(jobs::count_of_instrument)),
+        ("/job/{job_id}", job_by_id()),
+
         ("/live-data/instruments", get(live_data::instruments)),
         ("/live-data/{instrument}/script", get(live_data::script).put(live_data::update_script)),
         ("/live-data/{instrument}/traceback", get(live_data::traceback)),
     ]
+}
+
+/// What answers at `/job/{job_id}`. A path of its own below `/job/` (`/job/simple`) is to merge
+/// it into its methods: in the older server, a method that such a path lacks falls to the job of
+/// that "id", and is 422.
+fn job_by_id() -> MethodRouter<AppState> {
+    get(jobs::one).patch(jobs::update)
 }
 
 /// The routes, with what answers where none fits.
@@ -87,8 +102,8 @@ fn other_slash(paths: &matchit::Router<()>, uri: &Uri) -> Option<Response> {
 }
 
 /// An answer with a JSON body that is written already.
-fn json(body: Bytes) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn json(body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

@@ -11,6 +11,7 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
 use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config as PgConfig, Row};
@@ -28,8 +29,12 @@ const ANSWER: Duration = Duration::from_millis(3500);
 /// Opens a transaction that the server itself ends, should this process be gone or stuck. A
 /// statement may run for 3 s: below the life of a cache lease (5 s), so that a slow load cannot
 /// outlive its right to fill. Sent in one packet with the statement that follows.
-const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; \
+///
+/// No statement here runs long enough to be worth compiling, which would take longer.
+const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
      SET LOCAL idle_in_transaction_session_timeout = 5000";
+/// How many long answers may be under way at once.
+const LONG_ANSWERS: usize = 4;
 
 /// A parameter and its type: with the type given, a query takes one round trip and needs no
 /// named statement.
@@ -44,6 +49,9 @@ pub enum StoreError {
     /// It cannot be reached, or did not answer in time.
     #[error("database unavailable: {0}")]
     Unavailable(Arc<str>),
+    /// A value that a client gave is none of its column's type.
+    #[error("bad value: {0}")]
+    BadValue(Arc<str>),
     /// It refused the statement.
     #[error("database error: {0}")]
     Refused(Arc<str>),
@@ -53,6 +61,7 @@ pub enum StoreError {
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: Pool,
+    long_answers: Arc<Semaphore>,
 }
 
 impl Db {
@@ -85,7 +94,10 @@ impl Db {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
+        })
     }
 
     /// Whether the database answers.
@@ -96,7 +108,7 @@ impl Db {
         self.query("SELECT 1", &[]).await.map(drop)
     }
 
-    /// Runs one reading statement, in one round trip.
+    /// Runs one statement in a transaction of its own, in one round trip.
     pub(super) async fn query(
         &self,
         sql: &str,
@@ -112,10 +124,11 @@ impl Db {
             ))
         })
         .await?;
+        // All has been answered: whatever went wrong, nothing is under way here any more.
+        connection.give_back();
         begun?;
         let rows = rows?;
         ended?;
-        connection.give_back();
         Ok(rows)
     }
 
@@ -160,8 +173,14 @@ impl Db {
         Ok(())
     }
 
-    async fn connection(&self) -> Result<Connection, StoreError> {
+    /// A connection from the pool.
+    pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         Ok(Connection(Some(self.pool.get().await?)))
+    }
+
+    /// The turns of long answers.
+    pub(super) fn long_answers(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.long_answers)
     }
 }
 
@@ -177,18 +196,18 @@ async fn answer<T>(
 
 /// A connection on loan. Unless it is given back, it is closed: an answer may still be under
 /// way on it, or a transaction open.
-struct Connection(Option<Object>);
+pub(super) struct Connection(Option<Object>);
 
 impl Connection {
     #[expect(
         clippy::expect_used,
         reason = "it is taken by give_back and drop alone"
     )]
-    fn client(&self) -> &tokio_postgres::Client {
+    pub(super) fn client(&self) -> &tokio_postgres::Client {
         self.0.as_ref().expect("a connection on loan")
     }
 
-    fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         self.0.take();
     }
 }
@@ -214,11 +233,15 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let text = describe(&error);
         match error.code() {
+            Some(code) if code.code().starts_with(DATA_EXCEPTION) => Self::BadValue(text),
             Some(code) if !is_outage(code.code()) => Self::Refused(text),
             _ => Self::Unavailable(text),
         }
     }
 }
+
+/// The class of the SQLSTATEs that speak of a value: not a date, out of range, …
+const DATA_EXCEPTION: &str = "22";
 
 /// Whether an SQLSTATE says that the server, not the statement, is the trouble: the connection
 /// (08), a conflict to be tried again (40), resources (53), a limit or an operator (57), a

@@ -5,6 +5,8 @@
 
 mod db;
 pub mod instruments;
+pub mod jobs;
+mod rows;
 pub mod schema;
 mod tls;
 

@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["cached"],
     &["error"],
     &["auth"],
+    &["ops"],
     &["state"],
     &["extract"],
     &["routes"],

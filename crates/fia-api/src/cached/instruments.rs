@@ -1,63 +1,29 @@
-//! Every cached read with its key, time to live, payload and loader, and the writes that
-//! change them: stale data has this one place to look.
-//!
-//! Keys, payloads and times to live are shared with replicas of the older server.
+//! What is known of an instrument: its live-data script, specification and latest run.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tiercache::{Cache, Class, Failure, Fence, Settings, Spec};
+use tiercache::{Cache, Fence, Spec};
 
-use crate::config;
+use crate::cached::payload::{field, wrap};
+use crate::cached::{Bodies, CacheError, Cached, cause, is_outage, value};
+use crate::config::TimesToLive;
 use crate::model::InstrumentName;
 use crate::model::json::{self, compact, parse, render};
 use crate::store::instruments::{self, Field};
-use crate::store::{Db, StoreError};
 
-/// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CacheError {
-    /// What was asked for does not exist.
-    #[error("record missing")]
-    Missing,
-    /// The database cannot be asked just now.
-    #[error("database unavailable")]
-    Unavailable,
-    /// A defect; its cause is in the log.
-    #[error("internal error")]
-    Internal,
-}
-
-/// Finished bodies, ready to send.
-type Bodies = Class<Bytes, CacheError>;
-
-/// The cached reads, and the writes that change them.
-pub struct Cached {
-    db: Db,
-    cache: Cache,
+/// The classes of entries about instruments.
+pub(super) struct Classes {
     live_data_instruments: Bodies,
     live_data_script: Bodies,
     specification: Bodies,
     latest_run: Bodies,
 }
 
-impl Cached {
-    /// Prepares the cache in front of a database; Valkey need not be there. To be called
-    /// within a Tokio runtime.
-    ///
-    /// # Errors
-    /// When the address of Valkey cannot be parsed.
-    pub fn new(config: &config::Cache, db: Db) -> Result<Self, tiercache::BadUrl> {
-        let url = config.valkey_url.as_ref();
-        let cache = Cache::new(Settings {
-            url: url.map(|url| url.expose_secret().to_owned()),
-            ..Settings::default()
-        })?;
+impl Classes {
+    pub(super) fn new(cache: &Cache, ttl: &TimesToLive) -> Self {
         let class = |name, prefix, ttl: Duration, decode, encode| {
             cache.class(Spec {
                 name,
@@ -65,43 +31,43 @@ impl Cached {
                 ttl,
                 decode,
                 encode,
-                is_outage: |error| *error == CacheError::Unavailable,
+                is_outage,
             })
         };
-        Ok(Self {
+        Self {
             live_data_instruments: class(
                 "live_data_instruments",
                 "fia_api:live_data:instruments",
-                config.ttl.live_data_instruments,
+                ttl.live_data_instruments,
                 read_names,
                 Bytes::clone,
             ),
             live_data_script: class(
                 "live_data_script",
                 "fia_api:live_data:script:",
-                config.ttl.live_data_script,
+                ttl.live_data_script,
                 read_script,
                 |body| wrap("script", body),
             ),
             specification: class(
                 "specification",
                 "fia_api:instrument:spec:",
-                config.ttl.specification,
+                ttl.specification,
                 read_specification,
                 |body| wrap("specification", body),
             ),
             latest_run: class(
                 "latest_run",
                 "fia_api:instrument:latest_run:",
-                config.ttl.latest_run,
+                ttl.latest_run,
                 read_latest_run,
                 Bytes::clone,
             ),
-            cache,
-            db,
-        })
+        }
     }
+}
 
+impl Cached {
     /// The names of the instruments with live data: a JSON array.
     ///
     /// # Errors
@@ -109,7 +75,12 @@ impl Cached {
     pub async fn live_data_instruments(&self) -> Result<Bytes, CacheError> {
         let db = self.db.clone();
         let load = || async move { Ok(render(&instruments::with_live_data(&db).await?)) };
-        value(self.live_data_instruments.get_or_load("", load).await)
+        value(
+            self.instruments
+                .live_data_instruments
+                .get_or_load("", load)
+                .await,
+        )
     }
 
     /// An instrument's live-data script: a JSON string, or `null`.
@@ -117,7 +88,7 @@ impl Cached {
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
     pub async fn live_data_script(&self, name: &InstrumentName) -> Result<Bytes, CacheError> {
-        let (class, field) = (&self.live_data_script, Field::LiveDataScript);
+        let (class, field) = (&self.instruments.live_data_script, Field::LiveDataScript);
         self.field(class, field, name, text_body).await
     }
 
@@ -126,7 +97,7 @@ impl Cached {
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
     pub async fn specification(&self, name: &InstrumentName) -> Result<Bytes, CacheError> {
-        let (class, field) = (&self.specification, Field::Specification);
+        let (class, field) = (&self.instruments.specification, Field::Specification);
         self.field(class, field, name, json_body).await
     }
 
@@ -135,7 +106,7 @@ impl Cached {
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
     pub async fn latest_run(&self, name: &InstrumentName) -> Result<Bytes, CacheError> {
-        let (class, field) = (&self.latest_run, Field::LatestRun);
+        let (class, field) = (&self.instruments.latest_run, Field::LatestRun);
         self.field(class, field, name, latest_run_body).await
     }
 
@@ -149,7 +120,7 @@ impl Cached {
         name: InstrumentName,
         script: String,
     ) -> Result<(), CacheError> {
-        let (class, field) = (&self.live_data_script, Field::LiveDataScript);
+        let (class, field) = (&self.instruments.live_data_script, Field::LiveDataScript);
         let clears = vec![traceback_key(&name)];
         self.set_field(class, field, name, script, clears).await
     }
@@ -163,7 +134,7 @@ impl Cached {
         name: InstrumentName,
         json: String,
     ) -> Result<(), CacheError> {
-        let (class, field) = (&self.specification, Field::Specification);
+        let (class, field) = (&self.instruments.specification, Field::Specification);
         self.set_field(class, field, name, json, Vec::new()).await
     }
 
@@ -176,7 +147,7 @@ impl Cached {
         name: InstrumentName,
         run: String,
     ) -> Result<(), CacheError> {
-        let (class, field) = (&self.latest_run, Field::LatestRun);
+        let (class, field) = (&self.instruments.latest_run, Field::LatestRun);
         self.set_field(class, field, name, run, Vec::new()).await
     }
 
@@ -219,31 +190,11 @@ impl Cached {
         let text = self.cache.peek(&traceback_key(name)).await;
         render(&text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
-
-    /// What the cache has done so far, and how its connection is.
-    #[must_use]
-    pub fn statistics(&self) -> tiercache::Snapshot {
-        self.cache.stats()
-    }
 }
 
 /// Written by live-data processors, read and cleared by us.
 fn traceback_key(name: &InstrumentName) -> String {
     format!("live_data:{name}:traceback")
-}
-
-fn value(found: Result<tiercache::Found<Bytes>, Failure<CacheError>>) -> Result<Bytes, CacheError> {
-    found.map(|found| found.value).map_err(cause)
-}
-
-fn cause(failure: Failure<CacheError>) -> CacheError {
-    match failure {
-        Failure::Failed(error) => error,
-        Failure::Panicked => {
-            tracing::error!("a cached read or its write panicked");
-            CacheError::Internal
-        }
-    }
 }
 
 fn text_body(text: Option<String>) -> Result<Bytes, CacheError> {
@@ -263,29 +214,6 @@ fn json_body(text: Option<String>) -> Result<Bytes, CacheError> {
 
 fn latest_run_body(run: Option<String>) -> Result<Bytes, CacheError> {
     Ok(wrap("latest_run", &render(&run)))
-}
-
-impl From<StoreError> for CacheError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Busy | StoreError::Unavailable(_) => {
-                tracing::warn!(%error, "a request cannot be served");
-                Self::Unavailable
-            }
-            StoreError::Refused(_) => {
-                tracing::error!(%error, "a statement failed");
-                Self::Internal
-            }
-        }
-    }
-}
-
-/// A field of a payload that is an object. A peer may have left it out: then it reads as `null`.
-///
-/// A map, not a struct: into a struct, the JSON array `[1]` would be read as well.
-fn field<'a>(payload: &'a [u8], name: &str) -> Option<&'a RawValue> {
-    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(payload).ok()?;
-    Some(fields.get(name).copied().unwrap_or(RawValue::NULL))
 }
 
 fn read_script(payload: &Bytes) -> Option<Bytes> {
@@ -312,9 +240,4 @@ fn read_names(payload: &Bytes) -> Option<Bytes> {
 fn string_or_null(payload: &Bytes, raw: &RawValue) -> Option<Bytes> {
     matches!(raw.get().as_bytes(), b"null" | [b'"', ..]).then_some(())?;
     compact(payload, raw)
-}
-
-/// `{"<key>":<body>}`: a cached "has none" is an object, and so is told apart from a miss.
-fn wrap(key: &str, body: &Bytes) -> Bytes {
-    [b"{\"", key.as_bytes(), b"\":", body, b"}"].concat().into()
 }

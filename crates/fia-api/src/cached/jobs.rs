@@ -1,0 +1,230 @@
+//! Pages of job lists, and job counts: as fresh as their time to live; a changed job shows when
+//! that has passed, as in the older server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tiercache::{Cache, Class, Failure, Spec};
+
+use crate::cached::payload::{field, wrap};
+use crate::cached::{Bodies, CacheError, Cached, cause, is_outage, value};
+use crate::config::TimesToLive;
+use crate::model::json::{compact, render};
+use crate::model::{JobList, Selection};
+use crate::store::StoreError;
+use crate::store::jobs::{Listing, Viewer, count, page};
+
+/// The largest body that is kept, in bytes.
+const MAX_KEPT: usize = 1024 * 1024;
+
+type Lists = Class<Bytes, Unkept>;
+
+/// Why a list is not kept.
+#[derive(Clone)]
+enum Unkept {
+    /// It is the answer, but too large to be kept.
+    TooLarge(Bytes),
+    /// There is none.
+    Failed(CacheError),
+}
+
+impl From<CacheError> for Unkept {
+    fn from(error: CacheError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The classes of entries about jobs.
+pub(super) struct Classes {
+    lists: Lists,
+    lists_of_instruments: Lists,
+    counts: Bodies,
+    counts_of_instruments: Bodies,
+    // What the older server answers otherwise under the same key: nothing of it is stored, but
+    // requests that come together are answered together.
+    unshared_lists: Lists,
+    unshared_counts: Bodies,
+}
+
+impl Classes {
+    pub(super) fn new(cache: &Cache, ttl: &TimesToLive) -> Self {
+        let lists = |name, prefix, ttl| {
+            cache.class(Spec {
+                name,
+                prefix,
+                ttl,
+                decode: read_list,
+                encode: Bytes::clone,
+                is_outage: |why| matches!(why, Unkept::Failed(error) if is_outage(error)),
+            })
+        };
+        let counts = |name, prefix, ttl| {
+            cache.class(Spec {
+                name,
+                prefix,
+                ttl,
+                decode: read_count,
+                encode: Bytes::clone,
+                is_outage,
+            })
+        };
+        Self {
+            lists: lists("job_list", "fia_api:jobs:list:all:", ttl.job_list),
+            lists_of_instruments: lists(
+                "instrument_job_list",
+                "fia_api:jobs:list:instrument:",
+                ttl.job_list,
+            ),
+            counts: counts("job_count", "fia_api:jobs:count:all:", ttl.job_count),
+            counts_of_instruments: counts(
+                "instrument_job_count",
+                "fia_api:jobs:count:instrument:",
+                ttl.job_count,
+            ),
+            unshared_lists: lists("unshared_job_list", "unshared:list:", Duration::ZERO),
+            unshared_counts: counts("unshared_job_count", "unshared:count:", Duration::ZERO),
+        }
+    }
+
+    fn of_list(&self, list: &JobList) -> &Lists {
+        match (list.is_shared(), &list.selection.instrument) {
+            (false, _) => &self.unshared_lists,
+            (true, None) => &self.lists,
+            (true, Some(_)) => &self.lists_of_instruments,
+        }
+    }
+
+    fn of_count(&self, selection: &Selection) -> &Bodies {
+        match (selection.is_shared(), &selection.instrument) {
+            (false, _) => &self.unshared_counts,
+            (true, None) => &self.counts,
+            (true, Some(_)) => &self.counts_of_instruments,
+        }
+    }
+}
+
+impl Cached {
+    /// A page of a list of jobs: a JSON array.
+    ///
+    /// # Errors
+    /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read, of
+    /// the user's experiments, too.
+    pub async fn job_list(&self, list: JobList) -> Result<Bytes, CacheError> {
+        let class = self.jobs.of_list(&list);
+        let name = list.digest();
+        let (db, experiments) = (self.db.clone(), self.experiments.clone());
+        let load = async move || {
+            let viewer = match list.user_number {
+                Some(user_number) => Some(experiments.viewer(user_number).await?),
+                None => None,
+            };
+            let body = page(&db, &list, viewer.as_ref())
+                .await
+                .map_err(of_filters)?;
+            if body.len() > MAX_KEPT {
+                return Err(Unkept::TooLarge(body));
+            }
+            Ok(body)
+        };
+        match class.get_or_load(&name, load).await {
+            Ok(found) => Ok(found.value),
+            Err(Failure::Failed(Unkept::TooLarge(body))) => Ok(body),
+            Err(Failure::Failed(Unkept::Failed(error))) => Err(error),
+            Err(Failure::Panicked) => Err(cause(Failure::Panicked)),
+        }
+    }
+
+    /// A list that may be too long to be held as a whole. It is not cached.
+    ///
+    /// # Errors
+    /// As [`Cached::job_list`], and [`CacheError::Unavailable`] where too many such lists are
+    /// being read.
+    pub async fn long_job_list(&self, list: &JobList) -> Result<Listing, CacheError> {
+        let viewer: Option<Viewer> = match list.user_number {
+            Some(user_number) => Some(self.experiments.viewer(user_number).await?),
+            None => None,
+        };
+        Listing::open(&self.db, list, viewer.as_ref())
+            .await
+            .map_err(of_filters)
+    }
+
+    /// How many jobs there are: `{"count":…}`.
+    ///
+    /// # Errors
+    /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read.
+    pub async fn job_count(&self, selection: Selection) -> Result<Bytes, CacheError> {
+        let class = self.jobs.of_count(&selection);
+        let name = selection.digest();
+        let db = self.db.clone();
+        let load = async move || {
+            let count = count(&db, &selection).await.map_err(of_filters)?;
+            Ok(count_body(count))
+        };
+        value(class.get_or_load(&name, load).await)
+    }
+}
+
+/// The only values that clients give to these statements are those of filters.
+fn of_filters(error: StoreError) -> CacheError {
+    match error {
+        StoreError::BadValue(_) => CacheError::BadFilter,
+        other => other.into(),
+    }
+}
+
+fn count_body(count: i64) -> Bytes {
+    wrap("count", &render(&count))
+}
+
+/// A list of objects.
+fn read_list(payload: &Bytes) -> Option<Bytes> {
+    let items: Vec<&RawValue> = serde_json::from_slice(payload).ok()?;
+    let are_objects = items.iter().all(|item| item.get().starts_with('{'));
+    are_objects.then_some(())?;
+    compact(payload, serde_json::from_slice(payload).ok()?)
+}
+
+fn read_count(payload: &Bytes) -> Option<Bytes> {
+    field(payload, "count")?.get().parse().ok().map(count_body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_of_peers_are_normalised_and_others_refused() {
+        let body = |read: fn(&Bytes) -> Option<Bytes>, payload: &'static str| {
+            read(&Bytes::from_static(payload.as_bytes()))
+        };
+        for (payload, expected) in [
+            ("[]", Some("[]")),
+            (
+                r#"[{"id": 1, "title": "\u00fc", "inputs": {"a": 1e2}}]"#,
+                Some(r#"[{"id":1,"title":"ü","inputs":{"a":100.0}}]"#),
+            ),
+            (r#"[{"id":1}]"#, Some(r#"[{"id":1}]"#)),
+            ("{}", None),
+            ("[1]", None),
+            (r#"["a"]"#, None),
+            ("[{]", None),
+            ("null", None),
+        ] {
+            let expected = expected.map(Bytes::from);
+            assert_eq!(body(read_list, payload), expected, "{payload}");
+        }
+        for (payload, expected) in [
+            (r#"{"count": 5}"#, Some(r#"{"count":5}"#)),
+            (r#"{"count":"5"}"#, None),
+            (r#"{"count":5.5}"#, None),
+            ("{}", None),
+            ("[5]", None),
+            ("5", None),
+        ] {
+            let expected = expected.map(Bytes::from);
+            assert_eq!(body(read_count, payload), expected, "{payload}");
+        }
+    }
+}

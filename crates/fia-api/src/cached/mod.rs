@@ -1,0 +1,136 @@
+//! Every cached read with its key, time to live, payload and loader, and the writes that
+//! change them: stale data has this one place to look.
+//!
+//! Keys, payloads and times to live are shared with replicas of the older server.
+
+mod experiments;
+mod instruments;
+mod jobs;
+mod payload;
+mod runner_images;
+
+use bytes::Bytes;
+use secrecy::ExposeSecret;
+use tiercache::{Cache, Class, Failure, Found, Settings};
+
+use crate::config;
+use crate::store::{Db, StoreError};
+use crate::upstream;
+
+pub use runner_images::Images;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CacheError {
+    /// What was asked for does not exist.
+    #[error("record missing")]
+    Missing,
+    /// The database, or who else has the answer, cannot be asked just now.
+    #[error("unavailable")]
+    Unavailable,
+    /// A filter's text is not of the kind it is compared with.
+    #[error("bad filter")]
+    BadFilter,
+    /// GitHub does not answer, and nothing is known from before.
+    #[error("GitHub unavailable")]
+    GitHub,
+    /// A defect; its cause is in the log.
+    #[error("internal error")]
+    Internal,
+}
+
+/// Finished bodies, ready to send.
+type Bodies = Class<Bytes, CacheError>;
+
+/// The cached reads, and the writes that change them.
+pub struct Cached {
+    db: Db,
+    cache: Cache,
+    instruments: instruments::Classes,
+    jobs: jobs::Classes,
+    experiments: experiments::Experiments,
+    runner_images: runner_images::RunnerImages,
+}
+
+/// What is cached of others.
+#[derive(Debug)]
+pub struct Upstreams {
+    /// Users' experiments.
+    pub experiments: upstream::Experiments,
+    /// The runner images.
+    pub packages: upstream::Packages,
+}
+
+impl Cached {
+    /// Prepares the cache in front of a database and others; none of them needs to be there. To
+    /// be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the address of Valkey cannot be parsed.
+    pub fn new(
+        config: &config::Cache,
+        db: Db,
+        upstreams: Upstreams,
+    ) -> Result<Self, tiercache::BadUrl> {
+        let url = config.valkey_url.as_ref();
+        let cache = Cache::new(Settings {
+            url: url.map(|url| url.expose_secret().to_owned()),
+            ..Settings::default()
+        })?;
+        Ok(Self {
+            instruments: instruments::Classes::new(&cache, &config.ttl),
+            jobs: jobs::Classes::new(&cache, &config.ttl),
+            experiments: experiments::Experiments::new(
+                &cache,
+                config.ttl.experiments,
+                upstreams.experiments,
+            ),
+            runner_images: runner_images::RunnerImages::new(
+                &cache,
+                config.ttl.packages,
+                upstreams.packages,
+            ),
+            cache,
+            db,
+        })
+    }
+
+    /// What the cache has done so far, and how its connection is.
+    #[must_use]
+    pub fn statistics(&self) -> tiercache::Snapshot {
+        self.cache.stats()
+    }
+}
+
+fn value<V>(found: Result<Found<V>, Failure<CacheError>>) -> Result<V, CacheError> {
+    found.map(|found| found.value).map_err(cause)
+}
+
+fn cause(failure: Failure<CacheError>) -> CacheError {
+    match failure {
+        Failure::Failed(error) => error,
+        Failure::Panicked => {
+            tracing::error!("a cached read or its write panicked");
+            CacheError::Internal
+        }
+    }
+}
+
+fn is_outage(error: &CacheError) -> bool {
+    matches!(error, CacheError::Unavailable | CacheError::GitHub)
+}
+
+impl From<StoreError> for CacheError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy | StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "a request cannot be served");
+                Self::Unavailable
+            }
+            StoreError::Refused(_) | StoreError::BadValue(_) => {
+                tracing::error!(%error, "a statement failed");
+                Self::Internal
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The images that jobs can run in, from GitHub.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use tiercache::{Cache, Class, Spec};
+
+use crate::cached::{CacheError, Cached, is_outage, value};
+use crate::model::json::render;
+use crate::upstream::Packages;
+
+/// The organisation and image, as keys name them.
+const NAME: &str = "fiaisis:mantid";
+/// How old the last known images may be when GitHub does not answer.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+/// How long GitHub is left alone after a failure, while there are last known images.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The runner images.
+pub(super) struct RunnerImages {
+    packages: Arc<Packages>,
+    class: Class<Arc<Versions>, CacheError>,
+    last: Mutex<Last>,
+}
+
+/// The versions of the image's package: as GitHub lists them, and as clients get them.
+struct Versions {
+    payload: Bytes,
+    body: Bytes,
+}
+
+/// What is known from before.
+#[derive(Default)]
+struct Last {
+    body: Option<(Instant, Bytes)>,
+    failure: Option<Instant>,
+}
+
+/// The runner images, as they are answered.
+#[derive(Debug)]
+pub struct Images {
+    /// A JSON object from digest to version, newest first.
+    pub body: Bytes,
+    /// How old they are; `None` unless GitHub does not tell newer ones.
+    pub age: Option<Duration>,
+}
+
+impl RunnerImages {
+    pub(super) fn new(cache: &Cache, ttl: Duration, packages: Packages) -> Self {
+        Self {
+            packages: Arc::new(packages),
+            class: cache.class(Spec {
+                name: "runner_images",
+                prefix: "fia_api:github:packages:",
+                ttl,
+                decode: |payload| Versions::read(payload.clone()).map(Arc::new),
+                encode: |versions| versions.payload.clone(),
+                is_outage,
+            }),
+            last: Mutex::default(),
+        }
+    }
+
+    async fn get(&self) -> Result<Images, CacheError> {
+        if let Some(known) = self.last().while_failing(Instant::now()) {
+            return Ok(known);
+        }
+        let packages = Arc::clone(&self.packages);
+        let load = async move || match packages.versions().await {
+            Ok(versions) => Versions::read(list(&versions))
+                .map(Arc::new)
+                .ok_or(CacheError::GitHub),
+            Err(error) => {
+                tracing::warn!(%error, "the runner images cannot be had from GitHub");
+                Err(CacheError::GitHub)
+            }
+        };
+        let found = value(self.class.get_or_load(NAME, load).await);
+        self.last().settle(found, Instant::now())
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Last {
+    /// What is known, for a while after a failure.
+    fn while_failing(&self, now: Instant) -> Option<Images> {
+        let failure = self.failure?;
+        let paused = now.duration_since(failure) < PAUSE;
+        paused.then(|| self.known(now)).flatten()
+    }
+
+    fn known(&self, now: Instant) -> Option<Images> {
+        let (since, body) = self.body.as_ref()?;
+        let age = now.duration_since(*since);
+        (age <= MAX_AGE).then(|| Images {
+            body: body.clone(),
+            age: Some(age),
+        })
+    }
+
+    /// Remembers an outcome; for a failure, gives what is known instead.
+    fn settle(
+        &mut self,
+        found: Result<Arc<Versions>, CacheError>,
+        now: Instant,
+    ) -> Result<Images, CacheError> {
+        match found {
+            Ok(versions) => {
+                let body = versions.body.clone();
+                self.body = Some((now, body.clone()));
+                self.failure = None;
+                Ok(Images { body, age: None })
+            }
+            Err(error) => {
+                self.failure = Some(now);
+                self.known(now).ok_or(error)
+            }
+        }
+    }
+}
+
+impl Cached {
+    /// The images that jobs can run in; where GitHub fails, the last known, up to an hour old.
+    ///
+    /// # Errors
+    /// [`CacheError::GitHub`] where it fails and nothing is known.
+    pub async fn runner_images(&self) -> Result<Images, CacheError> {
+        self.runner_images.get().await
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    name: String,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize, Default)]
+struct Metadata {
+    #[serde(default)]
+    container: Container,
+}
+
+#[derive(Deserialize, Default)]
+struct Container {
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+impl Versions {
+    /// Reads GitHub's list. A version without a tag is none that can be named.
+    fn read(payload: Bytes) -> Option<Self> {
+        let versions: Vec<Version> = serde_json::from_slice(&payload).ok()?;
+        let mut images = Map::new();
+        for version in versions {
+            if let Some(tag) = version.metadata.container.tags.into_iter().next() {
+                images.insert(version.name, Value::String(tag));
+            }
+        }
+        let body = render(&images);
+        Some(Self { payload, body })
+    }
+}
+
+/// A JSON array of texts that are JSON.
+fn list(items: &[Box<RawValue>]) -> Bytes {
+    let items: Vec<&str> = items.iter().map(|item| item.get()).collect();
+    format!("[{}]", items.join(",")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(payload: &'static str) -> Option<Versions> {
+        Versions::read(Bytes::from_static(payload.as_bytes()))
+    }
+
+    #[test]
+    fn images_keep_their_order_and_have_their_first_tag() {
+        let payload = r#"[
+            {"name": "z", "metadata": {"container": {"tags": ["2", "latest"]}}, "id": 1},
+            {"name": "untagged", "metadata": {"container": {"tags": []}}},
+            {"name": "other"},
+            {"name": "a", "metadata": {"container": {"tags": ["1"]}}}]"#;
+        assert_eq!(versions(payload).unwrap().body, r#"{"z":"2","a":"1"}"#);
+        for payload in ["{}", "[1]", r#"[{"name": 1}]"#, "null"] {
+            assert!(versions(payload).is_none(), "{payload}");
+        }
+    }
+
+    #[test]
+    fn what_was_known_is_served_for_an_hour_and_marked() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut last = Last::default();
+        let failure = || Err(CacheError::GitHub);
+        assert_eq!(
+            last.settle(failure(), start).unwrap_err(),
+            CacheError::GitHub
+        );
+        assert!(last.while_failing(start).is_none());
+
+        let fresh = last.settle(
+            versions("[]").map(Arc::new).ok_or(CacheError::GitHub),
+            start,
+        );
+        assert_eq!(fresh.unwrap().age, None);
+        assert!(last.while_failing(after(1)).is_none());
+
+        let stale = last.settle(failure(), after(60)).unwrap();
+        assert_eq!(stale.age, Some(Duration::from_secs(60)));
+        assert!(last.while_failing(after(69)).is_some());
+        assert!(last.while_failing(after(70)).is_none());
+        assert!(last.settle(failure(), after(3600)).is_ok());
+        assert!(last.settle(failure(), after(3601)).is_err());
+    }
+}

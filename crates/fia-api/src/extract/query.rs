@@ -1,0 +1,145 @@
+//! The parameters of a request's query.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use crate::extract::{Input, Problems, lax};
+
+/// Reads a request's query, one parameter after another, and notes what is wrong with them.
+pub struct Query<'a> {
+    raw: &'a str,
+    problems: &'a mut Problems,
+}
+
+impl<'a> Query<'a> {
+    /// The query of a request.
+    pub fn of(input: &'a Input, problems: &'a mut Problems) -> Self {
+        Self {
+            raw: input.raw_query(),
+            problems,
+        }
+    }
+
+    /// A text as it was sent. Of several of one name the last counts.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        let mut pairs = self.raw.rsplit('&').filter(|pair| !pair.is_empty());
+        pairs.find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(key) == name).then(|| decoded(value))
+        })
+    }
+
+    /// How many of something, 0 where it is not given. Neither negative nor more than
+    /// PostgreSQL's `bigint` holds.
+    pub fn count(&mut self, name: &str) -> i64 {
+        let Some(text) = self.text(name) else {
+            return 0;
+        };
+        let place = ["query", name];
+        match lax::integer(&text).map(i64::try_from) {
+            Some(Ok(count)) if count >= 0 => return count,
+            Some(_) => self
+                .problems
+                .add("value_error", &place, "Input should be from 0 to 2^63-1"),
+            None => self.problems.add(
+                "int_parsing",
+                &place,
+                "Input should be a valid integer, unable to parse string as an integer",
+            ),
+        }
+        0
+    }
+
+    /// Whether something is wanted; not, where it is not given.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let given = self.text(name).map(|text| lax::boolean(&text));
+        if given == Some(None) {
+            let message = "Input should be a valid boolean, unable to interpret input";
+            self.problems.add("bool_parsing", &["query", name], message);
+        }
+        given.flatten().unwrap_or(false)
+    }
+
+    /// One of several words, `default` where it is not given.
+    pub fn choice<T>(&mut self, name: &str, default: T, read: fn(&str) -> Option<T>) -> T {
+        let given = self.text(name).map(|text| read(&text));
+        if matches!(given, Some(None)) {
+            let message = "Input should be one of the words that the documentation lists";
+            self.problems
+                .add("literal_error", &["query", name], message);
+        }
+        given.flatten().unwrap_or(default)
+    }
+}
+
+/// A key or value as HTML forms encode them. Undecodable UTF-8 becomes U+FFFD.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8_lossy();
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
+    Cow::Owned(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T>(raw: &str, read: impl FnOnce(&mut Query<'_>) -> T) -> (T, bool) {
+        let mut problems = Problems::default();
+        let value = read(&mut Query {
+            raw,
+            problems: &mut problems,
+        });
+        (value, problems.is_empty())
+    }
+
+    #[test]
+    fn texts_are_decoded_and_the_last_counts() {
+        for (raw, text) in [
+            ("", None),
+            ("b=1", None),
+            ("a", Some("")),
+            ("a=", Some("")),
+            ("a=1&a=2", Some("2")),
+            ("a=1&&a=2&b=3&", Some("2")),
+            ("%61=x+y%2B%20z", Some("x y+ z")),
+            ("a=b=c;d", Some("b=c;d")),
+            ("a=%FF", Some("\u{fffd}")),
+            ("a={\"title\":\"x\"}", Some("{\"title\":\"x\"}")),
+        ] {
+            let (found, _) = read(raw, |query| query.text("a").map(Cow::into_owned));
+            assert_eq!(found.as_deref(), text, "{raw}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (raw, count, fine) in [
+            ("", 0, true),
+            ("n=7", 7, true),
+            ("n=9223372036854775807", i64::MAX, true),
+            ("n=9223372036854775808", 0, false),
+            ("n=-1", 0, false),
+            ("n=x", 0, false),
+            ("n=", 0, false),
+        ] {
+            assert_eq!(read(raw, |query| query.count("n")), (count, fine), "{raw}");
+        }
+        for (raw, flag, fine) in [
+            ("", false, true),
+            ("n=yes", true, true),
+            ("n=", false, false),
+        ] {
+            assert_eq!(read(raw, |query| query.flag("n")), (flag, fine), "{raw}");
+        }
+        let parse: fn(&str) -> Option<char> = |text| (text == "x").then_some('x');
+        for (raw, choice, fine) in [("", 'd', true), ("n=x", 'x', true), ("n=", 'd', false)] {
+            let chosen = read(raw, |query| query.choice("n", 'd', parse));
+            assert_eq!(chosen, (choice, fine), "{raw}");
+        }
+    }
+}

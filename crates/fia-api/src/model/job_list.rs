@@ -1,0 +1,272 @@
+//! What a list or a count of jobs asks for.
+
+use serde_json::{Map, Value};
+
+use crate::model::canonical::digest;
+use crate::model::{Condition, Filters, InstrumentName};
+
+/// Which jobs are meant, whoever asks.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// Those of this instrument's runs; `None` for all.
+    pub instrument: Option<InstrumentName>,
+    /// Those that fulfil these filters.
+    pub filters: Filters,
+}
+
+/// A page of a list of jobs.
+#[derive(Debug, Clone)]
+pub struct JobList {
+    /// Which jobs.
+    pub selection: Selection,
+    /// Only those that this user may see; `None` for all. The API key's user is −1.
+    pub user_number: Option<i32>,
+    /// Which part of the list.
+    pub page: Page,
+    /// In which order.
+    pub ordering: Ordering,
+    /// Whether each job comes with its run.
+    pub include_run: bool,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many at most; 0 for all.
+    pub limit: i64,
+    /// How many to pass over.
+    pub offset: i64,
+}
+
+/// An order of jobs; equals stand in the order of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ordering {
+    /// By what.
+    pub by: OrderBy,
+    /// Which way.
+    pub direction: Direction,
+}
+
+/// What jobs can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderBy {
+    /// When the job started.
+    Start,
+    /// When the job ended.
+    End,
+    /// The state, in the order of the database's type.
+    State,
+    /// The number of the job.
+    Id,
+    /// When the run started.
+    RunStart,
+    /// When the run ended.
+    RunEnd,
+    /// The outputs, as a text.
+    Outputs,
+    /// The experiment number of the run's owner.
+    ExperimentNumber,
+    /// The run's title.
+    ExperimentTitle,
+    /// The run's file name.
+    Filename,
+}
+
+/// Which way an order goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The least first, what is missing last.
+    Ascending,
+    /// What is missing first, then the greatest.
+    Descending,
+}
+
+impl OrderBy {
+    /// Every order there is.
+    pub const ALL: [Self; 10] = [
+        Self::Start,
+        Self::End,
+        Self::State,
+        Self::Id,
+        Self::RunStart,
+        Self::RunEnd,
+        Self::Outputs,
+        Self::ExperimentNumber,
+        Self::ExperimentTitle,
+        Self::Filename,
+    ];
+
+    /// The order of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|order| order.name() == name)
+    }
+
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::End => "end",
+            Self::State => "state",
+            Self::Id => "id",
+            Self::RunStart => "run_start",
+            Self::RunEnd => "run_end",
+            Self::Outputs => "outputs",
+            Self::ExperimentNumber => "experiment_number",
+            Self::ExperimentTitle => "experiment_title",
+            Self::Filename => "filename",
+        }
+    }
+}
+
+impl Direction {
+    /// The direction of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Ascending, Self::Descending]
+            .into_iter()
+            .find(|direction| direction.name() == name)
+    }
+
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ascending => "asc",
+            Self::Descending => "desc",
+        }
+    }
+}
+
+impl Selection {
+    /// What the key of the count's cache entry ends with.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        digest(&Value::Object(self.members()))
+    }
+
+    /// Whether the older server counts the same jobs.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.filters.conditions().iter().all(Condition::is_literal)
+    }
+
+    fn members(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        members.insert("filters".to_owned(), self.filters.value().clone());
+        if let Some(instrument) = &self.instrument {
+            members.insert("instrument".to_owned(), instrument.as_str().into());
+        }
+        members
+    }
+}
+
+impl JobList {
+    /// More rows than a page should have: they are read and sent one by one.
+    const LONG: i64 = 1000;
+
+    /// Whether the list may be so long that it must not be held as a whole.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        !(1..=Self::LONG).contains(&self.page.limit)
+    }
+
+    /// What the key of its cache entry ends with.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut members = self.selection.members();
+        for (name, value) in [
+            ("include_run", self.include_run.into()),
+            ("limit", self.page.limit.into()),
+            ("offset", self.page.offset.into()),
+            ("order_by", self.ordering.by.name().into()),
+            ("order_direction", self.ordering.direction.name().into()),
+            ("user_number", self.user_number.into()),
+        ] {
+            members.insert(name.to_owned(), value);
+        }
+        digest(&Value::Object(members))
+    }
+
+    /// Whether the older server lists the same jobs. For a user, it does not restrict the list
+    /// of all instruments' jobs by `instrument_in`.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        let unrestricted = self.user_number.is_some()
+            && self.selection.instrument.is_none()
+            && (self.selection.filters.conditions().iter())
+                .any(|condition| matches!(condition, Condition::InstrumentIn(_)));
+        self.selection.is_shared() && !unrestricted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(instrument: Option<&str>, filters: &str, user_number: Option<i32>) -> JobList {
+        JobList {
+            selection: Selection {
+                instrument: instrument.and_then(InstrumentName::new),
+                filters: Filters::parse(Some(filters)).unwrap(),
+            },
+            user_number,
+            page: Page {
+                limit: 2,
+                offset: 0,
+            },
+            ordering: Ordering {
+                by: OrderBy::Id,
+                direction: Direction::Ascending,
+            },
+            include_run: false,
+        }
+    }
+
+    #[test]
+    fn digests_have_the_members_of_the_older_server() {
+        assert_eq!(
+            list(Some("mari"), "null", None).digest(),
+            "b3bf7eded9bc8748d3c311c0261b2332f19e461933fb752281a6fbbd977357f7"
+        );
+        assert_eq!(
+            list(Some("MARI"), "null", None).selection.digest(),
+            "e22c1dd7b0a39ae0ea9ac65273fa348dab68c4e2f5a3678acbdd657cd209e2d7"
+        );
+        assert_eq!(
+            list(None, "{}", None).selection.digest(),
+            "c75966b2403b0433db40c05898902c770a510d4961bc52dbdbca2885fc7e9d9d"
+        );
+    }
+
+    #[test]
+    fn what_the_older_server_answers_otherwise_is_not_shared() {
+        let by_name = r#"{"instrument_in": ["MARI"]}"#;
+        for (instrument, filters, user, shared) in [
+            (None, "{}", Some(1), true),
+            (None, by_name, None, true),
+            (None, by_name, Some(1), false),
+            (Some("MARI"), by_name, Some(1), true),
+            (None, r#"{"title": "a_b"}"#, None, false),
+            (None, r#"{"filename": "100%"}"#, Some(1), false),
+            (None, r#"{"title": "a b"}"#, Some(1), true),
+        ] {
+            let list = list(instrument, filters, user);
+            assert_eq!(
+                list.is_shared(),
+                shared,
+                "{instrument:?} {filters} {user:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn long_lists_are_those_without_a_small_limit() {
+        for (limit, long) in [(0, true), (1, false), (1000, false), (1001, true)] {
+            let mut list = list(None, "", None);
+            list.page.limit = limit;
+            assert_eq!(list.is_long(), long, "{limit}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Work that touches more than one system.
+
+pub mod job_access;

@@ -1,0 +1,212 @@
+//! From a selection of jobs to the `FROM` and `WHERE` that give them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tokio_postgres::types::Type;
+
+use crate::model::{Condition, JobState, OrderBy, Selection, TextField, TimeField};
+use crate::store::jobs::values::Values;
+
+/// A user who may see only what is theirs.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    /// The user number.
+    pub user_number: i32,
+    /// The experiments they take part in.
+    pub experiments: Arc<[i64]>,
+}
+
+/// The jobs to be listed or counted: what they are looked up in, and what must hold.
+pub(super) struct Selected {
+    joins: Joins,
+    conditions: Vec<String>,
+    pub(super) values: Values,
+}
+
+/// The tables that a statement needs beside `jobs`. Each job has one of each at most, so a join
+/// that nothing asks for changes nothing.
+#[derive(Default)]
+struct Joins {
+    runs: bool,
+    owners: bool,
+    instruments: bool,
+}
+
+impl Selected {
+    pub(super) fn new(selection: &Selection) -> Self {
+        let mut selected = Self {
+            joins: Joins::default(),
+            // Of the partial indexes, too, and what the join with runs would say.
+            conditions: vec!["jobs.run_id IS NOT NULL".to_owned()],
+            values: Values::default(),
+        };
+        if let Some(name) = &selection.instrument {
+            let name = selected.values.text(name.as_str().to_owned());
+            let column = selected.instrument_name();
+            selected.demand(format!("{column} = {name}"));
+        }
+        for condition in selection.filters.conditions() {
+            let condition = selected.read(condition);
+            selected.demand(condition);
+        }
+        selected
+    }
+
+    /// Leaves the jobs that a user may see: of all instruments, those of their experiments; of
+    /// one instrument, their own as well. (So it is in the older server.)
+    pub(super) fn restrict(&mut self, viewer: &Viewer, of_one_instrument: bool) {
+        // The database holds no larger numbers.
+        let experiments = viewer.experiments.iter();
+        let experiments: Vec<i32> = experiments.filter_map(|n| i32::try_from(*n).ok()).collect();
+        let experiments = self.values.bind(experiments, Type::INT4_ARRAY);
+        let column = self.experiment_number();
+        let mut condition = format!("{column} = ANY({experiments})");
+        if of_one_instrument {
+            let user = self.values.bind(viewer.user_number, Type::INT4);
+            condition = format!("({condition} OR owners.user_number = {user})");
+        }
+        self.demand(condition);
+    }
+
+    /// What an order compares.
+    pub(super) fn sort_key(&mut self, by: OrderBy) -> &'static str {
+        match by {
+            OrderBy::Start => "jobs.start",
+            OrderBy::End => "jobs.\"end\"",
+            OrderBy::State => "jobs.state",
+            OrderBy::Id => "jobs.id",
+            OrderBy::Outputs => "jobs.outputs",
+            OrderBy::RunStart => self.of_run("runs.run_start"),
+            OrderBy::RunEnd => self.of_run("runs.run_end"),
+            OrderBy::ExperimentTitle => self.of_run("runs.title"),
+            OrderBy::Filename => self.of_run("runs.filename"),
+            OrderBy::ExperimentNumber => self.experiment_number(),
+        }
+    }
+
+    pub(super) fn demand(&mut self, condition: String) {
+        self.conditions.push(condition);
+    }
+
+    /// `FROM … WHERE …`, where the jobs come from.
+    pub(super) fn source(&self) -> String {
+        let mut sql = "FROM jobs".to_owned();
+        let Joins {
+            runs,
+            owners,
+            instruments,
+        } = self.joins;
+        for (joined, join) in [
+            (runs, " JOIN runs ON runs.id = jobs.run_id"),
+            (
+                owners,
+                " JOIN job_owners owners ON owners.id = runs.owner_id",
+            ),
+            (
+                instruments,
+                " JOIN instruments ON instruments.id = runs.instrument_id",
+            ),
+        ] {
+            if joined {
+                sql.push_str(join);
+            }
+        }
+        for (i, condition) in self.conditions.iter().enumerate() {
+            let word = if i == 0 { "WHERE" } else { "AND" };
+            // Writing to a String cannot fail.
+            let _ = write!(sql, " {word} {condition}");
+        }
+        sql
+    }
+
+    fn read(&mut self, condition: &Condition) -> String {
+        match condition {
+            Condition::InstrumentIn(names) => {
+                let names = self.values.bind(names.clone(), Type::TEXT_ARRAY);
+                format!("{} = ANY({names})", self.instrument_name())
+            }
+            Condition::StateIn(states) => self.state_in(states),
+            Condition::ExperimentIn(numbers) => {
+                let numbers = self.values.bind(numbers.clone(), Type::INT4_ARRAY);
+                format!("{} = ANY({numbers})", self.experiment_number())
+            }
+            Condition::ExperimentAtMost(number) => {
+                let number = self.values.bind(*number, Type::INT8);
+                format!("{} <= {number}", self.experiment_number())
+            }
+            Condition::ExperimentAtLeast(number) => {
+                let number = self.values.bind(*number, Type::INT8);
+                format!("{} >= {number}", self.experiment_number())
+            }
+            Condition::Contains(field, text) => {
+                let pattern = self.values.text(containing(text));
+                format!("{} ILIKE {pattern}", self.text_field(*field))
+            }
+            Condition::Before(field, text) => {
+                let moment = self.values.moment(text.clone());
+                format!("{} < {moment}", self.time_field(*field))
+            }
+            Condition::After(field, text) => {
+                let moment = self.values.moment(text.clone());
+                format!("{} > {moment}", self.time_field(*field))
+            }
+        }
+    }
+
+    /// One state is compared as such: then an index can give its jobs in order.
+    fn state_in(&mut self, states: &[JobState]) -> String {
+        if let [state] = states {
+            let state = self.values.text(state.name().to_owned());
+            return format!("jobs.state = {state}::state");
+        }
+        let names: Vec<&str> = states.iter().map(|state| state.name()).collect();
+        let names = self.values.bind(names, Type::TEXT_ARRAY);
+        format!("jobs.state = ANY({names}::state[])")
+    }
+
+    fn text_field(&mut self, field: TextField) -> &'static str {
+        self.of_run(match field {
+            TextField::Title => "runs.title",
+            TextField::Filename => "runs.filename",
+        })
+    }
+
+    fn time_field(&mut self, field: TimeField) -> &'static str {
+        match field {
+            TimeField::JobStart => "jobs.start",
+            TimeField::JobEnd => "jobs.\"end\"",
+            TimeField::RunStart => self.of_run("runs.run_start"),
+            TimeField::RunEnd => self.of_run("runs.run_end"),
+        }
+    }
+
+    fn of_run(&mut self, column: &'static str) -> &'static str {
+        self.joins.runs = true;
+        column
+    }
+
+    fn experiment_number(&mut self) -> &'static str {
+        self.joins.owners = true;
+        self.of_run("owners.experiment_number")
+    }
+
+    fn instrument_name(&mut self) -> &'static str {
+        self.joins.instruments = true;
+        self.of_run("instruments.instrument_name")
+    }
+}
+
+/// The pattern of texts that hold this one, its own signs of a pattern taken literally.
+fn containing(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

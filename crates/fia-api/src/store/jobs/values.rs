@@ -1,0 +1,34 @@
+//! Values bound to a statement whose text is put together.
+
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::store::db::Param;
+use crate::store::jobs::time::MomentText;
+
+/// The values of a statement, in the order of their placeholders.
+#[derive(Default)]
+pub(super) struct Values(Vec<(Box<dyn ToSql + Sync + Send>, Type)>);
+
+impl Values {
+    /// Binds a value, and gives its placeholder.
+    pub(super) fn bind(&mut self, value: impl ToSql + Sync + Send + 'static, of: Type) -> String {
+        self.0.push((Box::new(value), of));
+        format!("${}", self.0.len())
+    }
+
+    pub(super) fn text(&mut self, value: String) -> String {
+        self.bind(value, Type::TEXT)
+    }
+
+    pub(super) fn moment(&mut self, text: String) -> String {
+        self.bind(MomentText(text), Type::TIMESTAMP)
+    }
+
+    /// As the driver takes them.
+    pub(super) fn params(&self) -> Vec<Param<'_>> {
+        let params = self.0.iter();
+        params
+            .map(|(value, of)| (&**value as &(dyn ToSql + Sync), of.clone()))
+            .collect()
+    }
+}
