@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! start:    main → config → state → app
-//! request:  app → routes → extract → auth → [ops] → cached → store | upstream | files
-//! imports:  app > routes > extract > state > ops > auth > error > cached > {store, upstream, files} > {model, config}
+//! request:  app → routes → extract → auth → [ops] → cached → store | upstream | files | streams
+//! imports:  app > routes > extract > state > ops > auth > error > cached > {store, upstream, files, streams} > {model, config}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -23,4 +23,5 @@ pub mod ops;
 pub mod routes;
 pub mod state;
 pub mod store;
+pub mod streams;
 pub mod upstream;

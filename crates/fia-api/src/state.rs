@@ -9,8 +9,10 @@ use crate::auth::Authenticator;
 use crate::cached::{Cached, Upstreams};
 use crate::config::Config;
 use crate::config::Http;
+use crate::files::Files;
 use crate::model::openapi;
 use crate::store::Db;
+use crate::streams::LogStreams;
 use crate::upstream::{Experiments, Packages, Unreachable};
 
 /// The services behind the routes; cheap to clone.
@@ -25,6 +27,10 @@ pub struct Services {
     pub cached: Cached,
     /// The database.
     pub db: Db,
+    /// The file trees.
+    pub files: Files,
+    /// The live logs.
+    pub logs: LogStreams,
     /// Limits of a request.
     pub limits: Http,
     /// Whether the job counts want a token, too.
@@ -62,6 +68,9 @@ impl AppState {
             authenticator: Authenticator::new(config)?,
             cached,
             db,
+            files: Files::new(&config.files),
+            logs: LogStreams::new(config)
+                .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?,
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.dev_mode),

@@ -26,6 +26,7 @@ use crate::state::AppState;
 #[derive(Clone)]
 pub struct Edge {
     router: Router,
+    state: AppState,
     cors: Arc<Cors>,
     dev_mode: bool,
 }
@@ -35,7 +36,8 @@ impl Edge {
     #[must_use]
     pub fn new(config: &Config, state: AppState) -> Self {
         Self {
-            router: routes::router(state),
+            router: routes::router(state.clone()),
+            state,
             cors: Arc::new(Cors::new(config.http.allowed_origins.clone())),
             dev_mode: config.dev_mode,
         }
@@ -54,6 +56,11 @@ impl Edge {
         response
     }
 
+    /// Breaks off the answers that have no end.
+    pub(super) fn end_streams(&self) {
+        self.state.logs.end();
+    }
+
     async fn route(&self, mut request: Request) -> Response {
         let Some(uri) = path::routed(request.uri(), self.dev_mode) else {
             return ApiError::Missing.into_response();
@@ -61,7 +68,7 @@ impl Edge {
         if let Cow::Owned(uri) = uri {
             *request.uri_mut() = uri;
         }
-        if request.method() == Method::HEAD {
+        if request.method() == Method::HEAD && !routes::serves_head(request.uri().path()) {
             *request.method_mut() = unserved();
         }
         let work = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
@@ -79,8 +86,7 @@ impl Edge {
     }
 }
 
-/// A method that no route has. The framework lets HEAD pass for GET; the older server does not
-/// serve it.
+/// A method that no route has: what HEAD is treated as where it is not served.
 fn unserved() -> Method {
     Method::from_bytes(b"UNSERVED").unwrap_or(Method::TRACE)
 }

@@ -110,9 +110,9 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Database {
 }
 
 pub(super) fn read_cache(r: &mut Reader<'_>) -> Cache {
-    let shared = r.flag("CACHE_SHARED", true, "whether Valkey is used as a cache");
     Cache {
-        valkey_url: read_valkey_url(r).filter(|_| shared),
+        shared: r.flag("CACHE_SHARED", true, "whether Valkey is used as a cache"),
+        valkey_url: read_valkey_url(r),
         ttl: read_times_to_live(r),
         local: r.flag(
             "CACHE_LOCAL",

@@ -121,8 +121,10 @@ pub enum SslMode {
 /// The cache.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    /// Valkey's address; `None` leaves the shared level out.
+    /// Valkey's address; `None` where there is none. The live logs are there, too.
     pub valkey_url: Option<SecretString>,
+    /// Whether Valkey is used as a cache.
+    pub shared: bool,
     /// How long entries live.
     pub ttl: TimesToLive,
     /// Whether answers are kept in this process too.

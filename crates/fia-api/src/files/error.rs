@@ -21,9 +21,12 @@ pub enum FileError {
     /// Too much is under way already.
     #[error("too many file operations under way")]
     Busy,
-    /// More than the settings allow.
+    /// A file larger than the settings allow.
     #[error("larger than allowed")]
     TooLarge,
+    /// More files, or more in them, than the settings allow for one archive.
+    #[error("too much for one archive")]
+    TooMuch,
     /// No space is left.
     #[error("no space left")]
     NoSpace,

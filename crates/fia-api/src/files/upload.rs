@@ -34,15 +34,25 @@ pub struct Upload {
 }
 
 impl Files {
+    /// The largest file that may be uploaded, in bytes.
+    #[must_use]
+    pub fn largest_upload(&self) -> u64 {
+        self.0.settings.extras_max_bytes
+    }
+
     /// Begins to write a file into a sub-folder of the extras.
     ///
     /// # Errors
     /// [`FileError::NoFolder`] where the sub-folder does not exist; [`FileError::Refused`] where
     /// the file may not be written, or would be new and has no dot in its name, as ever.
-    pub async fn upload(&self, sub_folder: String, name: String) -> Result<Upload, FileError> {
+    pub async fn upload(
+        &self,
+        sub_folder: &'static str,
+        name: String,
+    ) -> Result<Upload, FileError> {
         let root = self.0.settings.extras_dir.clone();
         let begin = move || {
-            let folder = open_sub_folder(&open_root(&root)?, &sub_folder)?;
+            let folder = open_sub_folder(&open_root(&root)?, sub_folder)?;
             let (temporary, file) = begin(Arc::new(folder), &name)?;
             Ok::<_, FileError>((temporary, file, name))
         };
@@ -167,7 +177,8 @@ impl Temporary {
             self.folder.rename(name, &self.folder, target)?;
         }
         self.name = None;
-        self.folder.try_clone()?.into_std_file().sync_all()
+        // The handle itself is one for looking things up only.
+        self.folder.open(".")?.sync_all()
     }
 }
 

@@ -7,6 +7,7 @@ mod instrument;
 mod job;
 mod job_list;
 pub mod json;
+mod missing_files;
 pub mod openapi;
 pub mod python;
 pub mod script_text;
@@ -14,6 +15,7 @@ mod timestamp;
 
 pub use filter::{BadFilter, Condition, Filters, TextField, TimeField};
 pub use instrument::InstrumentName;
-pub use job::{Job, JobChanges, JobState, Owner, Run, ScriptText};
+pub use job::{Job, JobChanges, JobOrigin, JobState, Owner, Run, ScriptText};
 pub use job_list::{Direction, JobList, OrderBy, Ordering, Page, Selection};
+pub use missing_files::MissingFiles;
 pub use timestamp::Timestamp;

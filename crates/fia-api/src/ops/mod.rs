@@ -1,3 +1,4 @@
 //! Work that touches more than one system.
 
 pub mod job_access;
+pub mod job_files;

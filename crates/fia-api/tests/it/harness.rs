@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use devstack::{Postgres, shared, tokens};
+use devstack::{Postgres, Upstreams, shared, tokens};
 use fia_api::app::Edge;
 use fia_api::config::Config;
 use fia_api::state::AppState;
@@ -77,6 +77,17 @@ fn defaults() -> Vars {
         ("JWT_SECRET", tokens::JWT_SECRET),
         ("AUTH_API_URL", "http://127.0.0.1:1"),
         ("VALKEY_URL", ""),
+    ])
+}
+
+/// Settings that lead to stand-ins of the auth service and GitHub.
+pub(crate) fn upstream_vars(upstreams: &Upstreams) -> Vars {
+    let url = upstreams.url();
+    vars(&[
+        ("AUTH_API_URL", &url),
+        ("AUTH_API_KEY", tokens::API_KEY),
+        ("GITHUB_API_URL", &url),
+        ("GITHUB_RAW_URL", &url),
     ])
 }
 

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 /// Lowest layer first.
 const LAYERS: &[&[&str]] = &[
     &["model", "config"],
-    &["store", "upstream", "files"],
+    &["store", "upstream", "files", "streams"],
     &["cached"],
     &["error"],
     &["auth"],

@@ -13,4 +13,5 @@ mod recorded;
 mod schema;
 mod settings;
 mod sockets;
+mod trees;
 mod wire;

@@ -9,18 +9,9 @@ use crate::recorded::{cases, text};
 /// Operations of the older server that are not served yet, by their operation id.
 const STILL_TO_COME: &[&str] = &[
     "create_autoreduction_job_autoreduction_post",
-    "download_file_job__job_id__filename__filename__get",
-    "download_zip_job_download_zip_post",
-    "find_file_generic_experiment_number_find_file_generic_experiment_number__experiment_number__get",
-    "find_file_generic_user_number_find_file_generic_user_number__user_number__get",
-    "find_file_get_instrument_find_file_instrument__instrument__experiment_number__experiment_number__get",
-    "get_extras_top_level_folders_extras__get",
-    "get_subfolder_files_list_extras__subdir__get",
     "make_rerun_job_job_rerun_post",
     "make_simple_job_job_simple_post",
     "resubmit_job_job__job_id__resubmit_post",
-    "stream_logs_live_data__instrument_name__logs_get",
-    "upload_file_to_instrument_folder_extras__instrument___filename__post",
 ];
 
 /// Operations of ours without a recorded case, as the older server's main line lacks them.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::files::search::Wanted;
 use crate::files::zip::member::safe_name;
 use crate::files::{FileError, Files, Folder, Name};
+use crate::model::MissingFiles;
 
 /// How long finding the files of one archive may take.
 const PLANNING: Duration = Duration::from_secs(10);
@@ -31,8 +32,8 @@ pub struct Request {
 /// What an archive holds.
 #[derive(Debug)]
 pub struct Plan {
-    /// What was asked for and is not there, in order: `<job>/<name>`.
-    pub missing: Vec<String>,
+    /// What was asked for and is not there.
+    pub missing: MissingFiles,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -66,11 +67,11 @@ impl Files {
     /// Finds the files of an archive: one walk a folder at most, whatever is asked for in it.
     ///
     /// # Errors
-    /// [`FileError::TooLarge`] beyond the limits; [`FileError::CutShort`] where the search took
+    /// [`FileError::TooMuch`] beyond the limits; [`FileError::CutShort`] where the search took
     /// too long.
     pub async fn plan_zip(&self, requests: Vec<Request>) -> Result<Plan, FileError> {
         if requests.len() > self.0.settings.max_zip_files {
-            return Err(FileError::TooLarge);
+            return Err(FileError::TooMuch);
         }
         let places = timeout(PLANNING, self.places(&requests))
             .await
@@ -80,10 +81,10 @@ impl Files {
             plan.add(request, &places);
         }
         if plan.size > self.0.settings.max_zip_bytes {
-            return Err(FileError::TooLarge);
+            return Err(FileError::TooMuch);
         }
         Ok(Plan {
-            missing: plan.missing,
+            missing: MissingFiles(plan.missing),
             entries: plan.entries,
         })
     }
