@@ -11,42 +11,38 @@ TOOLS := target/tools
 
 .PHONY: help
 help: ## Lists these targets.
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: demo
-demo: ## Starts a private stack with sample data and the API on 127.0.0.1:$PORT (8000); Ctrl-C ends it.
-	@scripts/install-deps
+demo: deps ## Starts a private stack with sample data and the API on 127.0.0.1:$PORT (8000); Ctrl-C ends it.
 	@test -e target/release/fia-api || echo "The first run compiles for some minutes."
 	cargo build --release --package fia-api --package devstack
 	@exec target/release/devstack demo --port $(PORT) --server target/release/fia-api
 
 .PHONY: test
-test: ## Runs every test, against servers that the tests start themselves.
-	@scripts/install-deps
+test: deps ## Runs every test, against servers that the tests start themselves.
 	cargo test --workspace --all-targets --no-fail-fast
 	cargo test --workspace --doc
 
 .PHONY: lint
-lint: ## Checks format, lints, documentation and the dependencies' licences and sources.
-	@scripts/install-deps
+lint: deps $(TOOLS)/bin/cargo-deny ## Checks format, lints, documentation, and the dependencies' licences, sources and advisories.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
-	@$(MAKE) --no-print-directory deny
+	$(TOOLS)/bin/cargo-deny check --hide-inclusion-graph licenses bans sources
+	@scripts/check-advisories $(TOOLS)/bin/cargo-deny
+
+# What is missing is installed from the distribution's packages.
+.PHONY: deps
+deps:
+	@scripts/install-deps
 
 .PHONY: fmt
 fmt: ## Formats the code.
 	cargo fmt --all
 
-# Of the checks, only the advisories need a database from the network.
-.PHONY: deny
-deny: $(TOOLS)/bin/cargo-deny
-	$< check licenses bans sources
-
-.PHONY: advisories
-advisories: $(TOOLS)/bin/cargo-deny ## Looks for known vulnerabilities in the dependencies (needs the network).
-	$< check advisories || { echo "advisories: see above; 'failed to fetch' means that the database was out of reach" >&2; exit 1; }
-
-$(TOOLS)/bin/cargo-deny:
-	@echo "Building cargo-deny, once (some minutes)."
-	cargo install --locked --quiet --root $(TOOLS) cargo-deny
+# Once for a clone. Its own release profile would take twice as long to build.
+$(TOOLS)/bin/cargo-deny: | deps
+	@echo "Building cargo-deny, once; it takes some minutes."
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	  cargo install --locked --quiet --root $(TOOLS) cargo-deny

@@ -15,6 +15,9 @@ use crate::{Error, Result, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// How often it is looked at while one waits for its end.
+const WATCH: Duration = Duration::from_millis(20);
+
 /// A running API server. Dropping it kills it.
 #[derive(Debug)]
 pub struct Api {
@@ -93,13 +96,17 @@ impl Api {
         blocking(move || server.stop()).await
     }
 
-    /// Waits until it has ended by itself; none when it still runs after `limit`.
+    /// Waits until it has ended and returns its exit status, also when it had ended before.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] when it was not running.
-    pub async fn wait(&self, limit: Duration) -> Result<Option<ExitStatus>> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.wait(limit)).await
+    /// [`Error::Io`].
+    pub async fn ended(&self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.server.wait(Duration::ZERO)? {
+                return Ok(status);
+            }
+            tokio::time::sleep(WATCH).await;
+        }
     }
 
     /// Starts it again (after killing it when it runs), on the same port with the same settings.

@@ -2,16 +2,12 @@
 
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use devstack::{Api, Stack, Valkey, tokens};
 
 use crate::{Outcome, interrupted};
-
-/// How long one wait for the end of the API lasts, before it is waited for anew.
-const WATCH: Duration = Duration::from_secs(3600);
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -36,6 +32,13 @@ pub(crate) async fn run(options: Options) -> Outcome {
     tokio::pin!(interrupted);
     Api::check_port(options.port)
         .map_err(|e| format!("{e} (PORT=8001 make demo, for instance)"))?;
+    if !options.server.is_file() {
+        return Err(format!(
+            "{} is not there: cargo build --release builds it",
+            options.server.display()
+        )
+        .into());
+    }
     let began = Instant::now();
     eprintln!(
         "Starting PostgreSQL, Valkey, RabbitMQ and the stand-ins (RabbitMQ takes some seconds) …"
@@ -51,7 +54,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         began.elapsed().as_secs_f64()
     );
     tokio::select! {
-        ended = watch(&api) => {
+        ended = api.ended() => {
             let (status, log) = (ended?, api.server().log_tail());
             return Err(format!("the API ended by itself ({status}); the end of its log:\n{log}").into());
         }
@@ -71,14 +74,6 @@ async fn start(options: Options) -> devstack::Result<(Stack, Api)> {
     env.extend(options.env);
     let api = Api::start_on(options.port, &options.server, env).await?;
     Ok((stack, api))
-}
-
-async fn watch(api: &Api) -> devstack::Result<ExitStatus> {
-    loop {
-        if let Some(status) = api.wait(WATCH).await? {
-            return Ok(status);
-        }
-    }
 }
 
 fn introduction(stack: &Stack, api: &Api) -> String {

@@ -56,10 +56,16 @@ pub(crate) fn prepare(user: Option<&ServerUser>) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Command`] when the copy fails, for lack of space for instance.
 pub(crate) fn copy(template: &Path, scratch: &Scratch) -> Result<()> {
-    run(Command::new("cp")
+    copy_dir(template, &scratch.run().join("data"), &scratch.run())
+}
+
+/// Runs in `work_dir`: a copy into a server's directory has to work there, so that it ends with this process.
+fn copy_dir(from: &Path, to: &Path, work_dir: &Path) -> Result<()> {
+    let mut command = Command::new("cp");
+    run(command
         .args(["-a", "--reflink=auto", "--"])
-        .arg(template)
-        .arg(scratch.run().join("data")))?;
+        .args([from, to])
+        .current_dir(work_dir))?;
     Ok(())
 }
 
@@ -133,9 +139,7 @@ fn publish(server: &Server, template: &Path) -> Result<()> {
         }
         _ => {}
     }
-    run(Command::new("cp")
-        .args(["-a", "--reflink=auto", "--"])
-        .arg(server.scratch().run().join("data"))
-        .arg(&beside))?;
+    let scratch = server.scratch();
+    copy_dir(&scratch.run().join("data"), &beside, &scratch.run())?;
     fs::rename(&beside, template).map_err(Error::io("publishing the PostgreSQL template"))
 }

@@ -77,12 +77,12 @@ impl Server {
     /// As [`start`](Self::start).
     pub fn restart(&self) -> Result<()> {
         self.kill();
-        let mut child = self.lock();
-        *child = Some(self.spawn()?);
+        let mut slot = self.lock();
+        let child = slot.insert(self.spawn()?);
         let deadline = Instant::now() + self.launch.limit;
         loop {
             let ready = (self.ready)();
-            if let Some(status) = self.exited(&mut child)? {
+            if let Some(status) = self.exited(child)? {
                 return Err(self.ended(status));
             }
             if ready {
@@ -114,33 +114,31 @@ impl Server {
         }
     }
 
-    /// Waits until it has ended by itself; none when it still runs after `limit`.
+    /// Waits until it has ended and returns its exit status, also when it had ended before; none when it still runs
+    /// after `limit`.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] when it was not running, [`Error::Io`].
+    /// [`Error::NotRunning`] when it was never started, [`Error::Io`].
     pub fn wait(&self, limit: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
-            // Not held while waiting, so that another thread can kill it meanwhile.
-            let mut child = self.lock();
-            if child.is_none() {
-                return Err(self.not_running());
-            }
-            if let Some(status) = self.exited(&mut child)? {
-                return Ok(Some(status));
-            }
-            drop(child);
-            if Instant::now() > deadline {
-                return Ok(None);
+            // Not locked while waiting, so that another thread can kill it meanwhile.
+            let ended = match &mut *self.lock() {
+                Some(child) => self.exited(child)?,
+                None => return Err(self.not_running()),
+            };
+            if ended.is_some() || Instant::now() >= deadline {
+                return Ok(ended);
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Kills it and everything it started (SIGKILL), and waits until they are gone. None when it was not running.
+    /// Kills it and everything it started (SIGKILL), and waits until they are gone. None when it was never started.
     pub fn kill(&self) -> Option<ExitStatus> {
-        let mut child = self.lock().take()?;
-        // Frozen or not; a process that is already gone needs no signal.
+        let mut child = self.lock();
+        let child = child.as_mut()?;
+        // Frozen or not; one that has ended is sent nothing.
         let _ = child.kill();
         let status = child.wait().ok();
         while !self.signal_all(Signal::SIGKILL).is_empty() {
@@ -180,20 +178,16 @@ impl Server {
     /// # Errors
     /// [`Error::NotRunning`].
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let mut child = self.lock();
-        if self.exited(&mut child)?.is_some() {
-            return Err(self.not_running());
-        }
-        let id = child
-            .as_ref()
-            .and_then(|child| i32::try_from(child.id()).ok())
-            .ok_or_else(|| self.not_running())?;
+        let id = self.pid().and_then(|id| i32::try_from(id).ok());
+        let id = id.ok_or_else(|| self.not_running())?;
         kill(Pid::from_raw(id), signal).map_err(|_| self.not_running())
     }
 
     /// The server's process id; none when it is not running.
     pub fn pid(&self) -> Option<u32> {
-        self.lock().as_ref().map(Child::id)
+        let mut child = self.lock();
+        let child = child.as_mut()?;
+        matches!(self.exited(child), Ok(None)).then(|| child.id())
     }
 
     /// The directory of the server's files.
@@ -242,17 +236,11 @@ impl Server {
         found
     }
 
-    fn exited(&self, child: &mut MutexGuard<'_, Option<Child>>) -> Result<Option<ExitStatus>> {
-        let Some(running) = child.as_mut() else {
-            return Ok(None);
-        };
-        let status = running
+    /// The status of one that has ended; asked again, the same.
+    fn exited(&self, child: &mut Child) -> Result<Option<ExitStatus>> {
+        child
             .try_wait()
-            .map_err(Error::io(format!("waiting for {}", self.name)))?;
-        if status.is_some() {
-            **child = None;
-        }
-        Ok(status)
+            .map_err(Error::io(format!("waiting for {}", self.name)))
     }
 
     fn ended(&self, status: ExitStatus) -> Error {

@@ -73,7 +73,10 @@ pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Co
 /// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let words = iter::once(command.get_program()).chain(command.get_args());
-    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let line = words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
     let output = command
         .output()
         .map_err(Error::io(format!("starting {line}")))?;

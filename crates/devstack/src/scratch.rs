@@ -7,6 +7,8 @@
 //! server ends, reaches no grandchildren (PostgreSQL's backends) and leaves the files behind.
 
 use std::fs::Permissions;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,27 +17,31 @@ use std::sync::{Mutex, PoisonError};
 use std::{fs, io};
 
 use nix::unistd::{Pid, geteuid};
-use tempfile::TempDir;
 
 use crate::programs::ServerUser;
 use crate::{Error, Result};
 
-/// `$1` is the directory. Processes are found by their working directory, which PostgreSQL's backends share although
-/// each is a process group of its own. A killed PostgreSQL leaves a System V segment: its id is on line 7.
+/// `$1` is the directory: made here, so that there is no moment at which it could be left behind. Processes are found
+/// by their working directory, which PostgreSQL's backends share although each is a process group of its own. A killed
+/// PostgreSQL leaves a System V segment: its id is on line 7.
 const REAPER: &str = r#"
-trap '' HUP INT QUIT TERM
-cd /
+trap '' HUP INT PIPE QUIT TERM
+cd / && umask 077 && mkdir "$1" "$1/run" || exit
+echo made
+exec >/dev/null
 read -r _
 tries=0
-while [ $tries -lt 500 ]; do
-  pids=$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/run*" 2>/dev/null | cut -d/ -f3)
-  [ -n "$pids" ] || break
-  kill -KILL $pids 2>/dev/null
+while [ -e "$1" ] && [ $tries -lt 1000 ]; do
   tries=$((tries + 1))
+  pids=$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1/run*" 2>/dev/null | cut -d/ -f3)
+  if [ -n "$pids" ]; then
+    kill -KILL $pids 2>/dev/null
+    continue
+  fi
+  segment=$(sed -n '7s/.* //p' "$1/run/data/postmaster.pid" 2>/dev/null)
+  [ -z "$segment" ] || ipcrm -m "$segment" 2>/dev/null
+  rm -rf -- "$1" 2>/dev/null
 done
-segment=$(sed -n '7s/.* //p' "$1/run/data/postmaster.pid" 2>/dev/null)
-[ -z "$segment" ] || ipcrm -m "$segment" 2>/dev/null
-rm -rf -- "$1"
 "#;
 
 /// A temporary directory with a `run` directory for a server in it, and the reaper that ends both.
@@ -51,25 +57,33 @@ impl Scratch {
     /// # Errors
     /// [`Error::Io`] when the directory cannot be made or `sh` cannot be started.
     pub fn new(name: &str, user: Option<&ServerUser>) -> Result<Self> {
-        let base = base_dir();
-        let doing = || format!("making a directory under {}", base.display());
-        let dir = tempfile::Builder::new()
-            .prefix(&format!("devstack-{name}-"))
-            .tempdir_in(&base)
-            .map_err(Error::io(doing()))?;
-        let run = dir.path().join("run");
-        fs::create_dir(&run).map_err(Error::io(doing()))?;
-        fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(Error::io(doing()))?;
-        if let Some(user) = user {
-            fs::set_permissions(dir.path(), Permissions::from_mode(0o711))
-                .map_err(Error::io(doing()))?;
-            user.own(&run)?;
+        let dir = base_dir().join(format!(
+            "devstack-{name}-{:016x}",
+            RandomState::new().hash_one(name)
+        ));
+        let mut reaper = start_reaper(&dir).map_err(Error::io("starting sh"))?;
+        let mut made = String::new();
+        if let Some(output) = reaper.stdout.take() {
+            BufReader::new(output)
+                .read_line(&mut made)
+                .map_err(Error::io("reading from sh"))?;
         }
-        let reaper = start_reaper(dir.path()).map_err(Error::io("starting sh"))?;
-        Ok(Self {
-            dir: TempDir::keep(dir),
+        let scratch = Self {
+            dir,
             reaper: Mutex::new(Some(reaper)),
-        })
+        };
+        if made != "made\n" {
+            let problem = io::Error::other("is there space, and may this user write there?");
+            return Err(Error::io(format!("making {}", scratch.dir.display()))(
+                problem,
+            ));
+        }
+        if let Some(user) = user {
+            let passable = fs::set_permissions(&scratch.dir, Permissions::from_mode(0o711));
+            passable.map_err(Error::io(format!("chmod of {}", scratch.dir.display())))?;
+            user.own(&scratch.run())?;
+        }
+        Ok(scratch)
     }
 
     /// The directory itself: logs, for instance.
@@ -125,7 +139,7 @@ fn start_reaper(dir: &Path) -> io::Result<Child> {
         .args(["-c", REAPER, "devstack-reaper"])
         .arg(dir)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()

@@ -1,15 +1,16 @@
 //! Every way in which a request can fail, one variant for each body on the wire.
 
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+mod body;
 
 use crate::cached::CacheError;
 use crate::files::FileError;
-use crate::model::{BadFilter, MissingFiles, json};
+use crate::model::{BadFilter, MissingFiles};
+use crate::scripts::{BadInput, ScriptError};
 use crate::store::StoreError;
 use crate::streams::StreamError;
 use crate::upstream::Unreachable;
+
+pub use body::name_missing;
 
 /// A failed request. How each variant looks is fixed by the clients of the older server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,18 @@ pub enum ApiError {
     /// Input of the right form with wrong values; the text says which.
     #[error("invalid: {0}")]
     Invalid(String),
+    /// A job that has no run cannot be done again.
+    #[error("malformed job request")]
+    MalformedJob,
+    /// The instrument has no script on GitHub.
+    #[error("script missing")]
+    NoScript,
+    /// Nothing is known of how the instrument's script is made ready for a job.
+    #[error("transform missing")]
+    NoTransform,
+    /// An instrument's name that could lead out of the folder of scripts.
+    #[error("bad characters")]
+    BadCharacters,
     /// Filters that cannot be used.
     #[error("bad filter")]
     BadFilter,
@@ -50,7 +63,7 @@ pub enum ApiError {
     InvalidMultipart,
     /// The body's header does not say what parts the form.
     #[error("no boundary")]
-    MissingBoundary,
+    NoBoundary,
     /// More files than one archive may hold.
     #[error("too much for one archive")]
     TooMuch,
@@ -81,116 +94,6 @@ pub enum ApiError {
     /// A defect; its cause is in the log.
     #[error("internal error")]
     Internal,
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let detail = |status, text: &str| answer(status, "detail", text);
-        match self {
-            Self::NoRoute => detail(StatusCode::NOT_FOUND, "Not Found"),
-            Self::Method => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
-            Self::Missing => answer(StatusCode::NOT_FOUND, "message", "Resource not found"),
-            Self::Unauthenticated => {
-                let mut response = detail(StatusCode::UNAUTHORIZED, "Not authenticated");
-                let scheme = HeaderValue::from_static("Bearer");
-                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-                response
-            }
-            Self::Forbidden => answer(StatusCode::FORBIDDEN, "message", "Forbidden"),
-            Self::Invalid(text) => {
-                let text = json::render(&text);
-                let mut body = br#"{"status_code":10422,"message":"#.to_vec();
-                body.extend_from_slice(&text);
-                body.push(b'}');
-                json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
-            }
-            Self::BadFilter => json_response(
-                StatusCode::BAD_REQUEST,
-                "\"A bad request was made, bad filter provided\"",
-            ),
-            // The space at the end is the older server's.
-            Self::GitHub => json_response(
-                StatusCode::FAILED_DEPENDENCY,
-                "\"Github API request failed \"",
-            ),
-            Self::UnreadableBody => detail(
-                StatusCode::BAD_REQUEST,
-                "There was an error parsing the body",
-            ),
-            Self::TooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
-            Self::InvalidMultipart => detail(StatusCode::BAD_REQUEST, "Invalid multipart data."),
-            Self::MissingBoundary => {
-                detail(StatusCode::BAD_REQUEST, "Missing boundary in multipart.")
-            }
-            Self::TooMuch => detail(StatusCode::PAYLOAD_TOO_LARGE, "Too much for one archive"),
-            Self::NoneFound(missing) => none_found(&missing),
-            Self::NoFolder => answer(
-                StatusCode::NOT_FOUND,
-                "message",
-                "Record missing experiment, instrument, or user number",
-            ),
-            Self::MalformedRange => {
-                (StatusCode::BAD_REQUEST, "Malformed range header.").into_response()
-            }
-            Self::UnsatisfiableRange(size) => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                [(CONTENT_RANGE, format!("bytes */{size}"))],
-            )
-                .into_response(),
-            Self::NoSpace => detail(StatusCode::INSUFFICIENT_STORAGE, "No space left"),
-            Self::TooMany => retry_later(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
-            Self::TooSlow => detail(StatusCode::REQUEST_TIMEOUT, "Request body incomplete"),
-            Self::Unavailable => {
-                retry_later(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-            }
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-                "Internal Server Error",
-            )
-                .into_response(),
-        }
-    }
-}
-
-/// `{"<key>":"<text>"}`.
-fn answer(status: StatusCode, key: &str, text: &str) -> Response {
-    json_response(status, format!(r#"{{"{key}":"{text}"}}"#))
-}
-
-fn retry_later(status: StatusCode, text: &str) -> Response {
-    let mut response = answer(status, "detail", text);
-    let seconds = HeaderValue::from_static("1");
-    response.headers_mut().insert(RETRY_AFTER, seconds);
-    response
-}
-
-fn none_found(missing: &MissingFiles) -> Response {
-    let body = json::render(&serde_json::json!({
-        "detail": "None of the requested files could be found.",
-        "missing_files_count": missing.0.len(),
-        "missing_files": missing.0,
-    }));
-    let mut response = json_response(StatusCode::NOT_FOUND, body);
-    name_missing(response.headers_mut(), missing);
-    response
-}
-
-/// Says in an answer's headers what an archive does not hold.
-pub fn name_missing(headers: &mut HeaderMap, missing: &MissingFiles) {
-    headers.insert("x-missing-files-count", missing.0.len().into());
-    // Percent-encoded: fit for a header.
-    if let Ok(names) = HeaderValue::try_from(missing.header()) {
-        headers.insert("x-missing-files", names);
-    }
-}
-
-fn json_response(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
 }
 
 impl From<CacheError> for ApiError {
@@ -237,6 +140,15 @@ impl From<FileError> for ApiError {
     }
 }
 
+impl From<ScriptError> for ApiError {
+    fn from(error: ScriptError) -> Self {
+        match error {
+            ScriptError::Missing => Self::NoScript,
+            ScriptError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
 impl From<StreamError> for ApiError {
     fn from(error: StreamError) -> Self {
         match error {
@@ -246,6 +158,14 @@ impl From<StreamError> for ApiError {
                 Self::Unavailable
             }
         }
+    }
+}
+
+impl From<BadInput> for ApiError {
+    fn from(error: BadInput) -> Self {
+        Self::Invalid(format!(
+            "the instrument's script cannot be made: additional_values: {error}"
+        ))
     }
 }
 

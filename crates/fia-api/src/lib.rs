@@ -13,6 +13,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod broker;
 pub mod cached;
 pub mod config;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod files;
 pub mod model;
 pub mod ops;
 pub mod routes;
+pub mod scripts;
 pub mod state;
 pub mod store;
 pub mod streams;

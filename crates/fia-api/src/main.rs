@@ -93,9 +93,10 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     start_log(config);
     warn_of_risks(config);
     let state = AppState::new(config)?;
-    let server = Server::bind(config.bind, Edge::new(config, state)).await?;
+    let server = Server::bind(config.bind, Edge::new(config, state.clone())).await?;
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
     server.run(shutdown_signal()).await;
+    state.jobs.outbox().close().await;
     Ok(())
 }
 

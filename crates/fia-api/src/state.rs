@@ -6,14 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::auth::Authenticator;
+use crate::broker::Broker;
 use crate::cached::{Cached, Upstreams};
 use crate::config::Config;
 use crate::config::Http;
 use crate::files::Files;
 use crate::model::openapi;
+use crate::ops::{Autoreduction, Jobs, Outbox};
+use crate::scripts::Scripts;
 use crate::store::Db;
 use crate::streams::LogStreams;
-use crate::upstream::{Experiments, Packages, Unreachable};
+use crate::upstream::{Experiments, Packages, ScriptRepository, Unreachable};
 
 /// The services behind the routes; cheap to clone.
 #[derive(Clone)]
@@ -31,6 +34,10 @@ pub struct Services {
     pub files: Files,
     /// The live logs.
     pub logs: LogStreams,
+    /// New jobs.
+    pub jobs: Jobs,
+    /// New jobs of files that were just measured.
+    pub autoreduction: Autoreduction,
     /// Limits of a request.
     pub limits: Http,
     /// Whether the job counts want a token, too.
@@ -64,7 +71,15 @@ impl AppState {
         };
         let cached = Cached::new(&config.cache, db.clone(), upstreams)
             .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?;
+        let outbox = Outbox::new(db.clone(), Broker::new(&config.queue));
+        let queue = config.queue.egress_queue.clone();
+        let github = &config.github;
+        let images = github.allowed_runner_images.clone();
+        let scripts = Scripts::new(ScriptRepository::new(github)?, github);
+        let token = github.api_token.clone();
         Ok(Self(Arc::new(Services {
+            jobs: Jobs::new(db.clone(), outbox, queue, images),
+            autoreduction: Autoreduction::new(db.clone(), scripts, token, config.dev_mode),
             authenticator: Authenticator::new(config)?,
             cached,
             db,

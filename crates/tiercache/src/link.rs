@@ -220,7 +220,10 @@ impl Link {
         while !session.is_broken() {
             match session.ping(self.limits.read).await {
                 Ok(()) => {}
-                Err(Trouble::Refused(error)) => session.give_up(&error.to_string()),
+                Err(Trouble::Refused(error)) => {
+                    session.give_up(&error.to_string());
+                    return;
+                }
                 Err(_) => continue, // at once: three in a row open the breaker
             }
             if let Err(trouble) = debts.settle(session, self.limits.write).await {

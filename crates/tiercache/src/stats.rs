@@ -72,7 +72,7 @@ class_stats! {
     writes,
     /// Writes whose fence was not acknowledged.
     fences_lost,
-    /// Writes whose invalidation could not be confirmed at once, and so came to be owed.
+    /// Invalidations of a key that could not be confirmed at once, and so came to be owed.
     fins_lost,
 }
 

@@ -90,7 +90,7 @@ async fn much_data_arrives_unchanged() {
 async fn it_delays_one_direction_without_limiting_the_rate() {
     let (proxy, listener) = proxy().await;
     let (mut client, mut server) = connection(&proxy, &listener).await;
-    let delay = Duration::from_millis(200);
+    let delay = Duration::from_millis(500);
     proxy.set(Direction::ToClient, Mode::Delay(delay));
     let began = Instant::now();
     arrives(&mut client, &mut server, "at once").await;

@@ -71,6 +71,11 @@ fn one_that_ends_by_itself_is_noticed() {
     let Ok(server) = server else { return };
     let status = server.wait(Duration::from_secs(10)).unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
+    assert_eq!(
+        server.wait(Duration::ZERO).unwrap(),
+        Some(status),
+        "asked again, the same"
+    );
     assert!(matches!(server.stop(), Err(Error::NotRunning { .. })));
     assert_eq!(server.pid(), None);
 }

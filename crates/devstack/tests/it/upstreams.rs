@@ -187,7 +187,7 @@ async fn faults_can_be_set() {
     upstreams.fail("/repos", None);
     assert_eq!(get(&upstreams, COMMIT).await.status, 200);
 
-    let delay = Duration::from_millis(200);
+    let delay = Duration::from_millis(500);
     upstreams.delay("", delay);
     upstreams.delay("/repos", Duration::from_millis(1));
     let began = Instant::now();

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 /// For how long a server that is frozen is asked.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
-/// Polls until the condition holds; fails after 20 s.
+/// Polls until the condition holds; fails after 60 s.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;

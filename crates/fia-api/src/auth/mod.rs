@@ -29,7 +29,20 @@ pub enum Caller {
 
 /// Proof that the caller is staff, or a program with the API key.
 #[derive(Debug, Clone, Copy)]
-pub struct Staff(());
+pub struct Staff(Caller);
+
+/// Proof that the caller is a program with the API key; a token that claims its user number is
+/// none.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyHolder(());
+
+impl Staff {
+    /// The user number; −1 for programs.
+    #[must_use]
+    pub fn user_number(self) -> i32 {
+        self.0.user_number()
+    }
+}
 
 impl Caller {
     /// The caller in `DEV_MODE`, as the older server has it.
@@ -64,8 +77,17 @@ impl Role for Caller {
 impl Role for Staff {
     fn of(caller: Caller) -> Result<Self, ApiError> {
         match caller {
-            Caller::ApiKey | Caller::Staff { .. } => Ok(Self(())),
+            Caller::ApiKey | Caller::Staff { .. } => Ok(Self(caller)),
             Caller::User { .. } => Err(ApiError::Forbidden),
+        }
+    }
+}
+
+impl Role for KeyHolder {
+    fn of(caller: Caller) -> Result<Self, ApiError> {
+        match caller {
+            Caller::ApiKey => Ok(Self(())),
+            Caller::Staff { .. } | Caller::User { .. } => Err(ApiError::Forbidden),
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::error::ApiError;
-use crate::extract::Problems;
+use crate::extract::{Problems, lax};
 use crate::model::json;
 
 /// How long a body may take to arrive.
@@ -117,6 +117,61 @@ impl<'a> Fields<'a> {
             Some(_) => problems.add("string_type", &place, "Input should be a valid string"),
         }
         None
+    }
+
+    /// A field that must be there and be an integer, or what the older server takes for one: a
+    /// text of one, a number without a fraction, a truth value. Clamped to 64 bits.
+    pub fn integer(&self, name: &str, problems: &mut Problems) -> Option<i64> {
+        let place = ["body", name];
+        let Some(value) = self.object.get(name) else {
+            problems.add("missing", &place, "Field required");
+            return None;
+        };
+        let number = match value {
+            Value::Bool(truth) => Some(i128::from(*truth)),
+            Value::Number(number) => lax::whole(number),
+            Value::String(text) => lax::integer(text),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        if number.is_none() {
+            problems.add("int_parsing", &place, "Input should be a valid integer");
+        }
+        number.map(lax::clamp)
+    }
+
+    /// A field as [`Fields::integer`] that the database's `integer` must hold.
+    pub fn small_integer(&self, name: &str, problems: &mut Problems) -> Option<i32> {
+        let number = i32::try_from(self.integer(name, problems)?).ok();
+        if number.is_none() {
+            let message = "Input should be an integer of at most 32 bits";
+            problems.add("value_error", &["body", name], message);
+        }
+        number
+    }
+
+    /// A field that must be there and be an object that PostgreSQL can keep as `jsonb`.
+    pub fn storable_object(
+        &self,
+        name: &str,
+        problems: &mut Problems,
+    ) -> Option<Map<String, Value>> {
+        let place = ["body", name];
+        let Some(value) = self.object.get(name) else {
+            problems.add("missing", &place, "Field required");
+            return None;
+        };
+        match value {
+            Value::Object(_) if !json::is_storable(value) || json::holds_nul(value) => {
+                let message = "Input should hold finite numbers, and no NUL";
+                problems.add("value_error", &place, message);
+                None
+            }
+            Value::Object(fields) => Some(fields.clone()),
+            _ => {
+                problems.add("dict_type", &place, "Input should be a valid dictionary");
+                None
+            }
+        }
     }
 
     /// A field that may be absent or `null`, and else must be a string.

@@ -43,7 +43,7 @@ impl Form {
             .and_then(|kind| kind.to_str().ok())
             .unwrap_or_default();
         let boundary = multer::parse_boundary(kind).map_err(|error| match error {
-            multer::Error::NoBoundary => ApiError::MissingBoundary,
+            multer::Error::NoBoundary => ApiError::NoBoundary,
             _ => no_file(),
         })?;
         let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(limit));

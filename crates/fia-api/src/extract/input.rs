@@ -39,9 +39,7 @@ impl Input {
             let message = "Input should be a valid integer, unable to parse string as an integer";
             problems.add("int_parsing", &["path", name], message);
         }
-        number.map(|number| {
-            i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
-        })
+        number.map(lax::clamp)
     }
 
     pub(super) fn raw_query(&self) -> &str {

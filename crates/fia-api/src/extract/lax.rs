@@ -26,6 +26,22 @@ pub(super) fn integer(text: &str) -> Option<i128> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
+/// An integer of JSON, or a number of its without a fraction.
+pub(super) fn whole(number: &serde_json::Number) -> Option<i128> {
+    let text = number.as_str();
+    if !text.contains(['e', 'E']) {
+        return integer(text);
+    }
+    let value = number.as_f64().filter(|value| value.fract() == 0.0)?;
+    integer(&value.to_string())
+}
+
+/// The nearest number of 64 bits; beyond them there are no ids.
+pub(super) fn clamp(number: i128) -> i64 {
+    let nearest = if number < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(number).unwrap_or(nearest)
+}
+
 /// Python's own limit for reading an integer.
 const MAX_DIGITS: usize = 4300;
 
@@ -70,6 +86,24 @@ mod tests {
         }
         assert_eq!(integer(&"9".repeat(4300)), Some(i128::MAX));
         assert_eq!(integer(&"9".repeat(4301)), None);
+    }
+
+    #[test]
+    fn numbers_without_a_fraction_are_whole() {
+        for (text, number) in [
+            ("90001", Some(90001)),
+            ("-1.0", Some(-1)),
+            ("1e3", Some(1000)),
+            ("1.5e1", Some(15)),
+            ("1e30", Some(1_000_000_000_000_000_000_000_000_000_000)),
+            ("1.5", None),
+            ("15e-1", None),
+        ] {
+            let json: serde_json::Number = serde_json::from_str(text).unwrap();
+            assert_eq!(whole(&json), number, "{text}");
+        }
+        assert_eq!(clamp(i128::MAX), i64::MAX);
+        assert_eq!(clamp(-i128::MAX), i64::MIN);
     }
 
     #[test]

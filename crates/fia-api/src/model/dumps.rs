@@ -4,19 +4,23 @@
 use std::io;
 
 use serde::Serialize;
-use serde::ser::Error as _;
 use serde_json::ser::{Formatter, Serializer};
 
 use crate::model::json::python_number;
 
 /// Writes a value as `json.dumps(value)` does.
-///
-/// # Errors
-/// When the value has no form in JSON: a map whose keys are not strings.
-pub fn dumps(value: &impl Serialize) -> serde_json::Result<String> {
+#[must_use]
+pub fn dumps(value: &impl Serialize) -> String {
     let mut out = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut out, Spaced))?;
-    String::from_utf8(out).map_err(serde_json::Error::custom)
+    let written = value.serialize(&mut Serializer::with_formatter(&mut out, Spaced));
+    // A memory buffer takes everything, and what is written here has string keys only.
+    match written.map(|()| String::from_utf8(out)) {
+        Ok(Ok(text)) => text,
+        failed => {
+            tracing::error!(?failed, "a value could not be written as JSON");
+            "null".to_owned()
+        }
+    }
 }
 
 struct Spaced;
@@ -92,7 +96,7 @@ mod tests {
             (r#"{"ü":"ü"}"#, r#"{"\u00fc": "\u00fc"}"#),
         ] {
             let value: Value = serde_json::from_str(given).unwrap();
-            assert_eq!(dumps(&value).unwrap(), written, "{given}");
+            assert_eq!(dumps(&value), written, "{given}");
         }
     }
 }

@@ -52,6 +52,6 @@ mod tests {
         );
         let long = format!("1/{}", "x".repeat(998));
         let names = vec![long.as_str(); 20];
-        assert_eq!(header(&names), vec![long.as_str(); 8].join(";"));
+        assert_eq!(header(&names), [long.as_str(); 8].join(";"));
     }
 }

@@ -138,6 +138,19 @@ pub fn int(text: &str) -> Option<i64> {
     text.replace('_', "").parse().ok()
 }
 
+/// Python's `PurePosixPath(path).stem`: the last component without its last suffix.
+#[must_use]
+pub fn path_stem(path: &str) -> &str {
+    let name = path
+        .rsplit('/')
+        .find(|part| !matches!(*part, "" | "."))
+        .unwrap_or_default();
+    match name.rfind('.') {
+        Some(dot) if dot > 0 && dot + 1 < name.len() => &name[..dot],
+        _ => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -220,6 +233,24 @@ mod tests {
             ("99999999999999999999", None),
         ] {
             assert_eq!(int(text), number, "{text:?}");
+        }
+    }
+
+    /// What `pathlib.PurePosixPath(path).stem` gives.
+    #[test]
+    fn stems_are_as_python_has_them() {
+        for (path, stem) in [
+            ("/a/MAR1.nxs", "MAR1"),
+            ("a.tar.gz", "a.tar"),
+            ("a/b/", "b"),
+            ("a/b.nxs/.", "b"),
+            (".hidden", ".hidden"),
+            ("a.", "a."),
+            ("..", ".."),
+            ("/", ""),
+            ("", ""),
+        ] {
+            assert_eq!(path_stem(path), stem, "{path:?}");
         }
     }
 

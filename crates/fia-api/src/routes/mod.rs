@@ -42,6 +42,10 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/instrument/{instrument}/jobs", get(jobs::of_instrument)),
         ("/instrument/{instrument}/jobs/count", get(jobs::count_of_instrument)),
         ("/job/{job_id}", job_by_id()),
+        ("/job/{job_id}/resubmit", post(jobs::new::resubmit)),
+        ("/job/rerun", job_by_id().post(jobs::new::rerun)),
+        ("/job/simple", job_by_id().post(jobs::new::simple)),
+        ("/job/autoreduction", job_by_id().post(jobs::new::autoreduction)),
         (DOWNLOAD, get(files::download)),
         ("/job/download-zip", job_by_id().post(files::download_zip)),
 

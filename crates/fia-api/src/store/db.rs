@@ -31,7 +31,7 @@ const ANSWER: Duration = Duration::from_millis(3500);
 /// outlive its right to fill. Sent in one packet with the statement that follows.
 ///
 /// No statement here runs long enough to be worth compiling, which would take longer.
-const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
      SET LOCAL idle_in_transaction_session_timeout = 5000";
 /// How many long answers may be under way at once.
 const LONG_ANSWERS: usize = 4;
@@ -185,7 +185,7 @@ impl Db {
 }
 
 /// Awaits an answer of the server, for a limited time.
-async fn answer<T>(
+pub(super) async fn answer<T>(
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
     timeout(ANSWER, work)

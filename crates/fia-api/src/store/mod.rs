@@ -6,8 +6,12 @@
 mod db;
 pub mod instruments;
 pub mod jobs;
+pub mod new_jobs;
+pub mod outbox;
 mod rows;
 pub mod schema;
 mod tls;
+mod transaction;
 
 pub use db::{Db, StoreError};
+pub use transaction::Transaction;

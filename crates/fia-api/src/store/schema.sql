@@ -55,4 +55,13 @@ CREATE TABLE IF NOT EXISTS jobs (
   run_id integer REFERENCES runs (id),
   id serial PRIMARY KEY
 );
+-- Messages that RabbitMQ has not confirmed yet. Written in the transaction of their job; whoever
+-- has claimed one publishes it and deletes it, and a claim that lapsed is anybody's.
+CREATE TABLE IF NOT EXISTS fia_api_outbox (
+  id bigserial PRIMARY KEY,
+  queue varchar NOT NULL,
+  body varchar NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  claimed_until timestamptz
+);
 COMMIT;

@@ -77,8 +77,7 @@ impl Frame {
             .map(|(name, value)| (name, Value::String(value)))
             .collect();
         data.insert("valkey_id".to_owned(), Value::String(id.to_string()));
-        // Keys are strings: there is nothing that could not be written.
-        let data = dumps(&data).unwrap_or_default();
+        let data = dumps(&data);
         Self {
             id,
             event: format!("id: {id}\ndata: {data}\n\n").into(),

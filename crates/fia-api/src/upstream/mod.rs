@@ -3,6 +3,7 @@
 mod auth_service;
 mod experiments;
 mod packages;
+mod script_repository;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use reqwest::{Client, Response, StatusCode};
 pub use auth_service::AuthService;
 pub use experiments::Experiments;
 pub use packages::Packages;
+pub use script_repository::{News, ScriptRepository};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(1);

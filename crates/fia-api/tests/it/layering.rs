@@ -8,8 +8,8 @@ use std::{fs, path::Path};
 /// Lowest layer first.
 const LAYERS: &[&[&str]] = &[
     &["model", "config"],
-    &["store", "upstream", "files", "streams"],
-    &["cached"],
+    &["broker", "store", "upstream", "files", "streams"],
+    &["cached", "scripts"],
     &["error"],
     &["auth"],
     &["ops"],

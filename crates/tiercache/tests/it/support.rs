@@ -271,6 +271,13 @@ pub(crate) async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
         .unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
+/// Waits until the shared level is in use, or is not.
+pub(crate) async fn shared_level(cache: &Cache, up: bool) {
+    tokio::time::timeout(Duration::from_secs(20), cache.until_shared_level(up))
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for the shared level; up: {up}"));
+}
+
 /// A plain connection, to see and to set what Valkey holds.
 #[derive(Clone)]
 pub(crate) struct Raw(MultiplexedConnection);
@@ -303,6 +310,13 @@ impl Raw {
     pub(crate) async fn set(&self, key: &str, value: impl AsRef<[u8]>) {
         self.run::<()>(&[b"SET", key.as_bytes(), value.as_ref(), b"EX", b"60"])
             .await;
+    }
+
+    /// Changes what everybody may do (`+get -set`), other than this connection needs.
+    pub(crate) async fn permit(&self, rules: &[u8]) {
+        let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"default"];
+        words.extend(rules.split(|byte| *byte == b' '));
+        self.run::<()>(&words).await;
     }
 
     pub(crate) async fn pttl(&self, key: &str) -> Duration {

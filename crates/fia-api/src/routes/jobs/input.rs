@@ -144,7 +144,8 @@ impl Changes {
     }
 }
 
-async fn read_moment(
+/// What the database reads from a moment's text, or what is wrong with it.
+pub(super) async fn read_moment(
     db: &Db,
     name: &str,
     text: Option<String>,

@@ -1,6 +1,7 @@
 //! Jobs: lists, counts, one of them, and what the job watcher says of it.
 
 mod input;
+pub(super) mod new;
 
 use axum::body::Body;
 use axum::extract::State;

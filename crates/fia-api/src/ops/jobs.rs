@@ -1,0 +1,126 @@
+//! New jobs: each in one transaction with the message that announces it. A request that is
+//! refused, or fails, leaves nothing behind.
+
+use crate::auth::Caller;
+use crate::cached::Cached;
+use crate::error::ApiError;
+use crate::model::{Message, Program};
+use crate::ops::Outbox;
+use crate::store::Db;
+use crate::store::new_jobs::{self, Original};
+
+/// Makes jobs.
+pub struct Jobs {
+    db: Db,
+    outbox: Outbox,
+    /// Where jobs are announced.
+    queue: String,
+    /// What the images that users name must begin with; empty means anything.
+    allowed_images: Vec<String>,
+}
+
+impl Jobs {
+    /// Puts together what jobs are made with.
+    #[must_use]
+    pub fn new(db: Db, outbox: Outbox, queue: String, allowed_images: Vec<String>) -> Self {
+        Self {
+            db,
+            outbox,
+            queue,
+            allowed_images,
+        }
+    }
+
+    /// How messages get to the broker.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Makes a job that runs a script on no run's data. Gives its id.
+    ///
+    /// # Errors
+    /// [`ApiError::Unavailable`] where the database is away, or the broker and there is no
+    /// outbox.
+    pub async fn simple(&self, user_number: i32, program: &Program) -> Result<i32, ApiError> {
+        let transaction = self.db.begin().await?;
+        let id = new_jobs::insert_simple(&transaction, program, user_number).await?;
+        let message = Message::simple(&self.queue, id, program, user_number);
+        self.outbox.commit(transaction, message).await?;
+        Ok(id)
+    }
+
+    /// Makes a job that reduces the data of another's run once more. Gives its id.
+    ///
+    /// # Errors
+    /// As [`Jobs::resubmit`]; [`ApiError::Invalid`] for an image that users may not name.
+    pub async fn rerun(
+        &self,
+        cached: &Cached,
+        caller: Caller,
+        job_id: i64,
+        program: &Program,
+    ) -> Result<i32, ApiError> {
+        self.check_image(caller, &program.runner_image)?;
+        let original = self.original(cached, caller, job_id).await?;
+        let (_, run) = original.run.as_ref().ok_or(ApiError::MalformedJob)?;
+        let transaction = self.db.begin().await?;
+        let id = new_jobs::insert_rerun(&transaction, program, &original).await?;
+        let message = Message::rerun(&self.queue, id, program, run);
+        self.outbox.commit(transaction, message).await?;
+        Ok(id)
+    }
+
+    /// Has the file of a job's run looked at as if it had just been measured.
+    ///
+    /// # Errors
+    /// [`ApiError::Missing`] where there is no such job or it belongs to no experiment,
+    /// [`ApiError::Forbidden`] where the caller takes no part in that,
+    /// [`ApiError::MalformedJob`] where it has no run or the run no file; else as
+    /// [`Jobs::simple`].
+    pub async fn resubmit(
+        &self,
+        cached: &Cached,
+        caller: Caller,
+        job_id: i64,
+    ) -> Result<(), ApiError> {
+        let original = self.original(cached, caller, job_id).await?;
+        let run = original.run.map(|(_, run)| run);
+        let run = run.filter(|run| !run.filename.is_empty());
+        let run = run.ok_or(ApiError::MalformedJob)?;
+        self.outbox.send(Message::watch_file(&run.filename)).await
+    }
+
+    /// A job that is to be done again, if the caller may have that. (Here a user must take part
+    /// in the experiment; to be the job's owner is not enough.)
+    async fn original(
+        &self,
+        cached: &Cached,
+        caller: Caller,
+        job_id: i64,
+    ) -> Result<Original, ApiError> {
+        let original = new_jobs::original(&self.db, job_id).await?;
+        let original = original.ok_or(ApiError::Missing)?;
+        let experiment_number = original.experiment_number.ok_or(ApiError::Missing)?;
+        if let Caller::User { user_number } = caller {
+            let experiments = cached.experiments(user_number).await?;
+            if !experiments.contains(&i64::from(experiment_number)) {
+                return Err(ApiError::Forbidden);
+            }
+        }
+        Ok(original)
+    }
+
+    fn check_image(&self, caller: Caller, image: &str) -> Result<(), ApiError> {
+        let allowed = || {
+            let prefixes = &self.allowed_images;
+            prefixes.is_empty() || prefixes.iter().any(|prefix| image.starts_with(prefix))
+        };
+        match caller {
+            Caller::User { .. } if !allowed() => Err(ApiError::Invalid(
+                "runner_image: this image may not be used".to_owned(),
+            )),
+            Caller::ApiKey | Caller::Staff { .. } | Caller::User { .. } => Ok(()),
+        }
+    }
+}

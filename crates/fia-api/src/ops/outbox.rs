@@ -1,0 +1,218 @@
+//! From a job's transaction to the broker: no message is lost, and none speaks of a job that
+//! does not exist.
+//!
+//! A message is written in the transaction that makes the job, and a [relay](super::relay)
+//! publishes it after the commit: at once, or when the broker is back. Where the table for
+//! that does not exist, the message is published before the commit instead, and a job is only
+//! made while the broker answers.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::broker::Broker;
+use crate::error::ApiError;
+use crate::model::Message;
+use crate::ops::relay;
+use crate::store::outbox::{self, Backlog};
+use crate::store::{Db, StoreError, Transaction};
+
+/// How long the broker may take to confirm a message while its job's transaction is open.
+const CONFIRM: Duration = Duration::from_secs(2);
+/// How long messages under way may take when the process ends.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// The way of messages to the broker.
+pub struct Outbox {
+    shared: Arc<Shared>,
+    relay: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the relay and the requests share.
+pub(super) struct Shared {
+    pub(super) db: Db,
+    pub(super) broker: Broker,
+    /// A message was committed.
+    pub(super) wake: Notify,
+    /// The process ends.
+    pub(super) stop: Notify,
+    pub(super) counts: Counts,
+    table: AtomicU8,
+}
+
+/// What has been done so far.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) published: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) backlog: Mutex<Backlog>,
+}
+
+/// How the way to the broker is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Statistics {
+    /// Messages that the broker has confirmed.
+    pub published: u64,
+    /// Attempts that it did not confirm.
+    pub failed: u64,
+    /// Messages that wait, as of the last look at the table, a few seconds ago.
+    pub backlog: Backlog,
+}
+
+const UNKNOWN: u8 = 0;
+const PRESENT: u8 = 1;
+const ABSENT: u8 = 2;
+
+impl Outbox {
+    /// Starts the relay. To be called within a Tokio runtime.
+    #[must_use]
+    pub fn new(db: Db, broker: Broker) -> Self {
+        let shared = Arc::new(Shared {
+            db,
+            broker,
+            wake: Notify::new(),
+            stop: Notify::new(),
+            counts: Counts::default(),
+            table: AtomicU8::new(UNKNOWN),
+        });
+        let relay = tokio::spawn(relay::run(Arc::clone(&shared)));
+        Self {
+            shared,
+            relay: Mutex::new(Some(relay)),
+        }
+    }
+
+    /// Commits the transaction of a job, and sees to it that its message is published.
+    ///
+    /// # Errors
+    /// When the database fails; or, without the table, when the broker does not confirm the
+    /// message within 2 s: then the transaction leaves nothing behind.
+    pub async fn commit(&self, transaction: Transaction, message: Message) -> Result<(), ApiError> {
+        let shared = Arc::clone(&self.shared);
+        // In a task of its own: a client that hangs up cannot part the commit from the message.
+        let work = async move {
+            if shared.has_table_in(&transaction).await? {
+                outbox::add(&transaction, &message).await?;
+                transaction.commit().await?;
+                shared.wake.notify_one();
+                Ok(())
+            } else {
+                shared.publish_and_commit(transaction, &message).await
+            }
+        };
+        tokio::spawn(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a commit did not end");
+            Err(ApiError::Internal)
+        })
+    }
+
+    /// Sees to it that a message without a job of its own is published.
+    ///
+    /// # Errors
+    /// As [`Outbox::commit`].
+    pub async fn send(&self, message: Message) -> Result<(), ApiError> {
+        let transaction = self.shared.db.begin().await?;
+        self.commit(transaction, message).await
+    }
+
+    /// What has been done so far, and what waits.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let counts = &self.shared.counts;
+        Statistics {
+            published: counts.published.load(Ordering::Relaxed),
+            failed: counts.failed.load(Ordering::Relaxed),
+            backlog: *counts
+                .backlog
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Publishes what was just committed, for 1 s at most. What remains waits for the next
+    /// process.
+    pub async fn close(&self) {
+        let relay = self
+            .relay
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(mut relay) = relay else { return };
+        self.shared.stop.notify_one();
+        if timeout(CLOSE, &mut relay).await.is_err() {
+            relay.abort();
+            tracing::warn!("some messages wait for the next process");
+        }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let relay = self.relay.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(relay) = relay.take() {
+            relay.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// Whether the table was there at the last look.
+    pub(super) fn has_table(&self) -> bool {
+        self.table.load(Ordering::Relaxed) == PRESENT
+    }
+
+    /// Looks whether the table is there.
+    pub(super) async fn look_for_table(&self) -> Result<(), StoreError> {
+        let transaction = self.db.begin().await?;
+        let found = self.look(&transaction).await;
+        transaction.roll_back().await;
+        found.map(drop)
+    }
+
+    async fn has_table_in(&self, transaction: &Transaction) -> Result<bool, StoreError> {
+        match self.table.load(Ordering::Relaxed) {
+            UNKNOWN => self.look(transaction).await,
+            known => Ok(known == PRESENT),
+        }
+    }
+
+    async fn look(&self, transaction: &Transaction) -> Result<bool, StoreError> {
+        let present = outbox::exists(transaction).await?;
+        let now = if present { PRESENT } else { ABSENT };
+        if self.table.swap(now, Ordering::Relaxed) != now {
+            if present {
+                tracing::info!("jobs are accepted while RabbitMQ is away: their messages wait");
+            } else {
+                tracing::warn!(
+                    "there is no table fia_api_outbox (see `fia-api schema --apply`): \
+                     jobs are refused while RabbitMQ is away"
+                );
+            }
+        }
+        Ok(present)
+    }
+
+    async fn publish_and_commit(
+        &self,
+        transaction: Transaction,
+        message: &Message,
+    ) -> Result<(), ApiError> {
+        let publish = async { self.broker.link().await?.publish(message).await };
+        let trouble = match timeout(CONFIRM, publish).await {
+            Ok(Ok(())) => {
+                self.counts.published.fetch_add(1, Ordering::Relaxed);
+                return Ok(transaction.commit().await?);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no confirmation in time".to_owned(),
+        };
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(trouble, "a job is refused: its message cannot be sent");
+        transaction.roll_back().await;
+        Err(ApiError::Unavailable)
+    }
+}

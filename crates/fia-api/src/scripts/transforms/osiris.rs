@@ -1,0 +1,24 @@
+//! OSIRIS.
+
+use super::{BadInput, Inputs, edit_lines, iris, truth};
+
+/// Which reductions are made; the space behind one of them is as the script has it.
+const REDUCTIONS: [(&str, &str); 2] = [
+    ("spectroscopy_reduction =", "spectroscopy_reduction"),
+    ("diffraction_reduction = ", "diffraction_reduction"),
+];
+
+pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
+    edit_lines(script, |line| {
+        if let Some(edited) = iris::edit_line(line, inputs)? {
+            return Ok(Some(edited));
+        }
+        for (prefix, key) in REDUCTIONS {
+            if line.starts_with(prefix) {
+                inputs.need(key)?;
+                return Ok(Some(format!("{key} = {}", truth(inputs.says_true(key)))));
+            }
+        }
+        Ok(None)
+    })
+}

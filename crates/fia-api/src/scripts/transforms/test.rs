@@ -1,0 +1,21 @@
+//! TEST, the pretended instrument that deployments are tried with.
+
+use super::{BadInput, Inputs};
+use crate::model::python;
+
+/// Takes out each line that prints. The one behind it is left as it is: the scripts' tests
+/// count on that.
+pub(super) fn edit(script: &str, _: &Inputs<'_>) -> Result<String, BadInput> {
+    let mut edited = vec!["# This line is inserted via test"];
+    let mut lines = python::split_lines(script);
+    while let Some(line) = lines.next() {
+        if line.starts_with("print") {
+            edited.extend(lines.next());
+        } else if line.starts_with("x =") {
+            edited.push("x = 22");
+        } else {
+            edited.push(line);
+        }
+    }
+    Ok(edited.join("\n"))
+}

@@ -1,0 +1,113 @@
+//! The rows of new jobs.
+
+use tokio_postgres::types::Type;
+
+use crate::model::Program;
+use crate::store::new_jobs::parts;
+use crate::store::new_jobs::{KnownRun, Original};
+use crate::store::{StoreError, Transaction};
+
+/// What an autoreduction's job is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct NewJob<'a> {
+    /// What is to be run, and where.
+    pub program: &'a Program,
+    /// The commit that the script comes from.
+    pub sha: Option<&'a str>,
+    /// What the script was made for, as JSON.
+    pub inputs: &'a str,
+}
+
+/// Adds a job that runs a user's script on no run's data. Gives its id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert_simple(
+    transaction: &Transaction,
+    program: &Program,
+    user_number: i32,
+) -> Result<i32, StoreError> {
+    let owner_id = parts::user(transaction, user_number).await?;
+    let row = Row {
+        job_type: "SIMPLE",
+        owner_id,
+        instrument_id: None,
+        run_id: None,
+        inputs: "{}",
+    };
+    row.insert(transaction, program, None).await
+}
+
+/// Adds a job that reduces the data of another's run once more. Gives its id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert_rerun(
+    transaction: &Transaction,
+    program: &Program,
+    original: &Original,
+) -> Result<i32, StoreError> {
+    let row = Row {
+        job_type: "RERUN",
+        owner_id: original.owner_id,
+        instrument_id: original.instrument_id,
+        run_id: original.run.as_ref().map(|(id, _)| *id),
+        inputs: "{}",
+    };
+    row.insert(transaction, program, None).await
+}
+
+/// Adds a job that reduces a run's data as its instrument's rules say. Gives its id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert_autoreduction(
+    transaction: &Transaction,
+    new: NewJob<'_>,
+    run: &KnownRun,
+) -> Result<i32, StoreError> {
+    let row = Row {
+        job_type: "AUTOREDUCTION",
+        owner_id: run.owner_id,
+        instrument_id: Some(run.instrument_id),
+        run_id: Some(run.id),
+        inputs: new.inputs,
+    };
+    row.insert(transaction, new.program, new.sha).await
+}
+
+struct Row<'a> {
+    job_type: &'static str,
+    owner_id: i32,
+    instrument_id: Option<i32>,
+    run_id: Option<i32>,
+    inputs: &'a str,
+}
+
+impl Row<'_> {
+    async fn insert(
+        &self,
+        transaction: &Transaction,
+        program: &Program,
+        sha: Option<&str>,
+    ) -> Result<i32, StoreError> {
+        let script_id = parts::script(transaction, &program.script, sha).await?;
+        let id = transaction
+            .value(
+                "INSERT INTO jobs (job_type, state, inputs, script_id, runner_image, owner_id, \
+                   instrument_id, run_id) \
+                 VALUES ($1::jobtype, 'NOT_STARTED', $2::jsonb, $3, $4, $5, $6, $7) RETURNING id",
+                &[
+                    (&self.job_type, Type::TEXT),
+                    (&self.inputs, Type::TEXT),
+                    (&script_id, Type::INT4),
+                    (&program.runner_image, Type::TEXT),
+                    (&self.owner_id, Type::INT4),
+                    (&self.instrument_id, Type::INT4),
+                    (&self.run_id, Type::INT4),
+                ],
+            )
+            .await?;
+        id.ok_or_else(parts::no_id)
+    }
+}

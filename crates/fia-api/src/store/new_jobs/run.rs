@@ -1,0 +1,112 @@
+//! The run of a data file.
+
+use tokio_postgres::types::Type;
+
+use crate::model::Timestamp;
+use crate::store::new_jobs::parts;
+use crate::store::transaction::Sole;
+use crate::store::{Db, StoreError, Transaction};
+
+/// A run that is in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRun {
+    /// Its number.
+    pub id: i32,
+    /// Whose run it is.
+    pub owner_id: i32,
+    /// Its instrument.
+    pub instrument_id: i32,
+    /// The instrument's name.
+    pub instrument: String,
+}
+
+/// A run as run-detection describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// Its data file.
+    pub filename: String,
+    /// The experiment (RB) number that it belongs to.
+    pub rb_number: i32,
+    /// Name of its instrument.
+    pub instrument: String,
+    /// Its title.
+    pub title: String,
+    /// Who measured.
+    pub users: String,
+    /// When it started.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// Frames that were recorded and are good.
+    pub good_frames: i32,
+    /// Frames that were recorded.
+    pub raw_frames: i32,
+}
+
+/// Should a file have several runs, from days when that could happen, the oldest counts.
+const FIND: &str = "SELECT runs.id, runs.owner_id, runs.instrument_id, instruments.instrument_name \
+     FROM runs JOIN instruments ON instruments.id = runs.instrument_id \
+     WHERE runs.filename = $1 ORDER BY runs.id LIMIT 1";
+
+/// The run of a data file, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn run_of_file(db: &Db, filename: &str) -> Result<Option<KnownRun>, StoreError> {
+    let rows = db.query(FIND, &[(&filename, Type::TEXT)]).await?;
+    rows.first().map(known_run).transpose()
+}
+
+/// The run of a data file: the one that is there, or this one, with its instrument and owner.
+///
+/// # Errors
+/// When the database fails.
+pub async fn run_of(transaction: &Transaction, run: &NewRun) -> Result<KnownRun, StoreError> {
+    if let Some(known) = find(transaction, &run.filename).await? {
+        return Ok(known);
+    }
+    transaction.alone(Sole::RunOf(&run.filename)).await?;
+    if let Some(known) = find(transaction, &run.filename).await? {
+        return Ok(known);
+    }
+    let instrument_id = parts::instrument(transaction, &run.instrument).await?;
+    let owner_id = parts::experiment(transaction, run.rb_number).await?;
+    let id = transaction
+        .value(
+            "INSERT INTO runs (filename, instrument_id, title, users, run_start, run_end, \
+               good_frames, raw_frames, owner_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
+            &[
+                (&run.filename, Type::TEXT),
+                (&instrument_id, Type::INT4),
+                (&run.title, Type::TEXT),
+                (&run.users, Type::TEXT),
+                (&run.start, Type::TIMESTAMP),
+                (&run.end, Type::TIMESTAMP),
+                (&run.good_frames, Type::INT4),
+                (&run.raw_frames, Type::INT4),
+                (&owner_id, Type::INT4),
+            ],
+        )
+        .await?;
+    Ok(KnownRun {
+        id: id.ok_or_else(parts::no_id)?,
+        owner_id,
+        instrument_id,
+        instrument: run.instrument.clone(),
+    })
+}
+
+async fn find(transaction: &Transaction, filename: &str) -> Result<Option<KnownRun>, StoreError> {
+    let rows = transaction.query(FIND, &[(&filename, Type::TEXT)]).await?;
+    rows.first().map(known_run).transpose()
+}
+
+fn known_run(row: &tokio_postgres::Row) -> Result<KnownRun, StoreError> {
+    Ok(KnownRun {
+        id: row.try_get(0)?,
+        owner_id: row.try_get(1)?,
+        instrument_id: row.try_get(2)?,
+        instrument: row.try_get(3)?,
+    })
+}
