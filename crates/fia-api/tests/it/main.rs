@@ -19,4 +19,5 @@ mod recorded;
 mod schema;
 mod settings;
 mod sockets;
+mod trees;
 mod wire;
