@@ -1,5 +1,6 @@
 //! The command `fia-api`.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -125,6 +126,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
 fn start_log(config: &Config) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(config.log.level)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => lines.init(),
