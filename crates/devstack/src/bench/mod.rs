@@ -7,6 +7,9 @@
 mod bare;
 mod client;
 mod frozen;
+mod jobs;
+mod long_list;
+mod plans;
 mod pooler;
 mod reads;
 mod wrk;
@@ -47,6 +50,12 @@ enum What {
         #[arg(long, default_value_t = 1_000_000)]
         queries: u64,
     },
+    /// Pages, filters, counts and a list without a limit over many jobs, uncached
+    Jobs {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        jobs: u32,
+    },
     /// Valkey frozen (SIGSTOP) under load: no error, no slow answer, hits again afterwards
     Frozen,
     /// The bare handler: answers everything with a constant body
@@ -65,6 +74,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
         What::Reads { seconds } => reads::run(&options.server, seconds).await,
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
+        What::Jobs { jobs } => jobs::run(&options.server, jobs).await,
         What::Frozen => frozen::run(&options.server).await,
         What::Bare { port, bytes } => bare::serve(port, bytes).await,
     }

@@ -11,6 +11,7 @@ mod auth;
 mod cache;
 mod faults;
 mod harness;
+mod jobs;
 mod layering;
 mod openapi;
 mod pooler;
