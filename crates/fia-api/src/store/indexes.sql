@@ -16,3 +16,8 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_state_start ON jobs (state, sta
 -- The orders by a run's columns.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_start ON runs (run_start, id);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_end ON runs (run_end, id);
+
+-- From a data file to its run, from a script's hash to the script. By hash: a file's name may be
+-- longer than an ordered index takes.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename ON runs USING hash (filename);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_scripts_hash ON scripts USING hash (script_hash);

@@ -5,16 +5,17 @@ use fia_api::store::{Db, schema};
 
 use crate::harness::{Database, config};
 
-/// What describes the tables, for comparison: columns, constraints, enums.
+/// What describes the older server's tables, for comparison: columns, constraints, enums.
 async fn shape(database: &Database) -> Vec<String> {
     let client = database.client().await;
     let rows = client
         .query(
             "SELECT format('%s.%s %s %s %s', table_name, column_name, udt_name, is_nullable, \
                            column_default) FROM information_schema.columns \
-             WHERE table_schema = 'public' \
+             WHERE table_schema = 'public' AND table_name <> 'fia_api_outbox' \
              UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) \
              FROM pg_constraint WHERE connamespace = 'public'::regnamespace \
+             AND conrelid::regclass::text <> 'fia_api_outbox' \
              UNION ALL SELECT enumtypid::regtype || ' ' || enumsortorder || enumlabel FROM pg_enum \
              ORDER BY 1",
             &[],
