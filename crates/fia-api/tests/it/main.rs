@@ -3,14 +3,18 @@
 //! They drive the router in process, against real servers that `devstack` starts.
 mod auth;
 mod cache;
+mod consumer;
 mod faults;
 mod harness;
 mod layering;
+mod new_jobs;
 mod openapi;
+mod outbox;
 mod pooler;
 mod races;
 mod recorded;
 mod schema;
+mod scripts;
 mod settings;
 mod sockets;
 mod wire;

@@ -8,7 +8,8 @@ use devstack::shared;
 use http::{HeaderName, Request, header};
 use serde_json::Value;
 
-use crate::harness::{Answer, Database, Replica, upstream_vars};
+use crate::consumer::queue_vars;
+use crate::harness::{Answer, Database, Replica, upstream_vars, vars};
 
 /// The beginnings of the ids of the cases that are served.
 const SERVED: &[&str] = &[
@@ -30,13 +31,19 @@ const SERVED: &[&str] = &[
     "runners.",
     "auth.jobs",
     "auth.job-1.",
+    "auto.",
+    "simple",
+    "rerun",
+    "resubmit",
 ];
 
 #[tokio::test]
 async fn recorded_answers_hold() {
     let database = Database::seeded().await;
     let upstreams = upstream_vars(shared::upstreams().await.unwrap());
-    let replica = Replica::new(&[&database.vars(), &upstreams]);
+    let queue = queue_vars(shared::rabbitmq().await.unwrap());
+    let token = vars(&[("GITHUB_API_TOKEN", "gh-token-value")]);
+    let replica = Replica::new(&[&database.vars(), &upstreams, &queue, &token]);
     let mut replayed = 0;
     let mut failed = Vec::new();
     for case in cases() {
@@ -116,6 +123,15 @@ fn differences(expected: &Value, answer: &Answer) -> Vec<String> {
         && !same_list(json, &answer.json(), order, expected["unordered"] == true)
     {
         found.push(format!("body {}, expected {json}", answer.text()));
+    }
+    if let Some(prepared) = expected.get("scripts") {
+        let body = answer.json();
+        if body["script"] != prepared["script"] || !body["job_id"].is_i64() {
+            found.push(format!("body {body}, expected {prepared}"));
+        }
+    }
+    if expected["int"] == true && !answer.json().is_i64() {
+        found.push(format!("body {}, expected an integer", answer.text()));
     }
     found
 }
