@@ -109,12 +109,6 @@ impl Replica {
         }
     }
 
-    /// A replica on a fresh database, without a cache.
-    pub(crate) async fn seeded() -> (Self, Database) {
-        let database = Database::seeded().await;
-        (Self::new(&[&database.vars()]), database)
-    }
-
     pub(crate) fn edge(&self) -> Edge {
         self.edge.clone()
     }

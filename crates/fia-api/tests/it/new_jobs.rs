@@ -179,12 +179,13 @@ async fn a_resubmitted_file_is_announced_as_it_is() {
 #[tokio::test]
 async fn a_refused_request_leaves_nothing_behind() {
     let setup = Setup::new().await;
-    let rerun = |id: i64| json!({"job_id": id, "runner_image": "i", "script": "never seen"});
     let client = setup.database.client().await;
     let sql = "SELECT jobs.id::int8 FROM jobs JOIN job_owners ON job_owners.id = owner_id \
                WHERE run_id IS NULL AND experiment_number IS NOT NULL LIMIT 1";
     let without_run: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
-    let refused = [
+    let rerun = |id: i64| json!({"job_id": id, "runner_image": "i", "script": "never seen"});
+    let before = setup.rows().await;
+    for (path, who, body, status) in [
         ("/job/rerun", "apikey", rerun(without_run), 400),
         ("/job/rerun", "user2", rerun(1), 403),
         ("/job/rerun", "apikey", rerun(i64::MAX), 404),
@@ -200,77 +201,40 @@ async fn a_refused_request_leaves_nothing_behind() {
             json!({"runner_image": "i", "script": "a\0b"}),
             422,
         ),
-        (
-            "/job/autoreduction",
-            "staff",
-            measured("n1", json!({})),
-            403,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n2", json!({"instrument_name": "../MARI"})),
-            400,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n3", json!({"instrument_name": "NOSUCH"})),
-            404,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n4", json!({"instrument_name": "MARI"})),
-            422,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n5", json!({"rb_number": "1.5"})),
-            422,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n6", json!({"rb_number": "9999999999"})),
-            422,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n7", json!({"run_start": "nope"})),
-            422,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n8", json!({"run_end": "0044-03-15 BC"})),
-            422,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n9", json!({"raw_frames": 2_147_483_648_i64})),
-            422,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n10", json!({"additional_values": []})),
-            422,
-        ),
-        (
-            "/job/autoreduction",
-            "apikey",
-            measured("n11", json!({"additional_values": {"a": "\0"}})),
-            422,
-        ),
-    ];
-    let before = setup.rows().await;
-    for (path, who, body, status) in refused {
+        ("/job/autoreduction", "staff", measured("n", json!({})), 403),
+    ] {
         let answer = setup.post(path, who, body.clone()).await;
         assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.text());
+    }
+    assert_eq!(setup.rows().await, before);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_reduced_leaves_nothing_behind() {
+    let setup = Setup::new().await;
+    let before = setup.rows().await;
+    for (changes, status) in [
+        (json!({"instrument_name": "../MARI"}), 400),
+        (json!({"instrument_name": "NOSUCH"}), 404),
+        (json!({"instrument_name": "MARI"}), 422),
+        (json!({"rb_number": "1.5"}), 422),
+        (json!({"rb_number": "9999999999"}), 422),
+        (json!({"run_start": "nope"}), 422),
+        (json!({"run_end": "0044-03-15 BC"}), 422),
+        (json!({"raw_frames": 2_147_483_648_i64}), 422),
+        (json!({"good_frames": 1.5}), 422),
+        (json!({"additional_values": []}), 422),
+        (json!({"additional_values": {"a": "\0"}}), 422),
+        (json!({"title": null}), 422),
+    ] {
+        let body = measured("n", changes.clone());
+        let answer = setup.post("/job/autoreduction", "apikey", body).await;
+        assert_eq!(
+            answer.status.as_u16(),
+            status,
+            "{changes}: {}",
+            answer.text()
+        );
     }
     assert_eq!(setup.rows().await, before);
 }

@@ -7,8 +7,8 @@ use devstack::{Direction, FaultProxy, Mode, Valkey};
 use tiercache::{Cache, Settings, SharedLevel};
 
 use crate::support::{
-    Database, KEY, NAME, Neighbour, Stage, TTL, begin, loaded, put, quickly, shared, spec, stats,
-    until,
+    Database, KEY, NAME, Neighbour, Stage, TTL, begin, loaded, put, quickly, shared, shared_level,
+    spec, stats, until,
 };
 
 fn live(url: String) -> Settings {
@@ -48,9 +48,7 @@ async fn served_without_shared_level(stage: &Stage, cache: &Cache, rows: &crate:
 
 /// Hits again, by itself.
 async fn recovers(stage: &Stage, cache: &Cache, rows: &crate::support::Rows) {
-    tokio::time::timeout(Duration::from_secs(10), cache.until_shared_level(true))
-        .await
-        .unwrap();
+    shared_level(cache, true).await;
     until("a hit", async || {
         let version = stage.database.version();
         let answer = rows.get_or_load(NAME, stage.database.loader()).await;
@@ -73,7 +71,7 @@ async fn valkey_may_come_after_its_users() {
     );
     assert_eq!(quickly(put(&rows, &database)).await, 1);
     valkey.restart().await.unwrap();
-    cache.until_shared_level(true).await;
+    shared_level(&cache, true).await;
     assert_eq!(rows.get_or_load(NAME, database.loader()).await, loaded(1));
     assert_eq!(rows.get_or_load(NAME, database.loader()).await, shared(1));
 }
@@ -125,9 +123,9 @@ async fn a_lease_granted_to_nobody_is_given_back() {
     })
     .await;
     assert_eq!(request.await.unwrap(), loaded(0));
-    neighbour.cache.until_shared_level(false).await;
+    shared_level(&neighbour.cache, false).await;
     stage.valkey.resume().unwrap();
-    neighbour.cache.until_shared_level(true).await;
+    shared_level(&neighbour.cache, true).await;
     assert_eq!(stage.raw.get(KEY).await, None);
     recovers(&stage, &neighbour.cache, &neighbour.rows).await;
 }
@@ -143,7 +141,7 @@ fn sizes(neighbour: &Neighbour) -> (u64, u64) {
 async fn an_idle_connection_to_a_dead_valkey_is_noticed() {
     let stage = Stage::live().await;
     stage.valkey.pause().unwrap();
-    stage.cache.until_shared_level(false).await;
+    shared_level(&stage.cache, false).await;
     stage.valkey.resume().unwrap();
     recovers(&stage, &stage.cache, &stage.rows).await;
 }
@@ -250,7 +248,7 @@ async fn the_background_task_ends_with_the_cache() {
     let valkey = Valkey::start().await.unwrap();
     let proxy = FaultProxy::start(valkey.addr()).await.unwrap();
     let cache = Cache::new(live(format!("redis://{}/0", proxy.addr()))).unwrap();
-    cache.until_shared_level(true).await;
+    shared_level(&cache, true).await;
     assert_eq!(proxy.open(), 1);
     drop(cache);
     until("the connection is closed", async || proxy.open() == 0).await;

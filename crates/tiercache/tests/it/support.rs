@@ -271,6 +271,13 @@ pub(crate) async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
         .unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
+/// Waits until the shared level is in use, or is not.
+pub(crate) async fn shared_level(cache: &Cache, up: bool) {
+    tokio::time::timeout(Duration::from_secs(20), cache.until_shared_level(up))
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for the shared level; up: {up}"));
+}
+
 /// A plain connection, to see and to set what Valkey holds.
 #[derive(Clone)]
 pub(crate) struct Raw(MultiplexedConnection);

@@ -7,7 +7,7 @@ use tiercache::{Failure, Settings};
 
 use crate::support::{
     DbError, KEY, NAME, Stage, cache, foreign_marker, loaded, patient, payload, put, quickly,
-    shared, spec, stats, until,
+    shared, shared_level, spec, stats, until,
 };
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_write_while_valkey_is_dead_is_quick_and_made_up_for_later() {
     stage.get().await.unwrap();
     neighbour.proxy.refuse(true).await.unwrap();
     neighbour.proxy.reset_all();
-    neighbour.cache.until_shared_level(false).await;
+    shared_level(&neighbour.cache, false).await;
     let database = stage.database.clone();
     let write = neighbour.rows.write(
         NAME,
@@ -179,7 +179,7 @@ async fn a_write_while_valkey_is_dead_is_quick_and_made_up_for_later() {
     );
 
     neighbour.proxy.heal().await.unwrap();
-    neighbour.cache.until_shared_level(true).await;
+    shared_level(&neighbour.cache, true).await;
     assert_eq!(
         neighbour.cache.stats().owed_invalidations,
         0,
