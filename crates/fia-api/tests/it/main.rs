@@ -9,15 +9,19 @@
 
 mod auth;
 mod cache;
+mod consumer;
 mod faults;
 mod harness;
 mod jobs;
 mod layering;
+mod new_jobs;
 mod openapi;
+mod outbox;
 mod pooler;
 mod races;
 mod recorded;
 mod schema;
+mod scripts;
 mod settings;
 mod sockets;
 mod trees;
