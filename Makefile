@@ -4,6 +4,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # The port of the demo's API: `PORT=8001 make demo` beside another one.
 PORT ?= 8000
+# The jobs that the demo makes up: `JOBS=1000000 make demo` for a facility's worth.
+JOBS ?= 5000
 # The tools that are built for this project stay in it.
 TOOLS := target/tools
 
@@ -17,7 +19,7 @@ help: ## Lists these targets.
 demo: deps ## Starts a private stack with sample data and the API on 127.0.0.1:$PORT (8000); Ctrl-C ends it.
 	@test -e target/release/fia-api || echo "The first run compiles for some minutes."
 	cargo build --release --package fia-api --package devstack
-	@exec target/release/devstack demo --port $(PORT) --server target/release/fia-api
+	@exec target/release/devstack demo --port $(PORT) --jobs $(JOBS) --server target/release/fia-api
 
 .PHONY: test
 test: deps ## Runs every test, against servers that the tests start themselves.
@@ -36,6 +38,14 @@ lint: deps $(TOOLS)/bin/cargo-deny ## Checks format, lints, documentation, and t
 .PHONY: deps
 deps:
 	@scripts/install-deps
+
+.PHONY: bench
+bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md); minutes.
+	@scripts/install-deps run bench
+	cargo build --release --package fia-api --package devstack
+	target/release/devstack bench reads
+	target/release/devstack bench frozen
+	target/release/devstack bench pooler
 
 .PHONY: fmt
 fmt: ## Formats the code.

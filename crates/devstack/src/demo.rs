@@ -1,11 +1,12 @@
 //! `devstack demo`: the stack, the API in front of it, and what to try.
 
 use std::io::{Write as _, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use devstack::{Api, Stack, Valkey, tokens};
+use devstack::{Api, Stack, Valkey, add_jobs, tokens};
+use tokio::process::Command;
 
 use crate::{Outcome, interrupted};
 
@@ -17,6 +18,9 @@ pub(crate) struct Options {
     /// The program to run.
     #[arg(long, value_name = "PATH", default_value = "target/release/fia-api")]
     server: PathBuf,
+    /// Jobs to make up, beside the few hundred of the seed data. A million takes minutes.
+    #[arg(long, default_value_t = 5000)]
+    jobs: u32,
     /// A setting of the API that overrides the stack's; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     env: Vec<(String, String)>,
@@ -68,12 +72,36 @@ pub(crate) async fn run(options: Options) -> Outcome {
     }
 }
 
-async fn start(options: Options) -> devstack::Result<(Stack, Api)> {
+async fn start(options: Options) -> Outcome<(Stack, Api)> {
     let stack = Stack::builder().everything().start().await?;
     let mut env = stack.env();
     env.extend(options.env);
+    if let Some(postgres) = stack.postgres() {
+        add_jobs(postgres, "fia", options.jobs).await?;
+    }
+    for what in [
+        &["schema", "--apply"][..],
+        &["schema", "--indexes", "--apply"],
+    ] {
+        set_up(&options.server, what, &env).await?;
+    }
     let api = Api::start_on(options.port, &options.server, env).await?;
     Ok((stack, api))
+}
+
+/// Runs a command of the API's that changes its database.
+pub(crate) async fn set_up(server: &Path, arguments: &[&str], env: &[(String, String)]) -> Outcome {
+    let output = Command::new(server)
+        .args(arguments)
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .output()
+        .await
+        .map_err(|error| format!("{}: {error}", server.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("fia-api {} failed: {said}", arguments.join(" ")).into())
 }
 
 fn introduction(stack: &Stack, api: &Api) -> String {
@@ -100,6 +128,11 @@ The four cached reads: the first GET asks the database, the second one the cache
   curl -s {url}/live-data/mari/script
   curl -s -H "Authorization: Bearer $STAFF" {url}/instrument/mari/specification
   curl -s -H "Authorization: Bearer {key}" {url}/instrument/mari/latest-run
+
+The tables of the front end
+  curl -s -H "Authorization: Bearer $USER" '{url}/jobs?limit=10&include_run=true&as_user=true'
+  curl -s -H "Authorization: Bearer $STAFF" '{url}/instrument/mari/jobs?limit=10&order_by=run_start'
+  curl -sG --data-urlencode 'filters={{"title":"vanadium","job_state_in":["ERROR"]}}' {url}/jobs/count
 
 A write, after which the next read is fresh (with $USER: 403)
   curl -s -X PUT -H "Authorization: Bearer $STAFF" -H 'Content-Type: application/json' \

@@ -1,5 +1,6 @@
 //! The command `fia-api`.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -7,7 +8,7 @@ use fia_api::app::{Edge, Server, shutdown_signal};
 use fia_api::config::{Config, LogFormat};
 use fia_api::model::openapi;
 use fia_api::state::AppState;
-use fia_api::store::{Db, schema};
+use fia_api::store::{Db, indexes, schema};
 
 /// The exit status for unusable settings (`EX_USAGE` of sysexits).
 const BAD_SETTINGS: u8 = 64;
@@ -31,6 +32,9 @@ enum Command {
     CheckConfig,
     /// Prints the statements that create the tables
     Schema {
+        /// Prints those that create the indexes for many jobs instead
+        #[arg(long)]
+        indexes: bool,
         /// Runs them: creates what is missing, alters nothing
         #[arg(long)]
         apply: bool,
@@ -58,8 +62,18 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         print(openapi::SOURCE);
         return Ok(ExitCode::SUCCESS);
     }
-    if let Command::Schema { apply: false } = command {
-        print(schema::TABLES);
+    if let Command::Schema {
+        apply: false,
+        indexes,
+    } = command
+    {
+        if indexes {
+            print(indexes::INDEXES);
+            print("\n");
+            print(indexes::TEXT_INDEXES);
+        } else {
+            print(schema::TABLES);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let config = match Config::from_env() {
@@ -76,7 +90,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             .settings
             .iter()
             .for_each(|setting| print(&format!("{}={}\n", setting.name, setting.value))),
-        Command::Schema { .. } => apply_schema(&config)?,
+        Command::Schema { indexes: false, .. } => apply_schema(&config)?,
+        Command::Schema { indexes: true, .. } => apply_indexes(&config)?,
         Command::Serve | Command::Openapi => serve(&config)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -85,6 +100,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn apply_schema(config: &Config) -> Result<(), Failure> {
     schema::apply(&Db::new(&config.database)?).await?;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn apply_indexes(config: &Config) -> Result<(), Failure> {
+    if let Some(why) = indexes::apply(&Db::new(&config.database)?).await? {
+        eprintln!("fia-api: searches in titles and file names stay without an index: {why}");
+    }
     Ok(())
 }
 
@@ -103,6 +126,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
 fn start_log(config: &Config) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(config.log.level)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => lines.init(),

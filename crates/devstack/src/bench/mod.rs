@@ -7,6 +7,11 @@
 mod bare;
 mod client;
 mod frozen;
+mod lists;
+mod long_list;
+mod new_jobs;
+mod outages;
+mod plans;
 mod pooler;
 mod reads;
 mod wrk;
@@ -47,8 +52,33 @@ enum What {
         #[arg(long, default_value_t = 1_000_000)]
         queries: u64,
     },
+    /// Pages, filters, counts and a list without a limit over many jobs, uncached
+    Lists {
+        /// How many jobs.
+        #[arg(long, default_value_t = 1_000_000)]
+        jobs: u32,
+    },
     /// Valkey frozen (SIGSTOP) under load: no error, no slow answer, hits again afterwards
     Frozen,
+    /// New jobs while the server works in peace: how many a second
+    NewJobs {
+        /// How many.
+        #[arg(long, default_value_t = 5_000)]
+        jobs: usize,
+    },
+    /// New jobs while RabbitMQ and the server are killed at random moments: each must be there,
+    /// and announced
+    Outages {
+        /// How many jobs.
+        #[arg(long, default_value_t = 1_000)]
+        jobs: usize,
+        /// How often RabbitMQ is killed and started again.
+        #[arg(long, default_value_t = 3)]
+        broker: usize,
+        /// How often the server is killed and started again.
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+    },
     /// The bare handler: answers everything with a constant body
     #[command(hide = true)]
     Bare {
@@ -65,7 +95,14 @@ pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
         What::Reads { seconds } => reads::run(&options.server, seconds).await,
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
+        What::Lists { jobs } => lists::run(&options.server, jobs).await,
         What::Frozen => frozen::run(&options.server).await,
+        What::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
+        What::Outages {
+            jobs,
+            broker,
+            kills,
+        } => outages::run(&options.server, jobs, broker, kills).await,
         What::Bare { port, bytes } => bare::serve(port, bytes).await,
     }
 }

@@ -3,41 +3,54 @@
 
 use std::time::Instant;
 
-use http::{Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use tracing::Level;
 
 /// The longest part of a path that is logged, in bytes.
 const MAX_PATH: usize = 256;
 
 /// A request's line in the making.
-pub(super) struct Line(Option<Started>);
-
-struct Started {
-    at: Instant,
+pub(super) struct Line {
+    began: Instant,
     method: Method,
-    path: String,
+    uri: Uri,
 }
 
 impl Line {
-    /// Notes when and what was asked; nothing where the line would not be written.
+    /// Notes when and what was asked.
     pub(super) fn start(method: &Method, uri: &Uri) -> Self {
-        let path = uri.path();
-        let probe = path.ends_with("/healthz") || path.ends_with("/ready");
-        if probe || !tracing::enabled!(tracing::Level::INFO) {
-            return Self(None);
-        }
-        Self(Some(Started {
-            at: Instant::now(),
+        Self {
+            began: Instant::now(),
             method: method.clone(),
-            // A path on the wire is ASCII: it can be cut anywhere.
-            path: path.get(..MAX_PATH).unwrap_or(path).to_owned(),
-        }))
+            uri: uri.clone(),
+        }
     }
 
-    /// Writes the line.
-    pub(super) fn end(self, status: StatusCode) {
-        if let Some(Started { at, method, path }) = self.0 {
-            let ms = at.elapsed().as_secs_f64() * 1e3;
-            tracing::info!(%method, path, status = status.as_u16(), "{ms:.1} ms");
+    /// Writes the line: a failure of ours at `warn`, anything else at `info`.
+    pub(super) fn end(self, status: StatusCode, id: &HeaderValue) {
+        let failed = status.is_server_error();
+        if !failed && (is_probe(&self.uri) || !tracing::enabled!(Level::INFO)) {
+            return;
+        }
+        let path = self.uri.path();
+        // A path on the wire is ASCII: it can be cut anywhere.
+        let path = path.get(..MAX_PATH).unwrap_or(path);
+        let (method, id) = (&self.method, id.to_str().unwrap_or_default());
+        let ms = self.began.elapsed().as_secs_f64() * 1e3;
+        let status = status.as_u16();
+        if failed {
+            tracing::warn!(%method, path, status, id, "{ms:.1} ms");
+        } else {
+            tracing::info!(%method, path, status, id, "{ms:.1} ms");
         }
     }
+}
+
+/// Whether this is Kubernetes asking how we are.
+pub(super) fn is_probe(uri: &Uri) -> bool {
+    let path = uri.path();
+    matches!(
+        path.strip_prefix("/api").unwrap_or(path),
+        "/healthz" | "/ready"
+    )
 }

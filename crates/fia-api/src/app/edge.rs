@@ -1,33 +1,46 @@
 //! What every request passes and every answer gets, in one place instead of a stack of layers.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
-use http::header::ALLOW;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
-use crate::app::access::Line;
+use crate::app::access::{Line, is_probe};
 use crate::app::cors::Cors;
 use crate::app::path;
+use crate::app::request_id::{self, RequestIds};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
 
+/// How long an answer may take to begin. The gateway in front gives up after 15 s.
+const ANSWER: Duration = Duration::from_secs(14);
+/// The same for an upload, which begins when it is stored.
+const UPLOAD: Duration = Duration::from_secs(600);
+
 /// The whole server but for its sockets; cheap to clone.
 #[derive(Clone)]
-pub struct Edge {
+pub struct Edge(Arc<Inner>);
+
+struct Inner {
     router: Router,
+    cors: Cors,
+    ids: RequestIds,
+    in_flight: Semaphore,
     state: AppState,
-    cors: Arc<Cors>,
     dev_mode: bool,
 }
 
@@ -35,34 +48,61 @@ impl Edge {
     /// Puts the routes together.
     #[must_use]
     pub fn new(config: &Config, state: AppState) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             router: routes::router(state.clone()),
+            cors: Cors::new(config.http.allowed_origins.clone()),
+            ids: RequestIds::new(),
+            in_flight: Semaphore::new(config.http.max_in_flight),
             state,
-            cors: Arc::new(Cors::new(config.http.allowed_origins.clone())),
             dev_mode: config.dev_mode,
-        }
+        }))
     }
 
     /// Answers a request, whatever happens.
     pub async fn answer(&self, request: Request) -> Response {
         let line = Line::start(request.method(), request.uri());
-        let origin = self.cors.origin(request.headers());
-        let mut response = match self.cors.preflight(request.method(), request.headers()) {
+        let id = self.0.ids.of(request.headers());
+        let origin = self.0.cors.origin(request.headers());
+        let mut response = match self.0.cors.preflight(request.method(), request.headers()) {
             Some(preflight) => preflight,
-            None => self.route(request).await,
+            None => {
+                let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+                self.admit(request).instrument(span).await
+            }
         };
         Cors::mark(response.headers_mut(), origin);
-        line.end(response.status());
+        line.end(response.status(), &id);
+        response.headers_mut().insert(request_id::HEADER, id);
         response
     }
 
     /// Breaks off the answers that have no end.
     pub(super) fn end_streams(&self) {
-        self.state.logs.end();
+        self.0.state.logs.end();
+    }
+
+    /// Turns requests away at once while too many are under way: those would only wait, and
+    /// the ones under way with them. The probes always pass.
+    async fn admit(&self, request: Request) -> Response {
+        let _place = match self.0.in_flight.try_acquire() {
+            Ok(place) => Some(place),
+            Err(_) if is_probe(request.uri()) => None,
+            Err(_) => return ApiError::Unavailable.into_response(),
+        };
+        let limit = if is_upload(&request) { UPLOAD } else { ANSWER };
+        let work = AssertUnwindSafe(timeout(limit, self.route(request)));
+        match work.catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => ApiError::Unavailable.into_response(),
+            Err(_) => {
+                tracing::error!("a handler panicked");
+                ApiError::Internal.into_response()
+            }
+        }
     }
 
     async fn route(&self, mut request: Request) -> Response {
-        let Some(uri) = path::routed(request.uri(), self.dev_mode) else {
+        let Some(uri) = path::routed(request.uri(), self.0.dev_mode) else {
             return ApiError::Missing.into_response();
         };
         if let Cow::Owned(uri) = uri {
@@ -71,19 +111,17 @@ impl Edge {
         if request.method() == Method::HEAD && !routes::serves_head(request.uri().path()) {
             *request.method_mut() = unserved();
         }
-        let work = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
-        let mut response = work
-            .await
-            .map(|answer: Result<Response, Infallible>| answer.into_response())
-            .unwrap_or_else(|_| {
-                tracing::error!("a handler panicked");
-                ApiError::Internal.into_response()
-            });
+        let Ok(mut response) = self.0.router.clone().oneshot(request).await;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             name_first_method(&mut response);
         }
         response
     }
+}
+
+fn is_upload(request: &Request) -> bool {
+    let media_type = request.headers().get(CONTENT_TYPE);
+    media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"multipart/"))
 }
 
 /// A method that no route has: what HEAD is treated as where it is not served.

@@ -4,6 +4,7 @@ mod access;
 mod cors;
 mod edge;
 mod path;
+mod request_id;
 mod server;
 
 pub use edge::Edge;

@@ -230,6 +230,11 @@ pub(super) fn read_http(r: &mut Reader<'_>) -> Http {
             4_194_304,
             "largest body of a request in bytes; 413 beyond",
         ),
+        max_in_flight: r.number(
+            "MAX_IN_FLIGHT",
+            1000,
+            "most requests under way at once; 503 beyond",
+        ),
         allowed_origins: list(
             r,
             "ALLOWED_ORIGINS",

@@ -221,6 +221,8 @@ pub struct LogViewers {
 pub struct Http {
     /// The largest body of a request, in bytes; 413 beyond.
     pub max_body_bytes: usize,
+    /// The most requests under way at once; 503 beyond, the probes excepted.
+    pub max_in_flight: usize,
     /// Origins that browsers may call from; empty means any.
     pub allowed_origins: Vec<String>,
 }

@@ -102,6 +102,12 @@ impl OrderBy {
         Self::ALL.into_iter().find(|order| order.name() == name)
     }
 
+    /// Whether it compares texts.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Outputs | Self::ExperimentTitle | Self::Filename)
+    }
+
     /// Its name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {

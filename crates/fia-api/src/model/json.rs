@@ -300,7 +300,7 @@ mod tests {
         #[test]
         fn rendering_is_idempotent(text in any::<String>(), number in any::<f64>().prop_filter("finite", |n| n.is_finite())) {
             let once = through(&format!("[{},{}]", serde_json::to_string(&text).unwrap(), float_repr(number)));
-            prop_assert_eq!(through(&once), once.clone());
+            prop_assert_eq!(&through(&once), &once);
             let (back_text, back_number): (String, serde_json::Number) = serde_json::from_str(&once).unwrap();
             prop_assert_eq!(back_text, text);
             prop_assert_eq!(back_number.as_str().parse::<f64>().unwrap(), number);

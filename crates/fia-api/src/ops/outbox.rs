@@ -165,6 +165,11 @@ impl Shared {
         self.table.load(Ordering::Relaxed) == PRESENT
     }
 
+    /// Has the next who asks look whether the table is there.
+    pub(super) fn forget_table(&self) {
+        self.table.store(UNKNOWN, Ordering::Relaxed);
+    }
+
     /// Looks whether the table is there.
     pub(super) async fn look_for_table(&self) -> Result<(), StoreError> {
         let transaction = self.db.begin().await?;

@@ -4,6 +4,7 @@
 //! named statements, no session state, no cancel requests; values are always bound.
 
 mod db;
+pub mod indexes;
 pub mod instruments;
 pub mod jobs;
 pub mod new_jobs;

@@ -61,7 +61,7 @@ const SPECIFICATION: Read = Read {
     payload: |value| json!({ "specification": object_or_null(value) }),
     set: "UPDATE instruments SET specification = CASE WHEN $1::text = 'null' THEN NULL \
           ELSE jsonb_build_object('v', $1::text::jsonb) END WHERE instrument_name = $2",
-    put: Some(|value| object_or_null(value)),
+    put: Some(object_or_null),
     misshapen: &["[1]", r#"{"specification": "\ud800 "}"#],
 };
 

@@ -8,7 +8,8 @@ use devstack::shared;
 use http::{HeaderName, Request, header};
 use serde_json::{Map, Value};
 
-use crate::harness::{Answer, Database, Replica, upstream_vars};
+use crate::consumer::queue_vars;
+use crate::harness::{Answer, Database, Replica, upstream_vars, vars};
 use crate::trees::{SampleFiles, form, sha256, unzip};
 
 /// The beginnings of the ids of the cases that are served.
@@ -39,6 +40,10 @@ const SERVED: &[&str] = &[
     "auth.find_file",
     "auth.extras",
     "auth.live-data",
+    "auto.",
+    "simple",
+    "rerun",
+    "resubmit",
 ];
 
 #[tokio::test]
@@ -46,7 +51,9 @@ async fn recorded_answers_hold() {
     let database = Database::seeded().await;
     let upstreams = upstream_vars(shared::upstreams().await.unwrap());
     let files = SampleFiles::new();
-    let replica = Replica::new(&[&database.vars(), &upstreams, &files.vars()]);
+    let queue = queue_vars(shared::rabbitmq().await.unwrap());
+    let token = vars(&[("GITHUB_API_TOKEN", "gh-token-value")]);
+    let replica = Replica::new(&[&database.vars(), &upstreams, &files.vars(), &queue, &token]);
     let mut replayed = 0;
     let mut failed = Vec::new();
     for case in cases() {
@@ -143,6 +150,15 @@ fn differences(expected: &Value, answer: &Answer) -> Vec<String> {
         && !same_list(json, &answer.json(), order, expected["unordered"] == true)
     {
         found.push(format!("body {}, expected {json}", answer.text()));
+    }
+    if let Some(prepared) = expected.get("scripts") {
+        let body = answer.json();
+        if body["script"] != prepared["script"] || !body["job_id"].is_i64() {
+            found.push(format!("body {body}, expected {prepared}"));
+        }
+    }
+    if expected["int"] == true && !answer.json().is_i64() {
+        found.push(format!("body {}, expected an integer", answer.text()));
     }
     found
 }

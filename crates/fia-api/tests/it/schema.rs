@@ -38,7 +38,10 @@ async fn an_empty_database_gets_the_older_servers_tables() {
     // Several replicas may be set up at once.
     let (a, b, c) = tokio::join!(schema::apply(&db), schema::apply(&db), schema::apply(&db));
     a.and(b).and(c).unwrap();
-    assert_eq!(shape(&ours).await, shape(&theirs).await);
+    // The outbox is this server's own.
+    let mut shape_of_ours = shape(&ours).await;
+    shape_of_ours.retain(|line| !line.starts_with("fia_api_outbox"));
+    assert_eq!(shape_of_ours, shape(&theirs).await);
 }
 
 #[tokio::test]

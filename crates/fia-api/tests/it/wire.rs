@@ -311,6 +311,57 @@ async fn a_body_beyond_the_limit_is_refused_before_anything_else() {
 }
 
 #[tokio::test]
+async fn a_request_has_a_name() {
+    let replica = replica();
+    let mut named = request(Method::GET, "/nope", "none", None);
+    named
+        .headers_mut()
+        .insert("x-request-id", "from-the-gateway.1".parse().unwrap());
+    assert_eq!(
+        replica.send(named).await.header("x-request-id"),
+        "from-the-gateway.1"
+    );
+    let (a, b) = tokio::join!(
+        replica.get("/healthz", "none"),
+        replica.get("/healthz", "none")
+    );
+    assert!(!a.header("x-request-id").is_empty());
+    assert_ne!(a.header("x-request-id"), b.header("x-request-id"));
+}
+
+/// Each request would wait for its database; all but one are turned away at once.
+#[tokio::test]
+async fn overload_is_turned_away_at_once_and_the_probes_are_not() {
+    let database = crate::harness::Database::seeded().await;
+    let few = vars(&[("MAX_IN_FLIGHT", "1")]);
+    let replica = Replica::new(&[&database.vars(), &few]);
+    let client = database.client().await;
+    client
+        .batch_execute("BEGIN; LOCK TABLE instruments")
+        .await
+        .unwrap();
+    let waiting = replica.get("/live-data/mari/script", "none");
+    let others = async {
+        for path in ["/live-data/mari/script", "/nope"] {
+            let answer = replica.get(path, "none").await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert_eq!(answer.header("retry-after"), "1");
+        }
+        assert_eq!(
+            replica.get("/api/healthz", "none").await.status,
+            StatusCode::OK
+        );
+        client.batch_execute("COMMIT").await.unwrap();
+    };
+    let (first, ()) = tokio::join!(waiting, others);
+    assert_eq!(first.status, StatusCode::OK);
+    assert_eq!(
+        replica.get("/nope", "none").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
 async fn the_documents_come_from_this_binary() {
     let replica = replica();
     for path in ["/docs", "/redoc", "/docs/oauth2-redirect"] {

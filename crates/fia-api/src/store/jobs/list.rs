@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::model::json::append;
-use crate::model::{Direction, JobList};
+use crate::model::{Direction, JobList, Page};
 use crate::store::jobs::row::{Cells, JOB, JOIN_RUN, JOIN_SCRIPT, RUN};
 use crate::store::jobs::selection::{Selected, Viewer};
 use crate::store::jobs::values::Values;
@@ -122,30 +122,68 @@ fn statement(list: &JobList, viewer: Option<&Viewer>) -> (String, Values) {
     if let Some(viewer) = viewer {
         selected.restrict(viewer, list.selection.instrument.is_some());
     }
-    let key = selected.sort_key(list.ordering.by);
-    let direction = match list.ordering.direction {
-        Direction::Ascending => "ASC",
-        Direction::Descending => "DESC",
-    };
-    let mut cut = format!(
-        "SELECT jobs.id, {key} AS key {} ORDER BY {key} {direction}, jobs.id {direction}",
-        selected.source()
-    );
-    let mut values = selected.values;
-    for (word, rows) in [("LIMIT", list.page.limit), ("OFFSET", list.page.offset)] {
-        if rows != 0 {
-            let rows = values.bind(rows, Type::INT8);
-            cut.push_str(&format!(" {word} {rows}"));
-        }
-    }
+    let (page, values) = cut(selected, list);
     let (columns, joins) = if list.include_run {
         (format!("{JOB}, {RUN}"), format!("{JOIN_SCRIPT} {JOIN_RUN}"))
     } else {
         (JOB.to_owned(), JOIN_SCRIPT.to_owned())
     };
+    let direction = direction(list);
     let sql = format!(
-        "SELECT {columns} FROM ({cut}) page JOIN jobs ON jobs.id = page.id {joins} \
+        "SELECT {columns} FROM ({page}) page JOIN jobs ON jobs.id = page.id {joins} \
          ORDER BY page.key {direction}, page.id {direction}"
     );
     (sql, values)
+}
+
+/// The ids and sort keys of a page, in order.
+fn cut(mut selected: Selected, list: &JobList) -> (String, Values) {
+    let key = selected.sort_key(list.ordering.by);
+    let order = |key: &str, id: &str| {
+        let direction = direction(list);
+        format!("ORDER BY {key} {direction}, {id} {direction}")
+    };
+    let found = format!("SELECT jobs.id, {key} AS key {}", selected.source());
+    let in_order = order(key, "jobs.id");
+    let Page { limit, offset } = list.page;
+    let part = part(&mut selected.values, limit, offset);
+    if limit == 0 || !list.ordering.by.is_text() || selected.is_of_instruments() {
+        return (format!("{found} {in_order}{part}"), selected.values);
+    }
+    // An index can hold short texts only: so the short ones and the long ones are cut apart,
+    // each to as many as the page may need. Not so for an instrument: its name is in each text,
+    // so that such an index may have the whole of it at its far end.
+    let most = selected
+        .values
+        .bind(limit.saturating_add(offset), Type::INT8);
+    let is_long = format!("octet_length({key}) > {LONG_TEXT}");
+    let sql = format!(
+        "SELECT id, key FROM (\
+         ({found} AND ({is_long}) IS NOT TRUE {in_order} LIMIT {most}) UNION ALL \
+         ({found} AND {is_long} {in_order} LIMIT {most})) parts {}{part}",
+        order("key", "id")
+    );
+    (sql, selected.values)
+}
+
+/// Longer texts stand in no index of `indexes.sql`, in bytes.
+const LONG_TEXT: u32 = 512;
+
+/// `LIMIT` and `OFFSET`, where there are any.
+fn part(values: &mut Values, limit: i64, offset: i64) -> String {
+    let mut sql = String::new();
+    for (word, rows) in [("LIMIT", limit), ("OFFSET", offset)] {
+        if rows != 0 {
+            let rows = values.bind(rows, Type::INT8);
+            sql.push_str(&format!(" {word} {rows}"));
+        }
+    }
+    sql
+}
+
+fn direction(list: &JobList) -> &'static str {
+    match list.ordering.direction {
+        Direction::Ascending => "ASC",
+        Direction::Descending => "DESC",
+    }
 }

@@ -69,6 +69,11 @@ impl Selected {
         self.demand(condition);
     }
 
+    /// Whether only jobs of certain instruments are meant.
+    pub(super) fn is_of_instruments(&self) -> bool {
+        self.joins.instruments
+    }
+
     /// What an order compares.
     pub(super) fn sort_key(&mut self, by: OrderBy) -> &'static str {
         match by {

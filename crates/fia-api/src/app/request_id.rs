@@ -1,0 +1,68 @@
+//! The name of a request, for finding it again in the logs of several programs.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Taken from the caller, given back to it, and written to the log.
+pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest name that is taken over from a caller, in bytes.
+const LONGEST: usize = 64;
+
+/// Names requests: each with a number, under a random name of this process.
+pub(super) struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Self {
+        let random = RandomState::new().hash_one(std::process::id());
+        Self {
+            process: (random >> 32) as u32,
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The caller's name for its request, where it may stand in a log; else a new one.
+    pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        if let Some(given) = headers.get(HEADER)
+            && is_plain(given.as_bytes())
+        {
+            return given.clone();
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:08x}-{number:x}", self.process);
+        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+fn is_plain(id: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    !id.is_empty() && id.len() <= LONGEST && id.iter().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_name_is_kept_and_any_other_replaced() {
+        let ids = RequestIds::new();
+        for (given, kept) in [
+            ("abc-1.2_3", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HEADER, given.parse().unwrap());
+            assert_eq!(ids.of(&headers) == given, kept, "{given}");
+        }
+        let long = "x".repeat(LONGEST + 1);
+        let headers = HeaderMap::from_iter([(HEADER, long.parse().unwrap())]);
+        assert_ne!(ids.of(&headers), long);
+        assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+    }
+}
