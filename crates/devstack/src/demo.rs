@@ -90,7 +90,7 @@ async fn start(options: Options) -> Outcome<(Stack, Api)> {
 }
 
 /// Runs a command of the API's that changes its database.
-async fn set_up(server: &Path, arguments: &[&str], env: &[(String, String)]) -> Outcome {
+pub(crate) async fn set_up(server: &Path, arguments: &[&str], env: &[(String, String)]) -> Outcome {
     let output = Command::new(server)
         .args(arguments)
         .envs(env.iter().map(|(name, value)| (name, value)))

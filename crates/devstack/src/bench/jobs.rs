@@ -1,117 +1,173 @@
-//! New jobs, with the broker up.
+//! Lists, filters and counts over many jobs, uncached: how long each takes, and by which plan.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use devstack::{Stack, tokens};
-use tokio::process::Command;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use devstack::{Api, Postgres, Stack, add_jobs, tokens};
+use serde_json::{Value, json};
 
 use super::client::Connection;
-use super::start;
+use super::plans::Plans;
+use super::{long_list, start};
 use crate::Outcome;
+use crate::demo::set_up;
 
-/// The stack's database.
-pub(super) const DATABASE: &str = "fia";
-const CLIENTS: usize = 16;
+/// How often each request is timed, after one that is not.
+const TIMES: usize = 5;
 
-pub(super) async fn run(server: &Path, jobs: usize) -> Outcome {
-    let stack = Stack::builder().postgres().rabbitmq().start().await?;
-    apply_schema(server, &stack).await?;
-    let api = start(server, &stack, &[]).await?;
-    println!("{CLIENTS} clients without a pause, a script of its own for each job\n");
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut clients = JoinSet::new();
-    let begun = Instant::now();
-    for _ in 0..CLIENTS {
-        let mut connection = Connection::open(api.addr(), &bearer()).await?;
-        let next = Arc::clone(&next);
-        clients.spawn(async move {
-            let mut waits = Vec::new();
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= jobs {
-                    return Ok::<_, String>(waits);
-                }
-                let asked = Instant::now();
-                let answer = connection.post("/job/simple", &job(i)).await;
-                waits.push(asked.elapsed());
-                match answer.map_err(|error| error.to_string())?.status {
-                    200 => {}
-                    status => return Err(format!("a job was answered with {status}")),
-                }
-            }
-        });
-    }
-    let mut waits = Vec::new();
-    while let Some(client) = clients.join_next().await {
-        waits.extend(client??);
-    }
-    let took = begun.elapsed();
-    all_announced(&stack).await?;
-    let announced = begun.elapsed();
-    waits.sort();
-    let per_second = |took: Duration| waits.len() as f64 / took.as_secs_f64();
-    let wait = |share: f64| waits[(waits.len() as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!("| jobs | a second | p50 ms | p99 ms | a second until all are announced |");
-    println!("|---|---|---|---|---|");
-    println!(
-        "| {jobs} | {:.0} | {:.1} | {:.1} | {:.0} |",
-        per_second(took),
-        wait(0.50),
-        wait(0.99),
-        per_second(announced)
+const ORDERS: [&str; 10] = [
+    "start",
+    "end",
+    "state",
+    "id",
+    "run_start",
+    "run_end",
+    "outputs",
+    "experiment_number",
+    "experiment_title",
+    "filename",
+];
+
+/// A database of many jobs, and a server on it that caches nothing of them.
+struct Bench {
+    _stack: Stack,
+    plans: Plans,
+    api: Api,
+}
+
+pub(super) async fn run(server: &Path, jobs: u32) -> Outcome {
+    let postgres = Plans::explaining().start().await?;
+    eprintln!("Adding {jobs} jobs …");
+    add_jobs(&postgres, "fia", jobs).await?;
+    let stack = Stack::builder().upstreams().start().await?;
+    let mut env = stack.env();
+    let ours = settings(&postgres);
+    env.extend(
+        ours.iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
-    Ok(())
+    set_up(server, &["schema", "--indexes", "--apply"], &env).await?;
+    let client = postgres.connect("fia").await?;
+    client.batch_execute("VACUUM ANALYZE").await?;
+    let bench = Bench {
+        api: start(server, &stack, &ours).await?,
+        _stack: stack,
+        plans: Plans::of(postgres),
+    };
+    println!("{jobs} jobs, uncached; the median of {TIMES} answers after a first one\n");
+    bench.pages("/jobs").await?;
+    bench.pages("/instrument/MARI/jobs").await?;
+    bench.filters().await?;
+    long_list::run(&bench.api).await
 }
 
-/// Adds the outbox to the sample data's tables.
-pub(super) async fn apply_schema(server: &Path, stack: &Stack) -> Outcome {
-    let status = Command::new(server)
-        .args(["schema", "--apply"])
-        .envs(stack.env())
-        .status()
-        .await?;
-    status
-        .success()
-        .then_some(())
-        .ok_or_else(|| "schema --apply failed".into())
+fn settings(postgres: &Postgres) -> Vec<(&'static str, String)> {
+    vec![
+        ("DB_IP", postgres.addr().ip().to_string()),
+        ("DB_PORT", postgres.port().to_string()),
+        ("DB_USERNAME", Postgres::USER.to_owned()),
+        ("DB_PASSWORD", Postgres::PASSWORD.to_owned()),
+        ("VALKEY_URL", String::new()),
+    ]
 }
 
-/// A job that no other is like.
-pub(super) fn job(number: usize) -> String {
-    format!(
-        r#"{{"runner_image": "bench", "script": "{}"}}"#,
-        script(number)
-    )
+/// The filters that are timed, of every kind: with many hits and few, near the head of the
+/// list and far from it.
+fn filters() -> Vec<Value> {
+    vec![
+        json!({"instrument_in": ["MARI"]}),
+        json!({"instrument_in": ["ALF", "LOQ", "MARI"]}),
+        json!({"job_state_in": ["ERROR"]}),
+        json!({"job_state_in": ["ERROR", "SUCCESSFUL"]}),
+        json!({"experiment_number_in": [3_000_001, 3_000_100]}),
+        json!({"experiment_number_before": 3_000_100}),
+        json!({"experiment_number_after": 3_000_100}),
+        json!({"title": "vanadium spin 7K"}),
+        json!({"title": "echo"}),
+        json!({"title": "no such title"}),
+        json!({"filename": "MARI00001"}),
+        json!({"filename": "no such file"}),
+        json!({"job_start_before": "2016-01-01T00:00:00.000Z"}),
+        json!({"job_start_after": "2025-01-01T00:00:00.000Z"}),
+        json!({"job_end_before": "2020-01-01T00:00:00.000Z"}),
+        json!({"job_end_after": "2025-01-01T00:00:00.000Z"}),
+        json!({"run_start_before": "2016-01-01T00:00:00.000Z"}),
+        json!({"run_start_after": "2025-01-01T00:00:00.000Z"}),
+        json!({"run_end_before": "2020-01-01T00:00:00.000Z"}),
+        json!({"run_end_after": "2025-01-01T00:00:00.000Z"}),
+        json!({"instrument_in": ["MARI"], "job_state_in": ["ERROR"], "title": "spin"}),
+    ]
 }
 
-pub(super) fn script(number: usize) -> String {
-    format!("bench({number})")
-}
-
-pub(super) fn bearer() -> String {
-    format!("Bearer {}", tokens::API_KEY)
-}
-
-/// Waits until no message is left in the outbox.
-pub(super) async fn all_announced(stack: &Stack) -> Outcome {
-    let postgres = stack.postgres().ok_or("no PostgreSQL")?;
-    let client = postgres.connect(DATABASE).await?;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let row = client
-            .query_one("SELECT count(*) FROM fia_api_outbox", &[])
-            .await?;
-        match row.get::<_, i64>(0) {
-            0 => return Ok(()),
-            left if Instant::now() > deadline => {
-                return Err(format!("{left} messages still wait after a minute").into());
+impl Bench {
+    async fn pages(&self, list: &str) -> Outcome {
+        println!("\n| `{list}?limit=25&include_run=true`, order | offset | ms | plan |");
+        println!("|---|---|---|---|");
+        for order in ORDERS {
+            for direction in ["desc", "asc"] {
+                for offset in [0, 10_000] {
+                    let query = format!("order_by={order}&order_direction={direction}");
+                    let path = format!("{list}?limit=25&include_run=true&{query}&offset={offset}");
+                    let (took, _) = self.time(&path).await?;
+                    let plan = self.plans.last()?;
+                    println!("| {order} {direction} | {offset} | {took:.1} | {plan} |");
+                }
             }
-            _ => sleep(Duration::from_millis(20)).await,
         }
+        Ok(())
     }
+
+    async fn filters(&self) -> Outcome {
+        println!("\n| filters | page ms | plan | count | count ms | plan |");
+        println!("|---|---|---|---|---|---|");
+        for filters in std::iter::once(json!({})).chain(filters()) {
+            let query = format!("filters={}", encoded(&filters.to_string()));
+            let page = format!("/jobs?limit=25&include_run=true&{query}");
+            let (page_took, _) = self.time(&page).await?;
+            let page_plan = self.plans.last()?;
+            let (count_took, body) = self.time(&format!("/jobs/count?{query}")).await?;
+            let count_plan = self.plans.last()?;
+            let body: Value = serde_json::from_slice(&body)?;
+            let count = &body["count"];
+            println!(
+                "| `{filters}` | {page_took:.1} | {page_plan} | {count} | {count_took:.1} | {count_plan} |"
+            );
+        }
+        Ok(())
+    }
+
+    /// The median time of an answer, in milliseconds, and its body.
+    async fn time(&self, path: &str) -> Outcome<(f64, Vec<u8>)> {
+        let authorization = format!("Bearer {}", tokens::API_KEY);
+        let mut connection = Connection::open(self.api.addr(), &authorization).await?;
+        let mut took = Vec::new();
+        let mut body = Vec::new();
+        for turn in 0..=TIMES {
+            let began = Instant::now();
+            let answer = connection.get(path).await?;
+            if answer.status != 200 {
+                return Err(format!("{path}: {}", answer.status).into());
+            }
+            body = answer.body;
+            if turn > 0 {
+                took.push(began.elapsed());
+            }
+        }
+        took.sort();
+        Ok((milliseconds(took[TIMES / 2]), body))
+    }
+}
+
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// A text as it may stand in a query.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }

@@ -8,7 +8,10 @@ mod bare;
 mod client;
 mod frozen;
 mod jobs;
+mod long_list;
+mod new_jobs;
 mod outages;
+mod plans;
 mod pooler;
 mod reads;
 mod wrk;
@@ -49,10 +52,16 @@ enum What {
         #[arg(long, default_value_t = 1_000_000)]
         queries: u64,
     },
+    /// Pages, filters, counts and a list without a limit over many jobs, uncached
+    Jobs {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        jobs: u32,
+    },
     /// Valkey frozen (SIGSTOP) under load: no error, no slow answer, hits again afterwards
     Frozen,
-    /// New jobs while the server works in peace: how many a second
-    Jobs {
+    /// New jobs in peace: how many a second
+    NewJobs {
         /// How many.
         #[arg(long, default_value_t = 5_000)]
         jobs: usize,
@@ -86,8 +95,9 @@ pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
         What::Reads { seconds } => reads::run(&options.server, seconds).await,
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
-        What::Frozen => frozen::run(&options.server).await,
         What::Jobs { jobs } => jobs::run(&options.server, jobs).await,
+        What::Frozen => frozen::run(&options.server).await,
+        What::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
         What::Outages {
             jobs,
             broker,

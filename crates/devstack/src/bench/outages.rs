@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::client::Connection;
-use super::jobs::{DATABASE, all_announced, apply_schema, bearer, job, script};
+use super::new_jobs::{DATABASE, all_announced, apply_schema, bearer, job, script};
 use super::start;
 use crate::Outcome;
 

@@ -10,11 +10,12 @@ use super::{resident_mib, start, wrk};
 use crate::Outcome;
 
 /// The cached reads.
-const READS: [&str; 4] = [
+const READS: [&str; 5] = [
     "/live-data/instruments",
     "/live-data/MARI/script",
     "/instrument/MARI/specification",
     "/instrument/MARI/latest-run",
+    "/jobs?limit=10&include_run=true",
 ];
 
 pub(super) async fn run(server: &Path, seconds: u32) -> Outcome {
@@ -25,6 +26,7 @@ pub(super) async fn run(server: &Path, seconds: u32) -> Outcome {
         "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",
         "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
         "INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS",
+        "JOB_LIST_CACHE_TTL_SECONDS",
     ];
     let settings = long.map(|name| (name, "3600".to_owned()));
     let api = start(server, &stack, &settings).await?;

@@ -1,0 +1,125 @@
+//! Lists without a limit, sent while they are read.
+
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+
+use crate::harness::{Database, request};
+use crate::jobs::Bench;
+
+const ROWS: i32 = 5000;
+
+async fn fill(database: &Database) {
+    let client = database.client().await;
+    let fill = "INSERT INTO jobs (start, state, inputs, stacktrace, owner_id, job_type, run_id) \
+                SELECT timestamp '2020-01-01' + n * interval '1 second', 'ERROR', '{}', \
+                       repeat('x', 2000), 1, 'RERUN', 1 FROM generate_series(1, $1) n";
+    client.execute(fill, &[&ROWS]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_long_list_is_whole_and_in_order() {
+    let bench = Bench::new().await;
+    fill(&bench.database).await;
+    let replica = bench.replica();
+    for query in ["limit=0", "limit=4000&offset=10", "offset=5100&order_by=id"] {
+        let path = format!("/jobs?order_direction=asc&include_run=1&{query}");
+        let answer = replica.get(&path, "apikey").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("content-type"), "application/json");
+        let jobs = answer.json();
+        let jobs = jobs.as_array().unwrap();
+        let expected = match query {
+            "limit=0" => 5117,
+            "limit=4000&offset=10" => 4000,
+            _ => 17,
+        };
+        assert_eq!(jobs.len(), expected, "{query}");
+        let key = if query.contains("order_by=id") {
+            "id"
+        } else {
+            "start"
+        };
+        let keys: Vec<&Value> = jobs.iter().map(|job| &job[key]).collect();
+        let sorted = keys.windows(2).all(|pair| match (pair[0], pair[1]) {
+            (Value::String(a), Value::String(b)) => a <= b,
+            (Value::Number(a), Value::Number(b)) => a.as_i64() < b.as_i64(),
+            (_, last) => last.is_null(),
+        });
+        assert!(sorted, "{query}");
+        assert!(jobs.iter().all(|job| job["run"]["filename"].is_string()));
+    }
+}
+
+#[tokio::test]
+async fn at_most_four_are_read_at_once_and_others_are_turned_away() {
+    let bench = Bench::new().await;
+    fill(&bench.database).await;
+    let replica = bench.replica();
+    let ask = || request(Method::GET, "/jobs", "apikey", None);
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(replica.edge().answer(ask()).await);
+    }
+    assert!(open.iter().all(|answer| answer.status() == 200));
+    assert_eq!(replica.get("/jobs", "apikey").await.status, 503);
+    // Short lists have turns of their own.
+    assert_eq!(replica.get("/jobs?limit=5", "apikey").await.status, 200);
+    // One that is read to its end, and one whose client goes away, make room.
+    let whole = open
+        .pop()
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
+    let whole: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(whole.as_array().unwrap().len(), 5117);
+    drop(open.pop());
+    for _ in 0..2 {
+        open.push(replica.edge().answer(ask()).await);
+    }
+    assert!(open.iter().all(|answer| answer.status() == 200));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_nothing_behind() {
+    let bench = Bench::new().await;
+    fill(&bench.database).await;
+    let replica = bench.replica();
+    for _ in 0..8 {
+        let ask = request(Method::GET, "/jobs", "apikey", None);
+        let answer = replica.edge().answer(ask).await;
+        assert_eq!(answer.status(), 200);
+    }
+    let client = bench.database.client().await;
+    crate::harness::eventually(Duration::from_secs(5), async || {
+        let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 \
+                    AND pid <> pg_backend_pid() AND state <> 'idle'";
+        let row = client
+            .query_one(busy, &[&bench.database.name])
+            .await
+            .unwrap();
+        row.get::<_, i64>(0) == 0
+    })
+    .await;
+}
+
+/// With the answer begun, breaking the connection is all that can tell the client.
+#[tokio::test]
+async fn a_list_that_fails_half_way_does_not_end_like_a_whole_one() {
+    let bench = Bench::new().await;
+    fill(&bench.database).await;
+    let replica = bench.replica();
+    let ask = request(Method::GET, "/jobs", "apikey", None);
+    let answer = replica.edge().answer(ask).await;
+    assert_eq!(answer.status(), 200);
+    let client = bench.database.client().await;
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                WHERE datname = $1 AND pid <> pg_backend_pid()";
+    client.execute(kill, &[&bench.database.name]).await.unwrap();
+    assert!(answer.into_body().collect().await.is_err());
+}
