@@ -46,6 +46,8 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 	target/release/devstack bench reads
 	target/release/devstack bench frozen
 	target/release/devstack bench pooler
+	target/release/devstack bench new-jobs
+	target/release/devstack bench outages
 
 .PHONY: fmt
 fmt: ## Formats the code.

@@ -14,6 +14,7 @@ mod faults;
 mod harness;
 mod jobs;
 mod layering;
+mod logs;
 mod new_jobs;
 mod openapi;
 mod outbox;
