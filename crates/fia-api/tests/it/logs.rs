@@ -40,13 +40,8 @@ async fn neither_tokens_nor_scripts_are_logged() {
     Consumer::of_jobs(rabbitmq, &queue).await.message().await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let log = std::fs::read_to_string(api.server().log()).unwrap();
-    assert!(
-        log.contains("/job/simple") && log.contains("TRACE") || log.contains("DEBUG"),
-        "{log}"
-    );
-    let words = tokens::authorization("apikey").unwrap();
-    let token = words.strip_prefix("Bearer ").unwrap();
-    let bearer = format!("Bearer {token}");
+    assert!(log.contains("/job/simple"), "{log}");
+    let bearer = tokens::authorization("apikey").unwrap();
     for secret in [
         "ghp_SecretOfGitHub",
         "ScriptOfAUser",
