@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! start:    main → config → state → app
-//! request:  app → routes → extract → auth → [ops] → cached → store | upstream | files | streams
-//! imports:  app > routes > extract > state > ops > auth > error > cached > {store, upstream, files, streams} > {model, config}
+//! request:  app → routes → extract → auth → [ops] → cached | scripts → store | upstream | broker | files | streams
+//! imports:  app > routes > extract > state > ops > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > {model, config}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.

@@ -1,7 +1,7 @@
 //! From a job's transaction to the broker: no message is lost, and none speaks of a job that
 //! does not exist.
 //!
-//! A message is written in the transaction that makes the job, and a [relay](super::relay)
+//! A message is written in the transaction that makes the job, and a [relay]
 //! publishes it after the commit: at once, or when the broker is back. Where the table for
 //! that does not exist, the message is published before the commit instead, and a job is only
 //! made while the broker answers.

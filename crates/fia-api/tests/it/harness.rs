@@ -77,7 +77,7 @@ pub(crate) fn vars(pairs: &[(&str, &str)]) -> Vars {
 
 /// What every replica of the tests has unless a test says otherwise: the recorded keys, no
 /// Valkey.
-fn defaults() -> Vars {
+pub(crate) fn defaults() -> Vars {
     vars(&[
         ("FIA_API_BIND", "127.0.0.1:0"),
         ("FIA_API_API_KEY", tokens::API_KEY),

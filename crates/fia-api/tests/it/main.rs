@@ -25,6 +25,7 @@ mod races;
 mod recorded;
 mod schema;
 mod scripts;
+mod secrecy;
 mod settings;
 mod sockets;
 mod trees;

@@ -164,6 +164,20 @@ async fn without_the_outbox_a_full_broker_means_no_job() {
 }
 
 #[tokio::test]
+async fn a_queue_that_was_deleted_is_made_anew_and_loses_nothing() {
+    let (database, rabbitmq, settings) = setup().await;
+    let replica = Replica::new(&[&settings]);
+    accepted(&replica, 1).await;
+    nothing_waits(&database).await;
+    let queue = &settings["EGRESS_QUEUE_NAME"];
+    rabbitmq.ctl(&["-q", "delete_queue", queue]).await.unwrap();
+    let ids = accepted(&replica, 3).await;
+    nothing_waits(&database).await;
+    let mut consumer = Consumer::of_jobs(&rabbitmq, &settings).await;
+    assert_eq!(consumer.jobs(3).await, once(&ids));
+}
+
+#[tokio::test]
 async fn what_a_killed_server_committed_another_announces() {
     let database = Database::seeded().await;
     database.add_outbox().await;
