@@ -44,9 +44,16 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 	@scripts/install-deps run bench
 	cargo build --release --package fia-api --package devstack
 	target/release/devstack bench reads
-	target/release/devstack bench jobs
+	target/release/devstack bench lists
 	target/release/devstack bench frozen
+	target/release/devstack bench new-jobs
+
+.PHONY: soak
+soak: ## Looks for what must never happen, a million times or through many outages; minutes.
+	@scripts/install-deps run bench
+	cargo build --release --package fia-api --package devstack
 	target/release/devstack bench pooler
+	target/release/devstack bench outages
 
 .PHONY: fmt
 fmt: ## Formats the code.

@@ -1,14 +1,16 @@
 //! Every way in which a request can fail, one variant for each body on the wire.
 
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+mod body;
 
 use crate::cached::CacheError;
-use crate::model::{BadFilter, json};
+use crate::files::FileError;
+use crate::model::{BadFilter, MissingFiles};
 use crate::scripts::{BadInput, ScriptError};
 use crate::store::StoreError;
+use crate::streams::StreamError;
 use crate::upstream::Unreachable;
+
+pub use body::name_missing;
 
 /// A failed request. How each variant looks is fixed by the clients of the older server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +58,33 @@ pub enum ApiError {
     /// The body is larger than allowed.
     #[error("body too large")]
     TooLarge,
+    /// The body is no form of the announced kind.
+    #[error("invalid multipart data")]
+    InvalidMultipart,
+    /// The body's header does not say what parts the form.
+    #[error("no boundary")]
+    NoBoundary,
+    /// More files than one archive may hold.
+    #[error("too much for one archive")]
+    TooMuch,
+    /// None of the files that an archive was to hold is there.
+    #[error("no file for the archive")]
+    NoneFound(MissingFiles),
+    /// The job does not say where its files are.
+    #[error("no folder for the job")]
+    NoFolder,
+    /// The header `Range` cannot be read.
+    #[error("malformed range")]
+    MalformedRange,
+    /// The header `Range` lies beyond the file, which has so many bytes.
+    #[error("range beyond {0} bytes")]
+    UnsatisfiableRange(u64),
+    /// The disk is full.
+    #[error("no space left")]
+    NoSpace,
+    /// The caller has as much under way as one caller may.
+    #[error("too many requests of one caller")]
+    TooMany,
     /// The body did not arrive in time.
     #[error("body did not arrive in time")]
     TooSlow,
@@ -65,89 +94,6 @@ pub enum ApiError {
     /// A defect; its cause is in the log.
     #[error("internal error")]
     Internal,
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let detail = |status, text| answer(status, "detail", text);
-        let message = |status, text| answer(status, "message", text);
-        match self {
-            Self::NoRoute => detail(StatusCode::NOT_FOUND, "Not Found"),
-            Self::Method => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
-            Self::Missing => message(StatusCode::NOT_FOUND, "Resource not found"),
-            Self::Unauthenticated => {
-                let mut response = detail(StatusCode::UNAUTHORIZED, "Not authenticated");
-                let scheme = HeaderValue::from_static("Bearer");
-                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-                response
-            }
-            Self::Forbidden => message(StatusCode::FORBIDDEN, "Forbidden"),
-            Self::Invalid(text) => {
-                let text = json::render(&text);
-                let mut body = br#"{"status_code":10422,"message":"#.to_vec();
-                body.extend_from_slice(&text);
-                body.push(b'}');
-                json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
-            }
-            Self::MalformedJob => message(
-                StatusCode::BAD_REQUEST,
-                "The job request was malformed and could not be processed",
-            ),
-            Self::NoScript => message(
-                StatusCode::NOT_FOUND,
-                "The script could not be found locally or on remote, it is likely the script \
-                 does not exist",
-            ),
-            Self::NoTransform => message(
-                StatusCode::NOT_FOUND,
-                "There is no transform for the scripts of this instrument",
-            ),
-            Self::BadCharacters => message(
-                StatusCode::BAD_REQUEST,
-                "The given request contains bad characters",
-            ),
-            Self::BadFilter => json_response(
-                StatusCode::BAD_REQUEST,
-                "\"A bad request was made, bad filter provided\"",
-            ),
-            // The space at the end is the older server's.
-            Self::GitHub => json_response(
-                StatusCode::FAILED_DEPENDENCY,
-                "\"Github API request failed \"",
-            ),
-            Self::UnreadableBody => detail(
-                StatusCode::BAD_REQUEST,
-                "There was an error parsing the body",
-            ),
-            Self::TooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
-            Self::TooSlow => detail(StatusCode::REQUEST_TIMEOUT, "Request body incomplete"),
-            Self::Unavailable => {
-                let mut response = detail(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-                let seconds = HeaderValue::from_static("1");
-                response.headers_mut().insert(RETRY_AFTER, seconds);
-                response
-            }
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-                "Internal Server Error",
-            )
-                .into_response(),
-        }
-    }
-}
-
-/// `{"<key>":"<text>"}`.
-fn answer(status: StatusCode, key: &str, text: &str) -> Response {
-    json_response(status, format!(r#"{{"{key}":"{text}"}}"#))
-}
-
-fn json_response(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
 }
 
 impl From<CacheError> for ApiError {
@@ -174,11 +120,43 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<FileError> for ApiError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Missing => Self::Missing,
+            // As the older server has it: a folder that is not there is one that nobody may see.
+            FileError::NoFolder | FileError::Refused => Self::Forbidden,
+            FileError::TooLarge => Self::TooLarge,
+            FileError::TooMuch => Self::TooMuch,
+            FileError::NoSpace => {
+                tracing::error!(%error, "an upload was refused");
+                Self::NoSpace
+            }
+            FileError::CutShort | FileError::Busy | FileError::Failed(_) => {
+                tracing::warn!(%error, "a request for files cannot be served");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
 impl From<ScriptError> for ApiError {
     fn from(error: ScriptError) -> Self {
         match error {
             ScriptError::Missing => Self::NoScript,
             ScriptError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl From<StreamError> for ApiError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::TooMany => Self::TooMany,
+            StreamError::Full | StreamError::NoValkey => {
+                tracing::warn!(%error, "a live log cannot be served");
+                Self::Unavailable
+            }
         }
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! start:    main → config → state → app
-//! request:  app → routes → extract → auth → [ops] → cached → store | upstream
-//! imports:  app > routes > extract > state > ops > auth > error > cached > {store, upstream} > {model, config}
+//! request:  app → routes → extract → auth → [ops] → cached | scripts → store | upstream | broker | files | streams
+//! imports:  app > routes > extract > state > ops > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > {model, config}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -18,10 +18,12 @@ pub mod cached;
 pub mod config;
 pub mod error;
 pub mod extract;
+pub mod files;
 pub mod model;
 pub mod ops;
 pub mod routes;
 pub mod scripts;
 pub mod state;
 pub mod store;
+pub mod streams;
 pub mod upstream;

@@ -1,5 +1,6 @@
 //! The command `fia-api`.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -8,6 +9,11 @@ use fia_api::config::{Config, LogFormat};
 use fia_api::model::openapi;
 use fia_api::state::AppState;
 use fia_api::store::{Db, indexes, schema};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The exit status for unusable settings (`EX_USAGE` of sysexits).
 const BAD_SETTINGS: u8 = 64;
@@ -123,12 +129,18 @@ async fn serve(config: &Config) -> Result<(), Failure> {
 }
 
 fn start_log(config: &Config) {
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(config.log.level)
+    let level = config.log.level;
+    // Below `info`, libraries may say what they carry: scripts, tokens.
+    let levels = Targets::new()
+        .with_default(level.min(Level::INFO))
+        .with_targets(["fia_api", "tiercache"].map(|ours| (ours, level)));
+    let lines = tracing_subscriber::registry().with(levels);
+    let layer = fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log.format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => lines.with(layer).init(),
+        LogFormat::Json => lines.with(layer.json()).init(),
     }
 }
 

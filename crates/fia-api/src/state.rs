@@ -10,10 +10,12 @@ use crate::broker::Broker;
 use crate::cached::{Cached, Upstreams};
 use crate::config::Config;
 use crate::config::Http;
+use crate::files::Files;
 use crate::model::openapi;
 use crate::ops::{Autoreduction, Jobs, Outbox};
 use crate::scripts::Scripts;
 use crate::store::Db;
+use crate::streams::LogStreams;
 use crate::upstream::{Experiments, Packages, ScriptRepository, Unreachable};
 
 /// The services behind the routes; cheap to clone.
@@ -28,6 +30,10 @@ pub struct Services {
     pub cached: Cached,
     /// The database.
     pub db: Db,
+    /// The file trees.
+    pub files: Files,
+    /// The live logs.
+    pub logs: LogStreams,
     /// New jobs.
     pub jobs: Jobs,
     /// New jobs of files that were just measured.
@@ -77,6 +83,9 @@ impl AppState {
             authenticator: Authenticator::new(config)?,
             cached,
             db,
+            files: Files::new(&config.files),
+            logs: LogStreams::new(config)
+                .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?,
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.dev_mode),

@@ -36,10 +36,25 @@ impl Connection {
 
     /// Asks; every answer must have a `content-length`.
     pub(super) async fn get(&mut self, path: &str) -> Outcome<Answer> {
-        let request = format!(
+        self.ask(&format!(
             "GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: {}\r\n\r\n",
             self.authorization
-        );
+        ))
+        .await
+    }
+
+    /// Sends a JSON text; the answer must have a `content-length`.
+    pub(super) async fn post(&mut self, path: &str, json: &str) -> Outcome<Answer> {
+        self.ask(&format!(
+            "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
+            self.authorization,
+            json.len()
+        ))
+        .await
+    }
+
+    async fn ask(&mut self, request: &str) -> Outcome<Answer> {
         self.stream.write_all(request.as_bytes()).await?;
         let mut line = String::new();
         self.stream.read_line(&mut line).await?;

@@ -7,8 +7,10 @@
 mod bare;
 mod client;
 mod frozen;
-mod jobs;
+mod lists;
 mod long_list;
+mod new_jobs;
+mod outages;
 mod plans;
 mod pooler;
 mod reads;
@@ -51,13 +53,32 @@ enum What {
         queries: u64,
     },
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
-    Jobs {
-        /// How many.
+    Lists {
+        /// How many jobs.
         #[arg(long, default_value_t = 1_000_000)]
         jobs: u32,
     },
     /// Valkey frozen (SIGSTOP) under load: no error, no slow answer, hits again afterwards
     Frozen,
+    /// New jobs while the server works in peace: how many a second
+    NewJobs {
+        /// How many.
+        #[arg(long, default_value_t = 5_000)]
+        jobs: usize,
+    },
+    /// New jobs while RabbitMQ and the server are killed at random moments: each must be there,
+    /// and announced
+    Outages {
+        /// How many jobs.
+        #[arg(long, default_value_t = 1_000)]
+        jobs: usize,
+        /// How often RabbitMQ is killed and started again.
+        #[arg(long, default_value_t = 3)]
+        broker: usize,
+        /// How often the server is killed and started again.
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+    },
     /// The bare handler: answers everything with a constant body
     #[command(hide = true)]
     Bare {
@@ -74,8 +95,14 @@ pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
         What::Reads { seconds } => reads::run(&options.server, seconds).await,
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
-        What::Jobs { jobs } => jobs::run(&options.server, jobs).await,
+        What::Lists { jobs } => lists::run(&options.server, jobs).await,
         What::Frozen => frozen::run(&options.server).await,
+        What::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
+        What::Outages {
+            jobs,
+            broker,
+            kills,
+        } => outages::run(&options.server, jobs, broker, kills).await,
         What::Bare { port, bytes } => bare::serve(port, bytes).await,
     }
 }

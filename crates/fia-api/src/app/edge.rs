@@ -40,6 +40,7 @@ struct Inner {
     cors: Cors,
     ids: RequestIds,
     in_flight: Semaphore,
+    state: AppState,
     dev_mode: bool,
 }
 
@@ -48,10 +49,11 @@ impl Edge {
     #[must_use]
     pub fn new(config: &Config, state: AppState) -> Self {
         Self(Arc::new(Inner {
-            router: routes::router(state),
+            router: routes::router(state.clone()),
             cors: Cors::new(config.http.allowed_origins.clone()),
             ids: RequestIds::new(),
             in_flight: Semaphore::new(config.http.max_in_flight),
+            state,
             dev_mode: config.dev_mode,
         }))
     }
@@ -72,6 +74,11 @@ impl Edge {
         line.end(response.status(), &id);
         response.headers_mut().insert(request_id::HEADER, id);
         response
+    }
+
+    /// Breaks off the answers that have no end.
+    pub(super) fn end_streams(&self) {
+        self.0.state.logs.end();
     }
 
     /// Turns requests away at once while too many are under way: those would only wait, and
@@ -101,7 +108,7 @@ impl Edge {
         if let Cow::Owned(uri) = uri {
             *request.uri_mut() = uri;
         }
-        if request.method() == Method::HEAD {
+        if request.method() == Method::HEAD && !routes::serves_head(request.uri().path()) {
             *request.method_mut() = unserved();
         }
         let Ok(mut response) = self.0.router.clone().oneshot(request).await;
@@ -117,8 +124,7 @@ fn is_upload(request: &Request) -> bool {
     media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"multipart/"))
 }
 
-/// A method that no route has. The framework lets HEAD pass for GET; the older server does not
-/// serve it.
+/// A method that no route has: what HEAD is treated as where it is not served.
 fn unserved() -> Method {
     Method::from_bytes(b"UNSERVED").unwrap_or(Method::TRACE)
 }

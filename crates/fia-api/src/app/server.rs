@@ -71,6 +71,7 @@ impl Server {
         }
         drop(self.listener);
         tracing::info!("stopping: waiting for requests under way");
+        self.edge.end_streams();
         if timeout(DRAIN, connections.shutdown()).await.is_err() {
             tracing::warn!(
                 "requests still under way after {} s are cut",

@@ -1,7 +1,7 @@
 //! From an `Authorization` header to a [`Caller`].
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::auth::Caller;
+use crate::auth::token;
 use crate::auth::token::{Verdict, Verifier, vouched_caller};
 use crate::config::Config;
 use crate::error::ApiError;
@@ -61,6 +62,13 @@ impl Authenticator {
             Some(Verdict::OtherSignature) => self.second_opinion(token).await,
             None => self.ask(token).await?.ok_or(ApiError::Forbidden),
         }
+    }
+
+    /// When what a request was let in with ends: the API key does not.
+    #[must_use]
+    pub fn valid_until(&self, headers: &HeaderMap) -> Option<SystemTime> {
+        let token = bearer(headers).filter(|token| !self.is_api_key(token))?;
+        token::end(token)
     }
 
     fn is_api_key(&self, token: &str) -> bool {

@@ -72,7 +72,7 @@ impl Cached {
         db: Db,
         upstreams: Upstreams,
     ) -> Result<Self, tiercache::BadUrl> {
-        let url = config.valkey_url.as_ref();
+        let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let cache = Cache::new(Settings {
             url: url.map(|url| url.expose_secret().to_owned()),
             ..Settings::default()

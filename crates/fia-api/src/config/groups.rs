@@ -110,9 +110,9 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Database {
 }
 
 pub(super) fn read_cache(r: &mut Reader<'_>) -> Cache {
-    let shared = r.flag("CACHE_SHARED", true, "whether Valkey is used as a cache");
     Cache {
-        valkey_url: read_valkey_url(r).filter(|_| shared),
+        shared: r.flag("CACHE_SHARED", true, "whether Valkey is used as a cache"),
+        valkey_url: read_valkey_url(r),
         ttl: read_times_to_live(r),
         local: r.flag(
             "CACHE_LOCAL",
@@ -308,6 +308,16 @@ pub(super) fn read_files(r: &mut Reader<'_>) -> Files {
             "EXTRAS_MAX_BYTES",
             104_857_600,
             "largest upload in bytes; 413 beyond",
+        ),
+        max_zip_files: r.number(
+            "MAX_ZIP_FILES",
+            10_000,
+            "the most files of one archive; 413 beyond",
+        ),
+        max_zip_bytes: r.number(
+            "MAX_ZIP_BYTES",
+            68_719_476_736,
+            "the most that the files of one archive hold, in bytes; 413 beyond",
         ),
     }
 }

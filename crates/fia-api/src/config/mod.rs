@@ -121,8 +121,10 @@ pub enum SslMode {
 /// The cache.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    /// Valkey's address; `None` leaves the shared level out.
+    /// Valkey's address; `None` where there is none. The live logs are there, too.
     pub valkey_url: Option<SecretString>,
+    /// Whether Valkey is used as a cache.
+    pub shared: bool,
     /// How long entries live.
     pub ttl: TimesToLive,
     /// Whether answers are kept in this process too.
@@ -199,6 +201,10 @@ pub struct Files {
     pub extras_dir: PathBuf,
     /// The largest upload in bytes; 413 beyond.
     pub extras_max_bytes: u64,
+    /// The most files that one archive is made of; 413 beyond.
+    pub max_zip_files: usize,
+    /// The most that those files may hold together, in bytes; 413 beyond.
+    pub max_zip_bytes: u64,
 }
 
 /// Limits of the live log streams.

@@ -100,6 +100,11 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// All fields with their names, in the order they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+        self.object.iter()
+    }
+
     /// A field that must be there and be a string, without NUL.
     pub fn string(&self, name: &str, problems: &mut Problems) -> Option<String> {
         let place = ["body", name];

@@ -6,15 +6,19 @@
 //! used for input.
 
 mod body;
+mod form;
 mod input;
 mod lax;
 mod problems;
 mod query;
+mod streamed;
 
 pub use body::{Fields, FromBody, Json, Received};
+pub use form::{Form, FormFile, no_file};
 pub use input::{FromInput, Input};
 pub use problems::Problems;
 pub use query::Query;
+pub use streamed::Streamed;
 
 use axum::extract::{FromRequest, Request};
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::model::Timestamp;
+use crate::model::{InstrumentName, Timestamp};
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,17 @@ pub struct Owner {
     pub experiment_number: Option<i32>,
     /// The user number.
     pub user_number: Option<i32>,
+}
+
+/// What says where a job's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOrigin {
+    /// Whom it belongs to.
+    pub owner: Owner,
+    /// Its own instrument, which may be another than the run's.
+    pub instrument: Option<InstrumentName>,
+    /// Whether it is a script by itself, without a run.
+    pub is_simple: bool,
 }
 
 /// What a client may change of a job; `None` leaves a field as it is.

@@ -8,6 +8,7 @@ mod job;
 mod job_list;
 pub mod json;
 mod message;
+mod missing_files;
 pub mod openapi;
 pub mod python;
 pub mod script_text;
@@ -15,7 +16,8 @@ mod timestamp;
 
 pub use filter::{BadFilter, Condition, Filters, TextField, TimeField};
 pub use instrument::InstrumentName;
-pub use job::{Job, JobChanges, JobState, Owner, Run, ScriptText};
+pub use job::{Job, JobChanges, JobOrigin, JobState, Owner, Run, ScriptText};
 pub use job_list::{Direction, JobList, OrderBy, Ordering, Page, Selection};
 pub use message::{Message, Program, RunData};
+pub use missing_files::MissingFiles;
 pub use timestamp::Timestamp;

@@ -4,6 +4,7 @@
 mod autoreduction;
 mod delivery;
 pub mod job_access;
+pub mod job_files;
 mod jobs;
 mod outbox;
 mod relay;

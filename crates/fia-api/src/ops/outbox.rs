@@ -1,7 +1,7 @@
 //! From a job's transaction to the broker: no message is lost, and none speaks of a job that
 //! does not exist.
 //!
-//! A message is written in the transaction that makes the job, and a [relay](super::relay)
+//! A message is written in the transaction that makes the job, and a [relay]
 //! publishes it after the commit: at once, or when the broker is back. Where the table for
 //! that does not exist, the message is published before the commit instead, and a job is only
 //! made while the broker answers.
@@ -163,6 +163,11 @@ impl Shared {
     /// Whether the table was there at the last look.
     pub(super) fn has_table(&self) -> bool {
         self.table.load(Ordering::Relaxed) == PRESENT
+    }
+
+    /// Has the next who asks look whether the table is there.
+    pub(super) fn forget_table(&self) {
+        self.table.store(UNKNOWN, Ordering::Relaxed);
     }
 
     /// Looks whether the table is there.

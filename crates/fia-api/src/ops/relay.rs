@@ -82,7 +82,12 @@ impl Relay {
         if !self.shared.has_table() {
             return Ok(None);
         }
-        let backlog = outbox::backlog(&self.shared.db).await?;
+        let backlog = outbox::backlog(&self.shared.db).await;
+        if let Err(StoreError::Refused(_)) = backlog {
+            // Somebody dropped it.
+            self.shared.forget_table();
+        }
+        let backlog = backlog?;
         let known = &self.shared.counts.backlog;
         *known.lock().unwrap_or_else(PoisonError::into_inner) = backlog;
         Ok(Some(backlog))

@@ -1,10 +1,13 @@
 //! The route table, and what every handler answers with.
 
 mod docs;
+mod extras;
+mod files;
 mod health;
 mod instruments;
 mod jobs;
 mod live_data;
+mod logs;
 mod runners;
 
 use axum::Router;
@@ -43,11 +46,40 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/job/rerun", job_by_id().post(jobs::new::rerun)),
         ("/job/simple", job_by_id().post(jobs::new::simple)),
         ("/job/autoreduction", job_by_id().post(jobs::new::autoreduction)),
+        (DOWNLOAD, get(files::download)),
+        ("/job/download-zip", job_by_id().post(files::download_zip)),
+
+        ("/find_file/instrument/{instrument}/experiment_number/{experiment_number}", get(files::find_of_instrument)),
+        ("/find_file/generic/experiment_number/{experiment_number}", get(files::find_of_experiment)),
+        ("/find_file/generic/user_number/{user_number}", get(files::find_of_user)),
+
+        ("/extras/", get(extras::list)),
+        ("/extras/{subdir}", get(extras::list_sub_folder)),
+        ("/extras/{instrument}/{filename}", post(extras::upload)),
 
         ("/live-data/instruments", get(live_data::instruments)),
         ("/live-data/{instrument}/script", get(live_data::script).put(live_data::update_script)),
+        ("/live-data/{instrument}/logs", get(logs::stream)),
         ("/live-data/{instrument}/traceback", get(live_data::traceback)),
     ]
+}
+
+/// The one path that HEAD is served for.
+const DOWNLOAD: &str = "/job/{job_id}/filename/{filename}";
+
+/// Whether HEAD is served for a path. The framework would let it pass wherever there is a GET;
+/// the older server has none.
+#[must_use]
+pub fn serves_head(path: &str) -> bool {
+    let mut segments = path.split('/');
+    DOWNLOAD.split('/').all(|part| {
+        let segment = segments.next();
+        if part.starts_with('{') {
+            segment.is_some_and(|segment| !segment.is_empty())
+        } else {
+            segment == Some(part)
+        }
+    }) && segments.next().is_none()
 }
 
 /// What answers at `/job/{job_id}`. A path of its own below `/job/` (`/job/simple`) is to merge

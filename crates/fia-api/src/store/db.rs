@@ -30,8 +30,10 @@ const ANSWER: Duration = Duration::from_millis(3500);
 /// statement may run for 3 s: below the life of a cache lease (5 s), so that a slow load cannot
 /// outlive its right to fill. Sent in one packet with the statement that follows.
 ///
-/// No statement here runs long enough to be worth compiling, which would take longer.
+/// No statement here runs long enough to be worth compiling, which would take longer, and few
+/// are worth the milliseconds that it takes to start parallel workers.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
+     SET LOCAL parallel_setup_cost = 10000; \
      SET LOCAL idle_in_transaction_session_timeout = 5000";
 /// How many long answers may be under way at once.
 const LONG_ANSWERS: usize = 4;

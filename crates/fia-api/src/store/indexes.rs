@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn each_statement_stands_alone_and_can_be_repeated() {
         let all = [statements(INDEXES), statements(TEXT_INDEXES)].concat();
-        assert_eq!(all.len(), 20);
+        assert_eq!(all.len(), 22);
         for statement in all {
             assert!(statement.starts_with("CREATE "), "{statement}");
             assert!(statement.contains(" IF NOT EXISTS "), "{statement}");

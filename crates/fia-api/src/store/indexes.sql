@@ -29,3 +29,8 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_title ON runs (title, id) WHERE
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_title_length ON runs (octet_length(title));
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename ON runs (filename, id) WHERE (octet_length(filename) > 512) IS NOT TRUE;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename_length ON runs (octet_length(filename));
+
+-- From a data file to its run and from a hash to its script, for new jobs. By hash: a name of any
+-- length fits.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_file ON runs USING hash (filename);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_scripts_hash ON scripts USING hash (script_hash);

@@ -9,6 +9,7 @@ use devstack::{Postgres, Upstreams, shared, tokens};
 use fia_api::app::Edge;
 use fia_api::config::Config;
 use fia_api::state::AppState;
+use fia_api::store::{Db, schema};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -36,6 +37,12 @@ impl Database {
         let name = shared::unique_name("test");
         server.create_database(&name).await.unwrap();
         Self { name, server }
+    }
+
+    /// Adds what `schema --apply` adds to the older server's tables.
+    pub(crate) async fn add_outbox(&self) {
+        let db = Db::new(&config(&[&self.vars()]).database).unwrap();
+        schema::apply(&db).await.unwrap();
     }
 
     /// A connection of the test's own.
@@ -70,7 +77,7 @@ pub(crate) fn vars(pairs: &[(&str, &str)]) -> Vars {
 
 /// What every replica of the tests has unless a test says otherwise: the recorded keys, no
 /// Valkey.
-fn defaults() -> Vars {
+pub(crate) fn defaults() -> Vars {
     vars(&[
         ("FIA_API_BIND", "127.0.0.1:0"),
         ("FIA_API_API_KEY", tokens::API_KEY),

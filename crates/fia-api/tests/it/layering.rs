@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 /// Lowest layer first.
 const LAYERS: &[&[&str]] = &[
     &["model", "config"],
-    &["broker", "store", "upstream"],
+    &["broker", "store", "upstream", "files", "streams"],
     &["cached", "scripts"],
     &["error"],
     &["auth"],

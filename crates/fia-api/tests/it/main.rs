@@ -7,17 +7,27 @@
     reason = "what a test cannot go on without ends it, in its helpers too"
 )]
 
+mod archives;
 mod auth;
 mod cache;
+mod consumer;
 mod faults;
+mod files;
 mod harness;
 mod jobs;
 mod layering;
+mod logs;
+mod new_jobs;
 mod openapi;
+mod outbox;
 mod pooler;
 mod races;
 mod recorded;
 mod schema;
+mod scripts;
+mod secrecy;
 mod settings;
 mod sockets;
+mod trees;
+mod uploads;
 mod wire;

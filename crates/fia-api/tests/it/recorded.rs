@@ -6,9 +6,11 @@
 use axum::body::Body;
 use devstack::shared;
 use http::{HeaderName, Request, header};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::harness::{Answer, Database, Replica, upstream_vars};
+use crate::consumer::queue_vars;
+use crate::harness::{Answer, Database, Replica, upstream_vars, vars};
+use crate::trees::{SampleFiles, form, sha256, unzip};
 
 /// The beginnings of the ids of the cases that are served.
 const SERVED: &[&str] = &[
@@ -30,13 +32,28 @@ const SERVED: &[&str] = &[
     "runners.",
     "auth.jobs",
     "auth.job-1.",
+    "find.",
+    "download.",
+    "zip.",
+    "extras.",
+    "routing.extras",
+    "auth.find_file",
+    "auth.extras",
+    "auth.live-data",
+    "auto.",
+    "simple",
+    "rerun",
+    "resubmit",
 ];
 
 #[tokio::test]
 async fn recorded_answers_hold() {
     let database = Database::seeded().await;
     let upstreams = upstream_vars(shared::upstreams().await.unwrap());
-    let replica = Replica::new(&[&database.vars(), &upstreams]);
+    let files = SampleFiles::new();
+    let queue = queue_vars(shared::rabbitmq().await.unwrap());
+    let token = vars(&[("GITHUB_API_TOKEN", "gh-token-value")]);
+    let replica = Replica::new(&[&database.vars(), &upstreams, &files.vars(), &queue, &token]);
     let mut replayed = 0;
     let mut failed = Vec::new();
     for case in cases() {
@@ -73,6 +90,11 @@ fn request_of(case: &Value) -> Request<Body> {
     for (name, value) in case["headers"].as_object().into_iter().flatten() {
         let name: HeaderName = name.parse().unwrap();
         request = request.header(name, value.as_str().unwrap());
+    }
+    if let Some(upload) = case.get("upload") {
+        let (kind, body) = form(&text(upload, "field"), &text(upload, "content"));
+        let request = request.header(header::CONTENT_TYPE, kind);
+        return request.body(Body::from(body)).unwrap();
     }
     let body = match (case.get("json"), case.get("body")) {
         (Some(json), _) => Some(json.to_string()),
@@ -112,10 +134,31 @@ fn differences(expected: &Value, answer: &Answer) -> Vec<String> {
         found.push(format!("no {shape} body: {}", answer.text()));
     }
     let order = expected["list_by"].as_str();
+    if let Some(digest) = expected["sha256"].as_str()
+        && sha256(&answer.body) != digest
+    {
+        found.push(format!("another body of {} bytes", answer.body.len()));
+    }
+    if let Some(members) = expected["zip"].as_object() {
+        let held = unzip(&answer.body).into_iter();
+        let held: Map<String, Value> = held.map(|(n, c)| (n, sha256(&c).into())).collect();
+        if held != *members {
+            found.push(format!("archive {held:?}, expected {members:?}"));
+        }
+    }
     if let Some(json) = expected.get("json")
         && !same_list(json, &answer.json(), order, expected["unordered"] == true)
     {
         found.push(format!("body {}, expected {json}", answer.text()));
+    }
+    if let Some(prepared) = expected.get("scripts") {
+        let body = answer.json();
+        if body["script"] != prepared["script"] || !body["job_id"].is_i64() {
+            found.push(format!("body {body}, expected {prepared}"));
+        }
+    }
+    if expected["int"] == true && !answer.json().is_i64() {
+        found.push(format!("body {}, expected an integer", answer.text()));
     }
     found
 }

@@ -15,6 +15,8 @@ mod mari;
 mod osiris;
 mod sans;
 mod test;
+#[cfg(test)]
+mod tests;
 mod tosca;
 mod vesuvio;
 

@@ -5,6 +5,7 @@
 
 mod count;
 mod list;
+mod origin;
 mod row;
 mod selection;
 mod single;
@@ -14,6 +15,7 @@ mod values;
 
 pub use count::count;
 pub use list::{Listing, page};
+pub use origin::origins;
 pub use selection::Viewer;
 pub use single::{Found, find};
 pub use update::{moment, update};

@@ -36,7 +36,7 @@ impl<'r> Cells<'r> {
         Self { row, next: 0 }
     }
 
-    fn take<T: FromSql<'r>>(&mut self) -> Result<T, StoreError> {
+    pub(super) fn take<T: FromSql<'r>>(&mut self) -> Result<T, StoreError> {
         let cell = self.row.try_get(self.next)?;
         self.next += 1;
         Ok(cell)

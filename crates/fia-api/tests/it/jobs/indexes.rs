@@ -26,7 +26,7 @@ async fn names(client: &Client, condition: &str) -> Vec<String> {
 async fn they_are_created_once_and_a_broken_one_anew() {
     let (_database, db, client) = indexed().await;
     let all = names(&client, "indisvalid").await;
-    assert_eq!(all.len(), 19);
+    assert_eq!(all.len(), 21);
     let broken =
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'fia_jobs_start'::regclass";
     client.execute(broken, &[]).await.unwrap();

@@ -1,0 +1,152 @@
+//! The header `Range`, in the reading of RFC 9110.
+
+use std::ops::Range;
+
+/// Parts of a file, beyond which a request is refused: each costs a header of its own.
+const MAX_PARTS: usize = 64;
+
+/// Why a range cannot be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadRange {
+    /// It is not written as ranges of bytes are.
+    Malformed,
+    /// It has no byte in common with the file.
+    Unsatisfiable,
+}
+
+/// The parts of a file of `size` bytes that a header asks for: in order, overlapping ones
+/// joined, none of them empty.
+///
+/// # Errors
+/// [`BadRange`], where there is none.
+pub fn parse(header: &str, size: u64) -> Result<Vec<Range<u64>>, BadRange> {
+    let (unit, list) = header.split_once('=').ok_or(BadRange::Malformed)?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Err(BadRange::Malformed);
+    }
+    let mut parts = Vec::new();
+    let asked = list.split(',').map(str::trim);
+    for part in asked.filter(|part| !part.is_empty()) {
+        if parts.len() == MAX_PARTS {
+            return Err(BadRange::Malformed);
+        }
+        parts.push(parse_part(part, size)?);
+    }
+    if parts.is_empty() {
+        return Err(BadRange::Malformed);
+    }
+    parts.retain(|part| !part.is_empty());
+    if parts.is_empty() {
+        return Err(BadRange::Unsatisfiable);
+    }
+    Ok(joined(parts))
+}
+
+/// `first-last`, `first-` or `-length`; empty where it lies beyond the file.
+fn parse_part(part: &str, size: u64) -> Result<Range<u64>, BadRange> {
+    let (first, last) = part.split_once('-').ok_or(BadRange::Malformed)?;
+    match (number(first)?, number(last)?) {
+        (None, None) => Err(BadRange::Malformed),
+        (Some(first), Some(last)) if first > last => Err(BadRange::Malformed),
+        (Some(first), Some(last)) => Ok(first.min(size)..last.saturating_add(1).min(size)),
+        (Some(first), None) => Ok(first.min(size)..size),
+        (None, Some(length)) => Ok(size.saturating_sub(length)..size),
+    }
+}
+
+/// A number, or nothing. One that 64 bits cannot hold lies beyond every file.
+fn number(text: &str) -> Result<Option<u64>, BadRange> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(BadRange::Malformed);
+    }
+    Ok(Some(text.parse().unwrap_or(u64::MAX)))
+}
+
+fn joined(mut parts: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    parts.sort_unstable_by_key(|part| part.start);
+    let mut joined: Vec<Range<u64>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match joined.last_mut() {
+            Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+            _ => joined.push(part),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        for (header, parts) in [
+            ("bytes=0-9", vec![(0, 10)]),
+            ("bytes=0-0", vec![(0, 1)]),
+            ("Bytes = 5-", vec![(5, 100)]),
+            ("bytes=-1", vec![(99, 100)]),
+            ("bytes=-500", vec![(0, 100)]),
+            ("bytes=90-500", vec![(90, 100)]),
+            ("bytes=0-1, 50-59,-2", vec![(0, 2), (50, 60), (98, 100)]),
+            ("bytes=50-59,0-1", vec![(0, 2), (50, 60)]),
+            ("bytes=0-10,5-20,21-30", vec![(0, 31)]),
+            ("bytes=0-1,500-", vec![(0, 2)]),
+            ("bytes=0-99999999999999999999", vec![(0, 100)]),
+        ] {
+            let read = parse(header, 100).unwrap();
+            let read: Vec<_> = read.iter().map(|part| (part.start, part.end)).collect();
+            assert_eq!(read, parts, "{header}");
+        }
+    }
+
+    #[test]
+    fn bad_ranges_are_told_apart() {
+        for header in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=1",
+            "bytes=a-b",
+            "bytes=2-1",
+            "bytes=+1-2",
+            "lines=1-2",
+            "bytes=0-1,x",
+        ] {
+            assert_eq!(parse(header, 100), Err(BadRange::Malformed), "{header}");
+        }
+        let many = vec!["0-1"; MAX_PARTS + 1].join(",");
+        assert_eq!(
+            parse(&format!("bytes={many}"), 100),
+            Err(BadRange::Malformed)
+        );
+        for header in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=500-,-0"] {
+            assert_eq!(parse(header, 100), Err(BadRange::Unsatisfiable), "{header}");
+        }
+        assert_eq!(parse("bytes=0-", 0), Err(BadRange::Unsatisfiable));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_lie_within_the_file_apart_and_in_order(
+            header in "bytes=([0-9]{0,3}-[0-9]{0,3},?){1,5}", size in 0_u64..500
+        ) {
+            if let Ok(parts) = parse(&header, size) {
+                prop_assert!(!parts.is_empty());
+                let mut end = None;
+                for part in parts {
+                    prop_assert!(part.start < part.end && part.end <= size);
+                    prop_assert!(end.is_none_or(|end| end < part.start));
+                    end = Some(part.end);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! How a file stands in an archive: its name, date and mode, and whether it is worth
+//! compressing.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+
+use cap_std::fs::{Metadata, MetadataExt as _};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime};
+
+/// How hard to compress: data must come faster than the network takes it.
+const LEVEL: i64 = 1;
+/// What is tried before a file is compressed, at each of some places.
+const SAMPLE: usize = 32 * 1024;
+/// From here on sizes may not fit 32 bits: data that cannot be compressed grows a little.
+const LARGE: u64 = 0xF000_0000;
+/// The type and permissions of a Unix mode that an archive keeps.
+const PERMISSIONS: u32 = 0o777;
+
+/// A name that is safe wherever the archive is unpacked: no separator of another system, no
+/// control characters. Components of the path are plain already.
+pub(super) fn safe_name(job: i64, name: &str) -> String {
+    let plain = |c: char| if c == '\\' || c.is_control() { '_' } else { c };
+    let name: String = name.chars().map(plain).collect();
+    format!("{job}/{name}")
+}
+
+/// How the archive's writer is to treat a file.
+pub(super) fn options(file: &File, metadata: &Metadata) -> io::Result<SimpleFileOptions> {
+    let (method, level) = if shrinks(file, metadata.len())? {
+        (CompressionMethod::Deflated, Some(LEVEL))
+    } else {
+        (CompressionMethod::Stored, None)
+    };
+    Ok(SimpleFileOptions::default()
+        .compression_method(method)
+        .compression_level(level)
+        .large_file(metadata.len() >= LARGE)
+        .unix_permissions(metadata.mode() & PERMISSIONS)
+        .last_modified_time(date(metadata.mtime())))
+}
+
+/// Whether samples of a file become a tenth smaller at least. Its beginning says little: many
+/// formats have a header that compresses well before data that does not.
+fn shrinks(file: &File, size: u64) -> io::Result<bool> {
+    let places = if size <= 4 * SAMPLE as u64 {
+        vec![0]
+    } else {
+        vec![size / 4, size / 2, size / 4 * 3]
+    };
+    let mut sample = vec![0; SAMPLE];
+    let (mut before, mut after) = (0, 0);
+    for place in places {
+        let read = file.read_at(&mut sample, place)?;
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&sample[..read])?;
+        before += read;
+        after += encoder.finish()?.len();
+    }
+    Ok(after * 10 < before * 9)
+}
+
+/// The date of an archive's member: UTC, from 1980 on, in steps of 2 s.
+fn date(seconds: i64) -> DateTime {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let part = |value: i64| u8::try_from(value).unwrap_or(0);
+    u16::try_from(year)
+        .ok()
+        .and_then(|year| {
+            let (hour, minute) = (second / 3600, second / 60 % 60);
+            let time = (part(hour), part(minute), part(second % 60));
+            DateTime::from_date_and_time(year, part(month), part(day), time.0, time.1, time.2).ok()
+        })
+        .unwrap_or_default()
+}
+
+/// Year, month and day of a day counted from 1970, in the Gregorian calendar. Years are
+/// counted from March, so that a leap day is the last of its year.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = 400 * era + year_of_era + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_on_other_systems() {
+        for (name, member) in [
+            ("sub/a.nxs", "1/sub/a.nxs"),
+            ("ünï.txt", "1/ünï.txt"),
+            (r"..\..\a", "1/.._.._a"),
+            ("a\r\nb", "1/a__b"),
+        ] {
+            assert_eq!(safe_name(1, name), member);
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, date) in [
+            (0, (1970, 1, 1)),
+            (951_782_400, (2000, 2, 29)),
+            (951_868_800, (2000, 3, 1)),
+            (1_735_689_599, (2024, 12, 31)),
+            (1_735_689_600, (2025, 1, 1)),
+            (4_107_542_400, (2100, 3, 1)),
+        ] {
+            assert_eq!(civil(seconds / 86_400), date, "{seconds}");
+        }
+        let shown = date(1_735_689_599);
+        let time = (shown.hour(), shown.minute(), shown.second());
+        assert_eq!((shown.year(), time), (2024, (23, 59, 58)));
+        assert_eq!(date(0), DateTime::default());
+    }
+
+    #[test]
+    fn only_what_shrinks_is_compressed() {
+        let noise: Vec<u8> = (0..1_000_000).map(|_| rand::random()).collect();
+        let text = "the same again; ".repeat(10_000).into_bytes();
+        let header_then_noise = [vec![0; 100_000], noise.clone()].concat();
+        for (content, compressed) in [
+            (text, true),
+            (noise, false),
+            (header_then_noise, false),
+            (Vec::new(), false),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&content).unwrap();
+            let size = content.len() as u64;
+            assert_eq!(shrinks(&file, size).unwrap(), compressed, "{size}");
+        }
+    }
+}

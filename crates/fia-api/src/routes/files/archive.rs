@@ -1,0 +1,70 @@
+//! The body of a request for an archive: `{"<job>": ["<name>", …], …}`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::extract::{Fields, FromBody, Problems, Received};
+use crate::files::Folder;
+use crate::files::zip::Request;
+use crate::model::python;
+
+/// The names that are wanted of each job, in the order of the body.
+pub(in crate::routes) struct Wanted(Vec<(i64, Vec<String>)>);
+
+impl FromBody for Wanted {
+    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
+        let mut wanted = Vec::new();
+        for (key, names) in Fields::of(received, problems)?.iter() {
+            let job = python::int(key);
+            if job.is_none() {
+                problems.add(
+                    "int_parsing",
+                    &["body", key],
+                    "Key should be a job's number",
+                );
+            }
+            let names = read_names(key, names, problems);
+            wanted.extend(job.zip(names));
+        }
+        Some(Self(wanted))
+    }
+}
+
+fn read_names(key: &str, names: &Value, problems: &mut Problems) -> Option<Vec<String>> {
+    let Value::Array(names) = names else {
+        let message = "Input should be a valid list";
+        problems.add("list_type", &["body", key], message);
+        return None;
+    };
+    let names: Option<Vec<String>> = names
+        .iter()
+        .map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    if names.is_none() {
+        let message = "Input should be a list of valid strings";
+        problems.add("string_type", &["body", key], message);
+    }
+    names
+}
+
+impl Wanted {
+    /// The jobs, in order.
+    pub(super) fn jobs(&self) -> Vec<i64> {
+        self.0.iter().map(|(job, _)| *job).collect()
+    }
+
+    /// The files, once it is known where they are.
+    pub(super) fn requests(self, folders: &HashMap<i64, Option<Arc<Folder>>>) -> Vec<Request> {
+        let of_job = |(job, names): (i64, Vec<String>)| {
+            let folder = folders.get(&job).cloned().flatten();
+            names.into_iter().map(move |name| Request {
+                job,
+                folder: folder.clone(),
+                name,
+            })
+        };
+        self.0.into_iter().flat_map(of_job).collect()
+    }
+}

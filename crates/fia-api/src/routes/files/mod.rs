@@ -1,0 +1,99 @@
+//! Reduced data: where files are, single files, and archives of several.
+
+mod archive;
+mod content;
+mod input;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::auth::Caller;
+use crate::error::{ApiError, name_missing};
+use crate::extract::Authed;
+use crate::files::{Folder, Name};
+use crate::model::InstrumentName;
+use crate::model::json::render;
+use crate::ops::job_files;
+use crate::routes::{Answer, json};
+use crate::state::AppState;
+use archive::Wanted;
+use input::{ExperimentNumber, JobFile, Sought, UserNumber};
+
+/// `GET /find_file/instrument/{instrument}/experiment_number/{experiment_number}`
+pub(super) async fn find_of_instrument(
+    State(state): State<AppState>,
+    call: Authed<Caller, (InstrumentName, (ExperimentNumber, Sought))>,
+) -> Answer {
+    let (instrument, (ExperimentNumber(experiment), sought)) = call.input;
+    let folder = Folder::Instrument {
+        instrument,
+        experiment,
+    };
+    find(&state, call.caller, folder, sought).await
+}
+
+/// `GET /find_file/generic/experiment_number/{experiment_number}`
+pub(super) async fn find_of_experiment(
+    State(state): State<AppState>,
+    call: Authed<Caller, (ExperimentNumber, Sought)>,
+) -> Answer {
+    let (ExperimentNumber(number), sought) = call.input;
+    find(&state, call.caller, Folder::Experiment(number), sought).await
+}
+
+/// `GET /find_file/generic/user_number/{user_number}`
+pub(super) async fn find_of_user(
+    State(state): State<AppState>,
+    call: Authed<Caller, (UserNumber, Sought)>,
+) -> Answer {
+    let (UserNumber(number), sought) = call.input;
+    find(&state, call.caller, Folder::User(number), sought).await
+}
+
+async fn find(state: &AppState, caller: Caller, folder: Folder, sought: Sought) -> Answer {
+    job_files::may_look_into(&state.cached, caller, &folder).await?;
+    let name = Name::new(&sought.0).ok_or(ApiError::Missing)?;
+    Ok(json(render(&state.files.find(folder, name).await?)))
+}
+
+/// `GET` and `HEAD /job/{job_id}/filename/{filename}`
+pub(super) async fn download(
+    State(state): State<AppState>,
+    method: Method,
+    headers: HeaderMap,
+    call: Authed<Caller, JobFile>,
+) -> Answer {
+    let JobFile { job, name } = call.input;
+    let folder = job_files::folder(&state.db, &state.cached, call.caller, job).await?;
+    let name = Name::new(&name).ok_or(ApiError::Missing)?;
+    let file = state.files.open(folder, name.clone()).await?;
+    content::answer(file, name.last(), &method, &headers)
+}
+
+/// `POST /job/download-zip`
+pub(super) async fn download_zip(
+    State(state): State<AppState>,
+    call: Authed<Caller, (), Wanted>,
+) -> Answer {
+    let jobs = call.body.jobs();
+    let folders = job_files::folders(&state.db, &state.cached, call.caller, &jobs).await?;
+    let plan = state.files.plan_zip(call.body.requests(&folders)).await?;
+    if plan.is_empty() {
+        return Err(ApiError::NoneFound(plan.missing));
+    }
+    let missing = plan.missing.clone();
+    let mut response = Response::new(Body::from_stream(state.files.zip(plan)?));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(ARCHIVE));
+    if !missing.0.is_empty() {
+        name_missing(headers, &missing);
+    }
+    Ok(response.into_response())
+}
+
+/// What an archive is called.
+const ARCHIVE: &str = "attachment; filename=reduction_files.zip";

@@ -1,0 +1,66 @@
+//! The live log of an instrument, as server-sent events.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use crate::auth::Caller;
+use crate::extract::{Authed, FromInput, Input, Problems, Query};
+use crate::routes::Answer;
+use crate::state::AppState;
+use crate::streams::{Request, Since};
+
+const HEADERS: [(HeaderName, &str); 4] = [
+    (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+    (CACHE_CONTROL, "no-cache"),
+    (CONNECTION, "keep-alive"),
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+];
+
+/// `GET /live-data/{instrument}/logs`: the name of the instrument as the log has it, in
+/// whatever case. A browser that comes again says in a header where it was.
+pub(super) async fn stream(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    call: Authed<Caller, Log>,
+) -> Answer {
+    let Log { instrument, since } = call.input;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let request = Request {
+        instrument,
+        since: last.and_then(Since::parse).unwrap_or(since),
+        user_number: match call.caller {
+            Caller::ApiKey => None,
+            Caller::Staff { user_number } | Caller::User { user_number } => Some(user_number),
+        },
+        until: state.authenticator.valid_until(&headers),
+    };
+    let events = state.logs.view(request)?;
+    let response: Response = (StatusCode::OK, HEADERS, Body::from_stream(events)).into_response();
+    Ok(response)
+}
+
+/// The segment `{instrument}` and `?since=`.
+pub(super) struct Log {
+    instrument: String,
+    since: Since,
+}
+
+impl FromInput for Log {
+    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
+        let since = Query::of(input, problems).text("since");
+        let since = Since::parse(&since.unwrap_or(Cow::Borrowed("0")));
+        if since.is_none() {
+            let message = "Input should be the id of an entry, or $";
+            problems.add("value_error", &["query", "since"], message);
+        }
+        Some(Self {
+            instrument: input.path("instrument").to_owned(),
+            since: since?,
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! Where jobs come from, and so where their files are.
+
+use std::collections::HashMap;
+
+use tokio_postgres::types::Type;
+
+use crate::model::{InstrumentName, JobOrigin};
+use crate::store::jobs::row::{Cells, JOIN_OWNER, OWNER};
+use crate::store::{Db, StoreError};
+
+/// The origins of some jobs, by id; those that do not exist are left out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn origins(db: &Db, ids: &[i64]) -> Result<HashMap<i64, JobOrigin>, StoreError> {
+    let sql = format!(
+        "SELECT {OWNER}, jobs.id::bigint, instruments.instrument_name, \
+         jobs.job_type::text = 'SIMPLE' FROM jobs {JOIN_OWNER} \
+         LEFT JOIN instruments ON instruments.id = jobs.instrument_id WHERE jobs.id = ANY($1)"
+    );
+    let rows = db.query(&sql, &[(&ids, Type::INT8_ARRAY)]).await?;
+    let origin = |row| {
+        let mut cells = Cells::of(row);
+        let owner = cells.owner()?;
+        let id = cells.take()?;
+        let instrument: Option<&str> = cells.take()?;
+        let origin = JobOrigin {
+            owner,
+            instrument: instrument.and_then(InstrumentName::new),
+            is_simple: cells.take()?,
+        };
+        Ok((id, origin))
+    };
+    rows.iter().map(origin).collect()
+}

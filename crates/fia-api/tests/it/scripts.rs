@@ -1,0 +1,153 @@
+//! Reduction scripts from GitHub, and without it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use devstack::Upstreams;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use crate::harness::{Answer, Database, Replica, Vars, request, upstream_vars, vars};
+
+const TEST_SCRIPT: &str = "/fiaisis/autoreduction-scripts/main/TEST/reduce.py";
+const COMMIT: &str = "/repos/fiaisis/autoreduction-scripts/commits/HEAD";
+
+async fn setup(settings: &[(&str, &str)]) -> (Database, Upstreams, Vars) {
+    let (database, upstreams) = tokio::join!(Database::seeded(), Upstreams::start());
+    let upstreams = upstreams.unwrap();
+    let mut all = database.vars();
+    all.extend(upstream_vars(&upstreams));
+    all.extend(vars(settings));
+    (database, upstreams, all)
+}
+
+async fn autoreduce(replica: &Replica) -> Answer {
+    let body = json!({
+        "filename": "f.nxs", "rb_number": "1", "instrument_name": "TEST", "title": "t",
+        "users": "u", "run_start": "2024-01-01", "run_end": "2024-01-01", "good_frames": 1,
+        "raw_frames": 2, "additional_values": {}, "runner_image": "img"
+    });
+    let request = request(Method::POST, "/job/autoreduction", "apikey", Some(&body));
+    replica.send(request).await
+}
+
+async fn script(replica: &Replica) -> String {
+    let answer = autoreduce(replica).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    answer.json()["script"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn many_requests_ask_github_once() {
+    let (_database, upstreams, settings) = setup(&[("GITHUB_API_TOKEN", "ghp_t")]).await;
+    let replica = Replica::new(&[&settings]);
+    upstreams.delay("", Duration::from_millis(200));
+    futures_util::future::join_all((0..10).map(|_| script(&replica))).await;
+    script(&replica).await;
+    assert_eq!(upstreams.calls(TEST_SCRIPT), 1);
+    assert_eq!(upstreams.calls(COMMIT), 1);
+    // The token goes to the API's host, and into the script, and nowhere else.
+    assert_eq!(upstreams.last_authorization(TEST_SCRIPT), None);
+    assert_eq!(
+        upstreams.last_authorization(COMMIT).unwrap(),
+        "Bearer ghp_t"
+    );
+    assert!(script(&replica).await.contains("\"ghp_t\""));
+}
+
+#[tokio::test]
+async fn a_changed_script_is_seen_after_its_time_to_live() {
+    let (database, upstreams, settings) = setup(&[("SCRIPT_CACHE_TTL_SECONDS", "0")]).await;
+    let replica = Replica::new(&[&settings]);
+    let first = script(&replica).await;
+    assert_eq!(script(&replica).await, first);
+    upstreams.set_script("TEST", Some("# changed\n"));
+    upstreams.set_commit("feed");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(script(&replica).await.contains("# changed\n"));
+    let sql = "SELECT sha FROM scripts ORDER BY id DESC LIMIT 1";
+    let row = database.client().await.query_one(sql, &[]).await.unwrap();
+    assert_eq!(row.get::<_, Option<&str>>(0), Some("feed"));
+    upstreams.set_script("TEST", None);
+    let gone = autoreduce(&replica).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    assert!(
+        gone.text()
+            .starts_with(r#"{"message":"The script could not be found locally or"#)
+    );
+}
+
+#[tokio::test]
+async fn while_github_is_away_its_last_answer_serves() {
+    let (_database, upstreams, settings) = setup(&[("SCRIPT_CACHE_TTL_SECONDS", "0")]).await;
+    let replica = Replica::new(&[&settings]);
+    let first = script(&replica).await;
+    for trouble in ["slow", "failing", "refusing"] {
+        match trouble {
+            "slow" => upstreams.delay("", Duration::from_secs(60)),
+            "failing" => upstreams.fail("", Some(429)),
+            _ => upstreams.refuse(true).await.unwrap(),
+        }
+        let start = Instant::now();
+        let answers = (0..4).map(|_| script(&replica));
+        for answer in futures_util::future::join_all(answers).await {
+            assert_eq!(answer, first);
+        }
+        assert!(start.elapsed() < Duration::from_secs(3), "{trouble}");
+        upstreams.delay("", Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_any_answer_of_github_there_is_no_job() {
+    let (database, upstreams, settings) = setup(&[]).await;
+    upstreams.refuse(true).await.unwrap();
+    let replica = Replica::new(&[&settings]);
+    let answer = autoreduce(&replica).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let sql = "SELECT count(*) FROM runs WHERE filename = 'f.nxs'";
+    let row = database.client().await.query_one(sql, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn a_commit_that_cannot_be_looked_up_is_left_out() {
+    let (database, upstreams, settings) = setup(&[]).await;
+    upstreams.fail("/repos", Some(403));
+    let replica = Replica::new(&[&settings]);
+    script(&replica).await;
+    let sql = "SELECT sha FROM scripts ORDER BY id DESC LIMIT 1";
+    let row = database.client().await.query_one(sql, &[]).await.unwrap();
+    assert_eq!(row.get::<_, Option<&str>>(0), None);
+}
+
+#[tokio::test]
+async fn a_script_outlives_the_process_for_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let (_database, upstreams, settings) = setup(&[("SCRIPT_DIR", dir)]).await;
+    let first = script(&Replica::new(&[&settings])).await;
+    upstreams.refuse(true).await.unwrap();
+    assert_eq!(script(&Replica::new(&[&settings])).await, first);
+    age(
+        &folder.path().join("TEST.json"),
+        Duration::from_secs(24 * 60 * 60 + 1),
+    );
+    let old = autoreduce(&Replica::new(&[&settings])).await;
+    assert_eq!(old.status, StatusCode::SERVICE_UNAVAILABLE);
+    std::fs::write(folder.path().join("TEST.json"), "{").unwrap();
+    let damaged = autoreduce(&Replica::new(&[&settings])).await;
+    assert_eq!(damaged.status, StatusCode::SERVICE_UNAVAILABLE);
+    upstreams.refuse(false).await.unwrap();
+    assert_eq!(script(&Replica::new(&[&settings])).await, first);
+}
+
+/// Makes a copy older than it is.
+fn age(copy: &Path, by: Duration) {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(copy).unwrap()).unwrap();
+    let seen = &mut value["seen"]["secs_since_epoch"];
+    *seen = json!(seen.as_u64().unwrap() - by.as_secs());
+    std::fs::write(copy, value.to_string()).unwrap();
+}
