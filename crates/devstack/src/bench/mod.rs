@@ -5,7 +5,9 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod bare;
+mod bulk;
 mod client;
+mod folder;
 mod frozen;
 mod lists;
 mod long_list;
@@ -14,6 +16,8 @@ mod outages;
 mod plans;
 mod pooler;
 mod reads;
+mod viewers;
+mod watch;
 mod wrk;
 
 use std::path::{Path, PathBuf};
@@ -79,6 +83,40 @@ enum What {
         #[arg(long, default_value_t = 20)]
         kills: usize,
     },
+    /// Downloads and archives of large files, several at once: memory, and the liveness probe;
+    /// an archive beyond 4 GiB is opened by python3 and unzip
+    Bulk {
+        /// The size of a file.
+        #[arg(long, default_value_t = 2)]
+        gib: u64,
+        /// How many at once.
+        #[arg(long, default_value_t = 10)]
+        at_once: usize,
+    },
+    /// Names that are not there, in a folder that holds very much
+    Folder {
+        /// How many files it holds.
+        #[arg(long, default_value_t = 100_000)]
+        files: usize,
+        /// How many names are asked for.
+        #[arg(long, default_value_t = 50)]
+        names: usize,
+    },
+    /// Many viewers of live logs: each message at each of them, once, in order, in time
+    Viewers {
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        viewers: usize,
+        /// How many logs they share.
+        #[arg(long, default_value_t = 1)]
+        logs: usize,
+        /// Messages a second of each log.
+        #[arg(long, default_value_t = 50)]
+        rate: u32,
+        /// How long.
+        #[arg(long, default_value_t = 20)]
+        seconds: u32,
+    },
     /// The bare handler: answers everything with a constant body
     #[command(hide = true)]
     Bare {
@@ -103,6 +141,22 @@ pub(crate) async fn run(options: Options) -> Outcome {
             broker,
             kills,
         } => outages::run(&options.server, jobs, broker, kills).await,
+        What::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
+        What::Folder { files, names } => folder::run(&options.server, files, names).await,
+        What::Viewers {
+            viewers,
+            logs,
+            rate,
+            seconds,
+        } => {
+            let load = viewers::Load {
+                viewers,
+                logs,
+                rate,
+                seconds,
+            };
+            viewers::run(&options.server, &load).await
+        }
         What::Bare { port, bytes } => bare::serve(port, bytes).await,
     }
 }

@@ -22,6 +22,9 @@ const HEAD: Duration = Duration::from_secs(9);
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long a client may leave an answer unread.
 const UNREAD: Duration = Duration::from_secs(30);
+/// The most that one connection keeps in memory to be read or written, in bytes; a request's
+/// head must fit.
+const BUFFER: usize = 64 * 1024;
 /// How long to wait when a connection cannot be accepted (no file descriptor left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,7 +58,9 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let connections = GracefulShutdown::new();
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(BUFFER);
         tokio::pin!(shutdown);
         loop {
             tokio::select! {

@@ -9,13 +9,15 @@ use futures_util::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use multer::{Constraints, Field, Multipart, SizeLimit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::ApiError;
 use crate::extract::Problems;
 
 /// How long a body may stand still.
 const STANDSTILL: Duration = Duration::from_secs(9);
+/// How long it may take in all.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// What a form may be larger than its file.
 const FRAMING: u64 = 64 * 1024;
 
@@ -86,10 +88,12 @@ pub fn no_file() -> ApiError {
     problems.into_error()
 }
 
-/// A body, given up when it stands still.
+/// A body, given up when it stands still or takes too long.
 fn moving(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    stream::unfold(body.into_data_stream(), |mut body| async move {
-        let next = match timeout(STANDSTILL, body.next()).await {
+    let end = Instant::now() + LONGEST;
+    stream::unfold(body.into_data_stream(), move |mut body| async move {
+        let limit = end.min(Instant::now() + STANDSTILL);
+        let next = match timeout_at(limit, body.next()).await {
             Ok(next) => next?.map_err(io::Error::other),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };

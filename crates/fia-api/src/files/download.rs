@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use cap_std::fs::MetadataExt as _;
 use futures_util::{Stream, stream};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::files::workers::Workers;
 use crate::files::{FileError, Regular};
@@ -25,6 +26,7 @@ pub struct OpenFile {
     size: u64,
     modified: SystemTime,
     workers: Workers,
+    place: OwnedSemaphorePermit,
 }
 
 /// A piece of an answer.
@@ -37,7 +39,7 @@ pub enum Piece {
 }
 
 impl OpenFile {
-    pub(super) fn new(opened: Regular, workers: Workers) -> Self {
+    pub(super) fn new(opened: Regular, workers: Workers, place: OwnedSemaphorePermit) -> Self {
         let seconds = u64::try_from(opened.metadata.mtime()).unwrap_or(0);
         let nanoseconds = u32::try_from(opened.metadata.mtime_nsec()).unwrap_or(0);
         Self {
@@ -45,6 +47,7 @@ impl OpenFile {
             modified: UNIX_EPOCH + std::time::Duration::new(seconds, nanoseconds),
             file: Arc::new(opened.file),
             workers,
+            place,
         }
     }
 
@@ -81,6 +84,7 @@ impl OpenFile {
             file: self.file,
             workers: self.workers,
             ahead: pieces.into(),
+            _place: self.place,
         };
         stream::try_unfold(reading, |mut reading| async move {
             let next = reading.next().await.inspect_err(|error| {
@@ -95,6 +99,7 @@ struct Reading {
     file: Arc<File>,
     workers: Workers,
     ahead: VecDeque<Piece>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Reading {
@@ -137,6 +142,7 @@ mod tests {
     use cap_std::ambient_authority;
     use cap_std::fs::Dir;
     use futures_util::TryStreamExt as _;
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::files::open_regular;
@@ -144,10 +150,9 @@ mod tests {
     fn open(path: &std::path::Path) -> OpenFile {
         let dir = Dir::open_ambient_dir(path.parent().unwrap(), ambient_authority()).unwrap();
         let opened = open_regular(&dir, path.file_name().unwrap().as_ref());
-        OpenFile::new(
-            opened.ok().unwrap(),
-            Workers::new(1, Duration::from_secs(1)),
-        )
+        let workers = Workers::new(1, Duration::from_secs(1));
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        OpenFile::new(opened.ok().unwrap(), workers, place.unwrap())
     }
 
     #[tokio::test]

@@ -26,6 +26,8 @@ use std::time::Duration;
 use cap_fs_ext::OpenOptionsSyncExt as _;
 use cap_std::fs::{Dir, File, OpenOptions};
 
+use tokio::sync::Semaphore;
+
 use crate::config;
 
 pub use download::{OpenFile, Piece};
@@ -42,6 +44,8 @@ use workers::Workers;
 const AT_ONCE: usize = 64;
 /// How long one of them waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Downloads under way at once: each keeps some chunks in memory, however slow its client.
+const DOWNLOADS: usize = 256;
 
 /// The file trees; cheap to clone.
 #[derive(Clone)]
@@ -50,6 +54,7 @@ pub struct Files(Arc<Trees>);
 struct Trees {
     settings: config::Files,
     workers: Workers,
+    downloads: Arc<Semaphore>,
     archivers: zip::Archivers,
     searches: Searches,
 }
@@ -61,6 +66,7 @@ impl Files {
         Self(Arc::new(Trees {
             settings: settings.clone(),
             workers: Workers::new(AT_ONCE, PATIENCE),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
             archivers: zip::archivers(),
             searches: Searches::new(),
         }))
@@ -87,7 +93,7 @@ impl Files {
     /// Opens a regular file: by its path, or, where that is a bare name, in any sub-folder.
     ///
     /// # Errors
-    /// As [`find`](Self::find).
+    /// As [`find`](Self::find); [`FileError::Busy`] where too many downloads are under way.
     pub async fn open(&self, folder: Folder, name: Name) -> Result<OpenFile, FileError> {
         if self.is_there(&folder, &name).await? {
             return self.open_at(&folder, name.as_path().to_owned()).await;
@@ -132,12 +138,16 @@ impl Files {
     }
 
     async fn open_at(&self, folder: &Folder, path: PathBuf) -> Result<OpenFile, FileError> {
+        let place = Arc::clone(&self.0.downloads)
+            .try_acquire_owned()
+            .map_err(|_| FileError::Busy)?;
         let (root, folder) = (self.reduced(), folder.clone());
         let opened = self
             .0
             .workers
             .run(move || open_regular(&folder.open(&root)?, &path));
-        Ok(OpenFile::new(opened.await??, self.0.workers.clone()))
+        let workers = self.0.workers.clone();
+        Ok(OpenFile::new(opened.await??, workers, place))
     }
 
     fn reduced(&self) -> PathBuf {

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use devstack::shared;
 use fia_api::app::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Database, Replica};
+use crate::harness::{Database, Replica, vars};
 
 /// The longest that anything may be held open by a client that does not do its part.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -134,4 +135,32 @@ async fn a_request_under_way_ends_before_the_server_does() {
     assert!(received.contains("# live data for MARI"), "{received}");
     server.task.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_live_log_is_broken_off_when_the_server_stops() {
+    let valkey = shared::valkey().await.unwrap();
+    let replica = Replica::new(&[&vars(&[("VALKEY_URL", &valkey.url())])]);
+    let server = Running::start(&replica).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = b"GET /live-data/QUIET/logs HTTP/1.1\r\nhost: x\r\n\
+        authorization: Bearer shh\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut received = String::new();
+    while !received.contains(": keep-alive\n\n") {
+        let mut buffer = [0; 1024];
+        let read = stream.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "{received}");
+        received.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+    let stopped = Instant::now();
+    server.stop.send(()).unwrap();
+    // A reset counts as broken off.
+    let _ = stream.read_to_string(&mut received).await;
+    assert!(received.starts_with("HTTP/1.1 200"), "{received}");
+    // That would be a proper end, after which the front end does not come again.
+    assert!(!received.ends_with("0\r\n\r\n"), "{received}");
+    server.task.await.unwrap();
+    let took = stopped.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
