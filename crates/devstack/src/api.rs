@@ -1,15 +1,16 @@
 //! The API itself as a process of its own: for the demo, and for tests of what only a process shows (signals, exits).
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Deref;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
+use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Error, Result, probe};
 
@@ -21,7 +22,7 @@ const WATCH: Duration = Duration::from_millis(20);
 /// A running API server. Dropping it kills it.
 #[derive(Debug)]
 pub struct Api {
-    server: Arc<Server>,
+    running: Running,
     addr: SocketAddr,
     _port: Option<Port>,
 }
@@ -37,9 +38,9 @@ impl Api {
         blocking(move || {
             retry_on_clash(|| {
                 let port = Port::lease()?;
-                let server = launch(&program, &env, port.addr())?;
+                let running = launch(&program, &env, port.addr())?;
                 Ok(Self {
-                    server,
+                    running,
                     addr: port.addr(),
                     _port: Some(port),
                 })
@@ -58,7 +59,7 @@ impl Api {
             Self::check_port(port)?;
             let addr = (Ipv4Addr::LOCALHOST, port).into();
             Ok(Self {
-                server: launch(&program, &env, addr)?,
+                running: launch(&program, &env, addr)?,
                 addr,
                 _port: None,
             })
@@ -87,44 +88,29 @@ impl Api {
         format!("http://{}", self.addr)
     }
 
-    /// Asks it to end (SIGTERM), waits for that (20 s, then it is killed) and returns its exit status.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub async fn stop(&self) -> Result<ExitStatus> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.stop()).await
-    }
-
     /// Waits until it has ended and returns its exit status, also when it had ended before.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub async fn ended(&self) -> Result<ExitStatus> {
         loop {
-            if let Some(status) = self.server.wait(Duration::ZERO)? {
+            if let Some(status) = self.server().wait(Duration::ZERO)? {
                 return Ok(status);
             }
             tokio::time::sleep(WATCH).await;
         }
     }
+}
 
-    /// Starts it again (after killing it when it runs), on the same port with the same settings.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn restart(&self) -> Result<()> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.restart()).await
-    }
+impl Deref for Api {
+    type Target = Running;
 
-    /// The process: its log, its id, signals.
-    pub fn server(&self) -> &Server {
-        &self.server
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 
-fn launch(program: &Path, env: &[(String, String)], addr: SocketAddr) -> Result<Arc<Server>> {
+fn launch(program: &Path, env: &[(String, String)], addr: SocketAddr) -> Result<Running> {
     let program = program
         .canonicalize()
         .map_err(Error::io(format!("looking for {}", program.display())))?;
@@ -140,7 +126,7 @@ fn launch(program: &Path, env: &[(String, String)], addr: SocketAddr) -> Result<
         limit: START_LIMIT,
     };
     let ready = Box::new(move || probe::http(addr, "/healthz"));
-    Ok(Arc::new(Server::start(
+    Ok(Running::new(Server::start(
         "fia-api",
         Scratch::new("fia-api", None)?,
         launch,

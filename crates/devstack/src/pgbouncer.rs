@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::ExitStatus;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -11,6 +10,7 @@ use nix::sys::signal::Signal;
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, find};
+use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Error, Postgres, Result, probe};
 
@@ -65,7 +65,7 @@ impl Default for PgBouncerOptions {
 /// A private `PgBouncer`. Dropping it ends it. User and password are those of [`Postgres`].
 #[derive(Debug)]
 pub struct PgBouncer {
-    server: Arc<Server>,
+    running: Running,
     port: Port,
 }
 
@@ -118,7 +118,7 @@ impl PgBouncer {
         let ready = Box::new(move || probe::postgres(addr, "pgbouncer"));
         let server = Server::start("pgbouncer", scratch, launch, ready)?;
         Ok(Self {
-            server: Arc::new(server),
+            running: Running::new(server),
             port,
         })
     }
@@ -142,49 +142,13 @@ impl PgBouncer {
             self.addr()
         )
     }
+}
 
-    /// Ends it in an orderly way and waits for that.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub async fn stop(&self) -> Result<ExitStatus> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.stop()).await
-    }
+impl Deref for PgBouncer {
+    type Target = Running;
 
-    /// Kills it at once (SIGKILL).
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Starts it again (after killing it when it runs), on the same port.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn restart(&self) -> Result<()> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.restart()).await
-    }
-
-    /// Freezes it (SIGSTOP): it accepts connections and never answers.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub fn pause(&self) -> Result<()> {
-        self.server.pause()
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub fn resume(&self) -> Result<()> {
-        self.server.resume()
-    }
-
-    /// The process: its log, its directory, its id.
-    pub fn server(&self) -> &Server {
-        &self.server
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 

@@ -1,8 +1,7 @@
 //! A private PostgreSQL: UTF8, locale C.UTF-8, quick rather than durable.
 
 use std::net::SocketAddr;
-use std::process::ExitStatus;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -11,6 +10,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, find, postgres_dirs};
+use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Error, Result, postgres_template, probe};
 
@@ -35,7 +35,7 @@ const SETTINGS: [(&str, &str); 8] = [
 /// password (SCRAM). No method depends on the runtime that started it.
 #[derive(Debug)]
 pub struct Postgres {
-    server: Arc<Server>,
+    running: Running,
     port: Port,
 }
 
@@ -129,7 +129,7 @@ impl Postgres {
         let ready = Box::new(move || probe::postgres(addr, "postgres"));
         let server = Server::start("postgres", scratch, launch, ready)?;
         Ok(Self {
-            server: Arc::new(server),
+            running: Running::new(server),
             port,
         })
     }
@@ -212,56 +212,20 @@ impl Postgres {
         Ok(client)
     }
 
-    /// Ends it in an orderly way (sessions are ended, data are kept) and waits for that.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub async fn stop(&self) -> Result<ExitStatus> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.stop()).await
-    }
-
-    /// Kills all its processes at once (SIGKILL); the data are kept.
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Starts it again (after killing it when it runs), on the same port, with the same data.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn restart(&self) -> Result<()> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.restart()).await
-    }
-
-    /// Freezes all its processes (SIGSTOP): it accepts connections and never answers.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub fn pause(&self) -> Result<()> {
-        self.server.pause()
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub fn resume(&self) -> Result<()> {
-        self.server.resume()
-    }
-
-    /// The process: its log, its directory, its id.
-    pub fn server(&self) -> &Server {
-        &self.server
-    }
-
     async fn administer(&self, statement: &str) -> Result<()> {
         let client = self.connect("postgres").await?;
         client
             .batch_execute(statement)
             .await
             .map_err(database_error(statement))
+    }
+}
+
+impl Deref for Postgres {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fs::{self, Permissions};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, command_as, find, run};
+use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Error, Result, probe};
 
@@ -30,7 +31,7 @@ const NODE: &str = "rabbit@localhost";
 #[derive(Debug)]
 pub struct RabbitMq {
     // In this order: the node ends before its port mapper.
-    server: Arc<Server>,
+    running: Running,
     port: Port,
     _mapper: Server,
     tools: Arc<Tools>,
@@ -93,7 +94,7 @@ impl RabbitMq {
         )?;
         let tools = Arc::new(Tools { user, run, env });
         Ok(Self {
-            server: Arc::new(server),
+            running: Running::new(server),
             port,
             _mapper: mapper,
             tools,
@@ -152,49 +153,13 @@ impl RabbitMq {
             .await?;
         Ok(())
     }
+}
 
-    /// Ends it in an orderly way and waits for that; its data are kept.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub async fn stop(&self) -> Result<ExitStatus> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.stop()).await
-    }
+impl Deref for RabbitMq {
+    type Target = Running;
 
-    /// Kills it at once (SIGKILL); what it had on disk is kept.
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Starts it again (after killing it when it runs), on the same port, with its data.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn restart(&self) -> Result<()> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.restart()).await
-    }
-
-    /// Freezes it (SIGSTOP): it accepts connections and never answers.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub fn pause(&self) -> Result<()> {
-        self.server.pause()
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`].
-    pub fn resume(&self) -> Result<()> {
-        self.server.resume()
-    }
-
-    /// The process: its log, its directory, its id.
-    pub fn server(&self) -> &Server {
-        &self.server
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 

@@ -1,8 +1,7 @@
 //! A private Valkey: in memory only.
 
 use std::net::SocketAddr;
-use std::process::ExitStatus;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -10,6 +9,7 @@ use nix::sys::signal::Signal;
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, find};
+use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Result, probe};
 
@@ -27,7 +27,7 @@ const SETTINGS: [(&str, &str); 5] = [
 /// A private Valkey. Dropping it ends it. No method depends on the runtime that started it.
 #[derive(Debug)]
 pub struct Valkey {
-    server: Arc<Server>,
+    running: Running,
     port: Port,
 }
 
@@ -95,7 +95,7 @@ impl Valkey {
             Box::new(move || probe::valkey(addr)),
         )?;
         Ok(Self {
-            server: Arc::new(server),
+            running: Running::new(server),
             port,
         })
     }
@@ -114,48 +114,12 @@ impl Valkey {
     pub fn url(&self) -> String {
         format!("redis://{}/0", self.addr())
     }
+}
 
-    /// Ends it in an orderly way and waits for that; the data are gone.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`](crate::Error::NotRunning).
-    pub async fn stop(&self) -> Result<ExitStatus> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.stop()).await
-    }
+impl Deref for Valkey {
+    type Target = Running;
 
-    /// Kills it at once (SIGKILL).
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Starts it again (after killing it when it runs), on the same port, empty.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn restart(&self) -> Result<()> {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.restart()).await
-    }
-
-    /// Freezes it (SIGSTOP): it accepts connections and never answers.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`](crate::Error::NotRunning).
-    pub fn pause(&self) -> Result<()> {
-        self.server.pause()
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`](crate::Error::NotRunning).
-    pub fn resume(&self) -> Result<()> {
-        self.server.resume()
-    }
-
-    /// The process: its log, its directory, its id.
-    pub fn server(&self) -> &Server {
-        &self.server
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }

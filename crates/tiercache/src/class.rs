@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::Shared;
 use crate::epochs::KeyHash;
 use crate::flight::{Lanes, Loader, Passenger};
+use crate::outcome::{Failure, Found};
 use crate::round;
 use crate::stats::Counters;
 
@@ -31,35 +32,6 @@ pub struct Spec<V, E> {
     /// the value. Such an error is given to all who wait at that moment: were those who came
     /// during the load to try for themselves, each would wait for a dead origin twice.
     pub is_outage: fn(&E) -> bool,
-}
-
-/// Where a value came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The shared level.
-    Shared,
-    /// The loader.
-    Loaded,
-}
-
-/// A value, and where it came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found<V> {
-    /// The value.
-    pub value: V,
-    /// Where it came from.
-    pub source: Source,
-}
-
-/// Why there is no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure<E> {
-    /// The caller's own code failed.
-    #[error("{0}")]
-    Failed(E),
-    /// The caller's own code panicked, or the runtime is shutting down.
-    #[error("panicked, or was cut short by a shutdown")]
-    Panicked,
 }
 
 /// A class of keys. Cheap to clone; clones share their flights.

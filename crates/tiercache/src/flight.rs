@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::class::{Failure, Found};
+use crate::outcome::{Failure, Found};
 
 /// What a flight has for each of its passengers.
 pub(crate) type Outcome<V, E> = Result<Found<V>, Failure<E>>;

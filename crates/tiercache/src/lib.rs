@@ -24,7 +24,7 @@
 //! * `debts`: what could not be sent and must be, once Valkey is back;
 //! * `epochs`: how often each key was written from here;
 //! * `flight`: who travels together, and who must not;
-//! * `class` and `round`: reading; `write`: writing;
+//! * `class`, `round` and `outcome`: reading; `write`: writing;
 //! * `stats`: numbers.
 
 mod class;
@@ -34,6 +34,7 @@ mod epochs;
 mod flight;
 mod link;
 mod marker;
+mod outcome;
 mod round;
 mod stats;
 mod write;
@@ -47,7 +48,8 @@ use redis::io::tcp::TcpSettings;
 use redis::{IntoConnectionInfo as _, RedisError};
 use tokio::task::AbortHandle;
 
-pub use class::{Class, Failure, Found, Source, Spec};
+pub use class::{Class, Spec};
+pub use outcome::{Failure, Found, Source};
 pub use stats::{ClassStats, SharedLevel, Snapshot};
 pub use write::Fence;
 

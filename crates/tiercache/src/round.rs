@@ -31,11 +31,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
-use crate::class::{Failure, Found, Inner, Source};
+use crate::class::Inner;
 use crate::commands::Claim;
 use crate::flight::{Flight, Lane};
 use crate::link::{Session, Trouble};
 use crate::marker::{Lease, Stored};
+use crate::outcome::{Failure, Found, Source};
 
 /// The pauses between looks at a key that somebody else is loading.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

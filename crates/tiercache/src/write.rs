@@ -9,9 +9,10 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use crate::Shared;
-use crate::class::{Class, Failure};
+use crate::class::Class;
 use crate::epochs::KeyHash;
 use crate::marker;
+use crate::outcome::Failure;
 use crate::stats::Counters;
 
 /// Handed to a transaction, to be raised when it holds the row's lock.

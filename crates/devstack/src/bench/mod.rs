@@ -7,7 +7,7 @@
 mod bare;
 mod client;
 mod frozen;
-mod jobs;
+mod lists;
 mod long_list;
 mod new_jobs;
 mod outages;
@@ -53,14 +53,14 @@ enum What {
         queries: u64,
     },
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
-    Jobs {
-        /// How many.
+    Lists {
+        /// How many jobs.
         #[arg(long, default_value_t = 1_000_000)]
         jobs: u32,
     },
     /// Valkey frozen (SIGSTOP) under load: no error, no slow answer, hits again afterwards
     Frozen,
-    /// New jobs in peace: how many a second
+    /// New jobs while the server works in peace: how many a second
     NewJobs {
         /// How many.
         #[arg(long, default_value_t = 5_000)]
@@ -95,7 +95,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
         What::Reads { seconds } => reads::run(&options.server, seconds).await,
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
-        What::Jobs { jobs } => jobs::run(&options.server, jobs).await,
+        What::Lists { jobs } => lists::run(&options.server, jobs).await,
         What::Frozen => frozen::run(&options.server).await,
         What::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
         What::Outages {

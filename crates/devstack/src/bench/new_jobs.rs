@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use devstack::{Stack, tokens};
-use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::client::Connection;
 use super::start;
 use crate::Outcome;
+use crate::demo::set_up;
 
 /// The stack's database.
 pub(super) const DATABASE: &str = "fia";
@@ -70,15 +70,7 @@ pub(super) async fn run(server: &Path, jobs: usize) -> Outcome {
 
 /// Adds the outbox to the sample data's tables.
 pub(super) async fn apply_schema(server: &Path, stack: &Stack) -> Outcome {
-    let status = Command::new(server)
-        .args(["schema", "--apply"])
-        .envs(stack.env())
-        .status()
-        .await?;
-    status
-        .success()
-        .then_some(())
-        .ok_or_else(|| "schema --apply failed".into())
+    set_up(server, &["schema", "--apply"], &stack.env()).await
 }
 
 /// A job that no other is like.

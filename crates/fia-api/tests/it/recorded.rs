@@ -50,11 +50,10 @@ const SERVED: &[&str] = &[
 async fn recorded_answers_hold() {
     let database = Database::seeded().await;
     let upstreams = upstream_vars(shared::upstreams().await.unwrap());
-    let queue = queue_vars(shared::rabbitmq().await.unwrap());
     let files = SampleFiles::new();
+    let queue = queue_vars(shared::rabbitmq().await.unwrap());
     let token = vars(&[("GITHUB_API_TOKEN", "gh-token-value")]);
-    let layers = [&database.vars(), &upstreams, &queue, &files.vars(), &token];
-    let replica = Replica::new(&layers);
+    let replica = Replica::new(&[&database.vars(), &upstreams, &files.vars(), &queue, &token]);
     let mut replayed = 0;
     let mut failed = Vec::new();
     for case in cases() {

@@ -1,0 +1,30 @@
+//! What a request for a value ends with.
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The shared level.
+    Shared,
+    /// The loader.
+    Loaded,
+}
+
+/// A value, and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<V> {
+    /// The value.
+    pub value: V,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure<E> {
+    /// The caller's own code failed.
+    #[error("{0}")]
+    Failed(E),
+    /// The caller's own code panicked, or the runtime is shutting down.
+    #[error("panicked, or was cut short by a shutdown")]
+    Panicked,
+}
