@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::streams::Hub;
 use crate::streams::topic::Topic;
-use crate::streams::valkey::Trouble;
+use crate::streams::valkey::{PAGE, Trouble};
 
 /// How long to wait where nothing can be read.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
@@ -26,11 +26,12 @@ pub(super) async fn follow(hub: Arc<Hub>) {
             continue;
         }
         match read(&hub, &topics).await {
-            Ok(some) => {
+            Ok(longest) => {
                 if std::mem::take(&mut is_away) {
                     tracing::info!("the live logs are read again");
                 }
-                if some {
+                // More is waiting where a reply is full.
+                if (1..PAGE).contains(&longest) {
                     sleep(GATHER).await;
                 }
             }
@@ -46,21 +47,21 @@ pub(super) async fn follow(hub: Arc<Hub>) {
     }
 }
 
-/// Reads once; returns whether there was something.
-async fn read(hub: &Hub, topics: &[Arc<Topic>]) -> Result<bool, Trouble> {
+/// Reads once; returns how many entries there were of the log that had most.
+async fn read(hub: &Hub, topics: &[Arc<Topic>]) -> Result<usize, Trouble> {
     let followed = topics.iter().filter_map(|topic| {
         let tail = topic.tail()?;
         Some((topic.key.as_str(), tail))
     });
     let followed: Vec<_> = followed.collect();
     let mut news = hub.tail.follow(&followed).await?;
-    let some = !news.is_empty();
+    let longest = news.values().map(Vec::len).max().unwrap_or_default();
     for topic in topics {
         if let Some(frames) = news.remove(&topic.key) {
             topic.add(frames);
         }
     }
-    Ok(some)
+    Ok(longest)
 }
 
 /// Tells the viewers. A command is refused as a whole where one of its keys is no stream: that

@@ -7,10 +7,12 @@
     reason = "what a test cannot go on without ends it, in its helpers too"
 )]
 
+mod archives;
 mod auth;
 mod cache;
 mod consumer;
 mod faults;
+mod files;
 mod harness;
 mod jobs;
 mod layering;
@@ -23,7 +25,9 @@ mod races;
 mod recorded;
 mod schema;
 mod scripts;
+mod secrets;
 mod settings;
 mod sockets;
 mod trees;
+mod uploads;
 mod wire;

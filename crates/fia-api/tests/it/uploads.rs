@@ -1,0 +1,288 @@
+//! The extras: listed and written.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{Method, Request, StatusCode, header};
+use tokio::sync::mpsc;
+
+use crate::harness::{Answer, Replica, Vars, eventually, request, vars};
+use crate::trees::{SampleFiles, form};
+
+/// None of this asks the database.
+fn replica(files: &SampleFiles, settings: &Vars) -> Replica {
+    Replica::new(&[&files.vars(), settings])
+}
+
+fn upload_request(path: &str, kind: &str, body: impl Into<Body>) -> Request<Body> {
+    let mut request = request(Method::POST, path, "staff", None);
+    let kind = kind.parse().unwrap();
+    request.headers_mut().insert(header::CONTENT_TYPE, kind);
+    *request.body_mut() = body.into();
+    request
+}
+
+async fn upload(replica: &Replica, path: &str, content: &str) -> Answer {
+    let (kind, body) = form("file", content);
+    replica.send(upload_request(path, kind, body)).await
+}
+
+fn names(files: &SampleFiles, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(files.extras(folder)).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn files_are_put_in_place_whole_and_keep_their_mode() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &Vars::new());
+    let mask = files.extras("mari/mask.xml");
+    fs::set_permissions(&mask, fs::Permissions::from_mode(0o664)).unwrap();
+    let large = "0123456789".repeat(100_000);
+    for (path, content) in [
+        ("/extras/mari/mask.xml", "new"),
+        ("/extras/mari/large.txt", large.as_str()),
+        ("/extras/test/keep", ""),
+        ("/extras/mari/a%20b.txt", "x"),
+    ] {
+        let answer = upload(&replica, path, content).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let name = path.rsplit('/').next().unwrap().replace("%20", " ");
+        assert_eq!(answer.json(), format!("Successfully uploaded {name}"));
+    }
+    assert_eq!(fs::read_to_string(&mask).unwrap(), "new");
+    let mode = fs::metadata(&mask).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o664);
+    assert_eq!(
+        fs::read_to_string(files.extras("mari/large.txt")).unwrap(),
+        large
+    );
+    assert_eq!(names(&files, "mari"), ["a b.txt", "large.txt", "mask.xml"]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_written_is_not() {
+    let files = SampleFiles::new();
+    let outside = files.reduced("secret.txt");
+    let before = fs::read(&outside).unwrap();
+    symlink(&outside, files.extras("mari/link.txt")).unwrap();
+    symlink(files.reduced(""), files.extras("iris")).unwrap();
+    fs::create_dir(files.extras("mari/folder.d")).unwrap();
+    let replica = replica(&files, &Vars::new());
+    let long = format!("/extras/mari/{}.txt", "x".repeat(252));
+    for (path, status) in [
+        ("/extras/zoom/a.txt", 403),
+        ("/extras/mari/nodot", 403),
+        ("/extras/mari/link.txt", 403),
+        ("/extras/mari/folder.d", 403),
+        ("/extras/iris/secret.txt", 403),
+        ("/extras/MARI/a.txt", 422),
+        ("/extras/mari/a%00.txt", 422),
+        (long.as_str(), 422),
+        ("/extras/mari/..%2f..%2fevil.txt", 404),
+        ("/extras/mari/..", 404),
+    ] {
+        assert_eq!(
+            upload(&replica, path, "evil").await.status,
+            status,
+            "{path}"
+        );
+    }
+    assert_eq!(fs::read(&outside).unwrap(), before);
+    assert_eq!(names(&files, "mari"), ["folder.d", "link.txt", "mask.xml"]);
+    assert_eq!(
+        names(&files, ""),
+        ["iris", "loq", "mari", "readme.txt", "test"]
+    );
+}
+
+#[tokio::test]
+async fn forms_are_checked() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &Vars::new());
+    let (kind, _) = form("file", "");
+    let plain =
+        "--parts\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\nx\r\n--parts--\r\n";
+    let whole = form("file", "x").1;
+    for (kind, body, status) in [
+        (kind, form("other", "x").1, 422),
+        (kind, plain.to_owned(), 422),
+        ("application/json", "{}".to_owned(), 422),
+        (
+            "application/x-www-form-urlencoded",
+            "file=x".to_owned(),
+            422,
+        ),
+        ("multipart/form-data", whole.clone(), 400),
+        (kind, whole[..whole.len() - 12].to_owned(), 400),
+        (kind, "nonsense".to_owned(), 400),
+        (kind, whole, 200),
+    ] {
+        let sent = upload_request("/extras/mari/a.txt", kind, body.clone());
+        let answer = replica.send(sent).await;
+        assert_eq!(answer.status, status, "{kind} {body}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_last_of_several_files_counts() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &Vars::new());
+    let (kind, first) = form("file", "first");
+    let body = first.replace("--parts--\r\n", "") + &form("file", "last").1;
+    let answer = replica
+        .send(upload_request("/extras/mari/a.txt", kind, body))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        fs::read_to_string(files.extras("mari/a.txt")).unwrap(),
+        "last"
+    );
+    eventually(Duration::from_secs(2), async || {
+        names(&files, "mari") == ["a.txt", "mask.xml"]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_beyond_the_limit_leaves_the_old_file() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &vars(&[("EXTRAS_MAX_BYTES", "1000")]));
+    assert_eq!(
+        upload(&replica, "/extras/mari/mask.xml", "old")
+            .await
+            .status,
+        200
+    );
+    let full = "x".repeat(1000);
+    assert_eq!(
+        upload(&replica, "/extras/mari/full.txt", &full)
+            .await
+            .status,
+        200
+    );
+    for size in [1001, 100_000] {
+        let answer = upload(&replica, "/extras/mari/mask.xml", &"x".repeat(size)).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{size}");
+    }
+    // Told at once, without the body.
+    let (kind, _) = form("file", "");
+    let mut announced = upload_request(
+        "/extras/mari/mask.xml",
+        kind,
+        Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()),
+    );
+    let length = header::HeaderValue::from(1_000_000);
+    announced
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, length);
+    assert_eq!(
+        replica.send(announced).await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert_eq!(
+        fs::read_to_string(files.extras("mari/mask.xml")).unwrap(),
+        "old"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_is_broken_off_leaves_nothing() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &Vars::new());
+    assert_eq!(
+        upload(&replica, "/extras/mari/mask.xml", "old")
+            .await
+            .status,
+        200
+    );
+    let (kind, body) = form("file", &"x".repeat(2_000_000));
+    let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let arriving = stream::unfold(receiver, async |mut receiver| {
+        Some((receiver.recv().await?, receiver))
+    });
+    let sent = upload_request(
+        "/extras/mari/mask.xml",
+        kind,
+        Body::from_stream(arriving.boxed()),
+    );
+    let edge = replica.edge();
+    let answering = tokio::spawn(async move { edge.answer(sent).await.status() });
+    let half = Bytes::from(body).slice(..1_500_000);
+    sender.send(Ok(half)).await.unwrap();
+    eventually(Duration::from_secs(5), async || {
+        names(&files, "mari").len() == 2
+    })
+    .await;
+    let listed = replica.get("/extras/mari", "staff").await;
+    assert_eq!(listed.json(), serde_json::json!(["mask.xml"]));
+    answering.abort();
+    eventually(Duration::from_secs(5), async || {
+        names(&files, "mari") == ["mask.xml"]
+    })
+    .await;
+    assert_eq!(
+        fs::read_to_string(files.extras("mari/mask.xml")).unwrap(),
+        "old"
+    );
+}
+
+#[tokio::test]
+async fn what_an_ended_process_left_is_removed_a_day_later() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &Vars::new());
+    let left = |name: &str, hours: u64| {
+        let file = fs::File::create(files.extras("mari").join(name)).unwrap();
+        let age = Duration::from_secs(hours * 3600);
+        file.set_modified(SystemTime::now() - age).unwrap();
+    };
+    left(".fia-api-upload-0123456789abcdef", 25);
+    left(".fia-api-upload-fedcba9876543210", 23);
+    assert_eq!(
+        upload(&replica, "/extras/mari/a.txt", "x").await.status,
+        200
+    );
+    assert_eq!(
+        names(&files, "mari"),
+        [".fia-api-upload-fedcba9876543210", "a.txt", "mask.xml"]
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_upload_is_told_before_the_body_is_read() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &Vars::new());
+    for (who, status) in [("none", 401), ("garbage", 403), ("user", 403)] {
+        let mut sent = request(Method::POST, "/extras/mari/a.txt", who, None);
+        *sent.body_mut() = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(replica.send(sent).await.status, status, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn folders_are_listed_as_ever() {
+    let files = SampleFiles::new();
+    symlink(files.reduced(""), files.extras("out")).unwrap();
+    let replica = replica(&files, &Vars::new());
+    for (path, status) in [
+        ("/extras/mari", 200),
+        ("/extras/nope", 403),
+        ("/extras/no.dir", 404),
+        ("/extras/readme.txt", 404),
+        ("/extras/out", 403),
+        ("/extras/a%00b", 403),
+    ] {
+        assert_eq!(replica.get(path, "staff").await.status, status, "{path}");
+    }
+    let wrong = replica.get("/extras/a/b", "staff").await;
+    assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(wrong.header("allow"), "POST");
+}
