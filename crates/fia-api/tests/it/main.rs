@@ -25,7 +25,7 @@ mod races;
 mod recorded;
 mod schema;
 mod scripts;
-mod secrecy;
+mod secrets;
 mod settings;
 mod sockets;
 mod trees;
