@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::vars;
 use crate::jobs::{Bench, filtered};
 
 const LISTS: [&str; 2] = ["/jobs", "/instrument/mari/jobs"];
@@ -151,7 +152,8 @@ async fn moments_are_what_postgresql_reads() {
 #[tokio::test]
 async fn a_bad_moment_costs_no_connection() {
     let bench = Bench::new().await;
-    let replica = bench.replica();
+    // One connection, which the search for waiting messages shares.
+    let replica = bench.replica_with(&vars(&[("DB_POOL_SIZE", "1")]));
     let client = bench.database.client().await;
     let backends = async || -> Vec<i32> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend' \
