@@ -2,8 +2,8 @@
 //! on.
 //!
 //! One reader follows all streams that somebody looks at, with one blocking command at a time,
-//! on a connection of its own. What it reads goes into the [`topic`]'s ring, from where each
-//! [`viewer`] takes it at its own pace: a viewer costs a place in the ring, and one that falls
+//! on a connection of its own. What it reads goes into the `topic`'s ring, from where each
+//! `viewer` takes it at its own pace: a viewer costs a place in the ring, and one that falls
 //! out of the ring is dropped. What was written before a viewer came it reads itself, page by
 //! page, until it has caught up with the ring.
 
