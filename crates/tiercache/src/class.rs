@@ -150,7 +150,10 @@ where
             // Whoever has an answer does not wait to hear the same again.
             return match timeout(PATIENCE, outcome).await {
                 Ok(outcome) => class.or_last_known(name, outcome.unwrap_or(Err(Failure::Panicked))),
-                Err(_) => Ok(last_known),
+                Err(_) => {
+                    class.counters.stale.one();
+                    Ok(last_known)
+                }
             };
         }
         class.or_last_known(name, outcome.await.unwrap_or(Err(Failure::Panicked)))

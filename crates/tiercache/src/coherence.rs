@@ -41,7 +41,14 @@ struct Connection {
     number: u64,
     alive: bool,
     since: Option<Instant>,
+    /// The server that it leads to.
+    server: ServerId,
+    /// The server that commands go to: another one's changes would be told by nobody.
+    commands_to: ServerId,
 }
+
+/// Which run of which server; `None` where it does not tell.
+pub(crate) type ServerId = Option<String>;
 
 /// What the counts were at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +78,9 @@ impl Coherence {
     }
 
     /// Whether a value with this stamp is what the shared level has, as far as was told.
+    ///
+    /// Trust is asked for first: a stamp that is right *afterwards* was right while trust
+    /// lasted. The other way round, a whole reconnection could pass in between.
     pub(crate) fn is_current(&self, stamp: Stamp, key: KeyHash, now: Instant) -> bool {
         self.is_trusted(now) && self.stamp(key) == stamp
     }
@@ -99,12 +109,30 @@ impl Coherence {
         connection.number
     }
 
-    /// This connection tells of all changes since before `sent`, when a sign of life was sent
-    /// that has been answered.
-    pub(crate) fn confirmed(&self, number: u64, sent: Instant) {
+    /// This connection tells what changes at this server.
+    pub(crate) fn tells_of(&self, number: u64, server: ServerId) {
         let mut connection = self.lock();
-        if connection.number != number || !connection.alive {
-            return;
+        if connection.number == number {
+            connection.server = server;
+        }
+    }
+
+    /// From now on commands go to this server. To be called before the first is sent.
+    pub(crate) fn commands_go_to(&self, server: ServerId) {
+        let mut connection = self.lock();
+        connection.commands_to = server;
+        if connection.server != connection.commands_to {
+            self.end(&mut connection);
+        }
+    }
+
+    /// This connection tells of all changes since before `sent`, when a sign of life was sent
+    /// that has been answered. Says whether that is of any use.
+    pub(crate) fn confirmed(&self, number: u64, sent: Instant) -> bool {
+        let mut connection = self.lock();
+        let is_present = connection.number == number && connection.alive;
+        if !is_present || connection.server != connection.commands_to {
+            return false;
         }
         if connection.since.is_none() {
             connection.since = Some(sent);
@@ -114,17 +142,22 @@ impl Coherence {
         self.trusted_until
             .store(self.micros(sent + TRUST), Ordering::Release);
         self.trusted.notify_waiters();
+        true
     }
 
     /// This connection is no more.
     pub(crate) fn lost(&self, number: u64) {
         let mut connection = self.lock();
         if connection.number == number {
-            connection.alive = false;
-            connection.since = None;
-            self.trusted_until.store(0, Ordering::Release);
-            self.all_changed();
+            self.end(&mut connection);
         }
+    }
+
+    fn end(&self, connection: &mut Connection) {
+        connection.alive = false;
+        connection.since = None;
+        self.trusted_until.store(0, Ordering::Release);
+        self.all_changed();
     }
 
     /// Waits until the counts are complete.
@@ -205,6 +238,21 @@ mod tests {
         coherence.confirmed(next, Instant::now());
         assert!(coherence.is_trusted(Instant::now()));
         assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_commands_do_not_go_to_is_not_listened_to() {
+        let (coherence, number) = trusted();
+        let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
+        coherence.commands_go_to(b.clone());
+        assert!(!coherence.is_trusted(Instant::now()));
+        assert!(!coherence.confirmed(number, Instant::now()));
+        for (server, trusted) in [(a, false), (b, true)] {
+            let number = coherence.connecting();
+            coherence.tells_of(number, server);
+            assert_eq!(coherence.confirmed(number, Instant::now()), trusted);
+            assert_eq!(coherence.is_trusted(Instant::now()), trusted);
+        }
     }
 
     #[tokio::test(start_paused = true)]

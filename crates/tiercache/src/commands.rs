@@ -7,6 +7,7 @@ use bytes::Bytes;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::Instant;
 
+use crate::coherence::ServerId;
 use crate::link::{Session, Trouble};
 use crate::marker::{Fence, Lease, Stored};
 
@@ -195,6 +196,21 @@ impl Session {
         self.call(&cmd("PING"), Instant::now() + limit)
             .await
             .map(drop)
+    }
+
+    /// Which run of which server this is.
+    pub(crate) async fn server(&self, limit: Duration) -> Result<ServerId, Trouble> {
+        let mut info = cmd("INFO");
+        info.arg("server");
+        let text = match self.call(&info, Instant::now() + limit).await {
+            Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
+            Ok(Value::VerbatimString { text, .. }) => text,
+            // It may be forbidden.
+            Ok(_) | Err(Trouble::Refused(_)) => return Ok(None),
+            Err(trouble) => return Err(trouble),
+        };
+        let mut lines = text.lines();
+        Ok(lines.find_map(|line| line.strip_prefix("run_id:").map(str::to_owned)))
     }
 
     async fn eval(

@@ -156,7 +156,9 @@ impl Cache {
             let address = address(url)?;
             let shared = Arc::new(shared_link(address.clone(), &settings)?);
             let (mended, owed) = (Arc::clone(&shared), Arc::clone(&debts));
-            tasks.push(tokio::spawn(async move { mended.mend(&owed).await }).abort_handle());
+            let told = Arc::clone(&coherence);
+            let mend = async move { mended.mend(&owed, &told).await };
+            tasks.push(tokio::spawn(mend).abort_handle());
             link = Some(shared);
             if let Some(local) = &settings.local {
                 let tracker = tracker(address, local, &settings, &coherence, &debts)?;

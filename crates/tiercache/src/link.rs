@@ -25,6 +25,7 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::coherence::{Coherence, ServerId};
 use crate::commands::unexpected;
 use crate::debts::Debts;
 
@@ -203,10 +204,12 @@ impl Link {
     }
 
     /// Connects, watches, and connects again; never returns.
-    pub(crate) async fn mend(&self, debts: &Debts) {
+    pub(crate) async fn mend(&self, debts: &Debts, coherence: &Coherence) {
         let mut back_off = BackOff::new();
         loop {
-            let session = Arc::new(self.connect_at_last(debts, &mut back_off).await);
+            let (session, server) = self.connect_at_last(debts, &mut back_off).await;
+            let session = Arc::new(session);
+            coherence.commands_go_to(server);
             let since = Instant::now();
             self.session.store(Some(Arc::clone(&session)));
             self.up.send_replace(true);
@@ -224,14 +227,16 @@ impl Link {
     }
 
     /// Tries until it succeeds, however long that takes.
-    async fn connect_at_last(&self, debts: &Debts, back_off: &mut BackOff) -> Session {
+    async fn connect_at_last(&self, debts: &Debts, back_off: &mut BackOff) -> (Session, ServerId) {
         let mut attempts: u64 = 0;
         loop {
             let trouble = match timeout(self.limits.connect, self.connect()).await {
-                Ok(Ok(session)) => match debts.settle(&session, self.limits.write).await {
-                    Ok(()) => return session,
-                    Err(trouble) => trouble,
-                },
+                Ok(Ok((session, server))) => {
+                    match debts.settle(&session, self.limits.write).await {
+                        Ok(()) => return (session, server),
+                        Err(trouble) => trouble,
+                    }
+                }
                 Ok(Err(trouble)) => trouble,
                 Err(_) => Trouble::Unanswered,
             };
@@ -247,7 +252,7 @@ impl Link {
     }
 
     /// A new connection to a server that answers.
-    async fn connect(&self) -> Result<Session, Trouble> {
+    async fn connect(&self) -> Result<(Session, ServerId), Trouble> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
@@ -260,7 +265,8 @@ impl Link {
             connecting.await.map_err(Trouble::Refused)?,
         );
         session.ping(self.limits.connect).await?;
-        Ok(session)
+        let server = session.server(self.limits.connect).await?;
+        Ok((session, server))
     }
 
     /// Returns when the session has broken. The heartbeat finds that out before a user does,

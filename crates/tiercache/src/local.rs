@@ -32,9 +32,9 @@ pub(crate) enum Standing {
     Told(Stamp),
     /// It is of a class that the shared level does not have.
     Unshared,
-    /// It was loaded here. It may be a last known value, never a current one: what the shared
-    /// level made of it is not known.
-    Loaded,
+    /// It was right when it was given as an answer, and nobody will tell when it is no more. It
+    /// may be a last known value, never a current one.
+    Answered,
 }
 
 /// A remembered value.

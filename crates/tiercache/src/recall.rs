@@ -69,12 +69,13 @@ where
                 self.shared.coherence.is_current(stamp, key, now)
             }
             Standing::Unshared => true,
-            Standing::Loaded => false,
+            Standing::Answered => false,
         };
         stands && now < entry.deadline
     }
 
-    /// Remembers what the shared level has, for as long as it has it.
+    /// Remembers what the shared level has, for as long as it has it. Something without an end
+    /// is none of ours, and known for this moment only.
     pub(crate) fn remember_shared(
         &self,
         name: &str,
@@ -82,17 +83,18 @@ where
         before: Before,
         life: Option<Duration>,
     ) {
-        // Without an end, or about to end: whatever it is, it is not one of ours.
-        if let Some(life) = life {
-            let life = life.min(self.spec.ttl);
-            self.remember(name, value, before, Standing::Told(before.stamp), life);
-        }
+        let Some(life) = life else {
+            return self.remember_answer(name, value, before);
+        };
+        let life = life.min(self.spec.ttl);
+        self.remember(name, value, before, Standing::Told(before.stamp), life);
     }
 
-    /// Remembers what was loaded.
-    pub(crate) fn remember_loaded(&self, name: &str, value: &V, before: Before) {
+    /// Remembers what was given as an answer now. It takes the place of whatever was
+    /// remembered: no later answer may be an earlier value.
+    pub(crate) fn remember_answer(&self, name: &str, value: &V, before: Before) {
         let standing = if self.spec.is_shared {
-            Standing::Loaded
+            Standing::Answered
         } else {
             Standing::Unshared
         };
@@ -105,7 +107,7 @@ where
         };
         let refresh_before = match standing {
             Standing::Told(_) => self.spec.ttl.mul_f64(rand::random_range(REFRESH_IN)),
-            Standing::Unshared | Standing::Loaded => Duration::ZERO,
+            Standing::Unshared | Standing::Answered => Duration::ZERO,
         };
         let entry = Entry::new(
             value.clone(),
@@ -115,8 +117,8 @@ where
             refresh_before,
         );
         store.insert(self.number, name, entry);
-        // A write of this process forgets what was known before it. If it did so before the
-        // line above, it has ended the epoch before that.
+        // A write of this process ends the epoch and then forgets what is remembered. If it did
+        // so before the line above, the epoch tells.
         if self.epoch(name) != before.epoch {
             store.remove(self.number, name);
         }

@@ -38,7 +38,6 @@ use crate::flight::{Flight, Lane};
 use crate::link::{Session, Trouble};
 use crate::marker::{Lease, Stored};
 use crate::outcome::{Failure, Found, Source};
-use crate::recall::Before;
 
 /// The pauses between looks at a key that somebody else is loading.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -81,9 +80,6 @@ enum Shelf<V> {
     Closed,
 }
 
-/// The state of things before a GET, and how long the entry lives.
-type Memo = (Before, Option<Duration>);
-
 /// What a loader gave, and the epoch in which it began.
 struct Loaded<V, E> {
     result: Result<V, Failure<E>>,
@@ -123,15 +119,17 @@ where
         let Some(session) = self.class.shared.session() else {
             return self.without_shared();
         };
+        // Before the look at what is owed: a write that notes its debt after that look makes
+        // whatever is remembered with this out of date.
+        let before = self.class.before(self.name);
         if !self.board_unless_owed() {
             return Shelf::Closed;
         }
         match self.get(&session).await {
-            Ok((Stored::Payload(payload), remember)) => match self.decode(&payload) {
+            Ok((Stored::Payload(payload), life)) => match self.decode(&payload) {
                 Some(value) => {
-                    if let Some((before, life)) = remember {
-                        self.class.remember_shared(self.name, &value, before, life);
-                    }
+                    let class = self.class;
+                    class.remember_shared(self.name, &value, before, life);
                     Shelf::Hit(value)
                 }
                 None => self.claim(session, Some(payload)).await,
@@ -146,15 +144,14 @@ where
         }
     }
 
-    /// What the key holds, and what has to be known to remember it.
-    async fn get(&mut self, session: &Session) -> Result<(Stored, Option<Memo>), Trouble> {
+    /// What the key holds; for a class that is kept in memory, with its life.
+    async fn get(&mut self, session: &Session) -> Result<(Stored, Option<Duration>), Trouble> {
         let limit = self.read_timeout();
         if !self.class.is_kept() {
             return Ok((session.get(self.key, limit).await?, None));
         }
-        let before = self.class.before(self.name);
         let Lasting { stored, until } = session.get_with_life(self.key, limit).await?;
-        Ok((stored, Some((before, until))))
+        Ok((stored, until))
     }
 
     /// Takes the lease. If somebody else has it, waits for that load's value, though not long.
@@ -162,6 +159,7 @@ where
         let deadline = Instant::now() + self.class.shared.settings.lease_wait;
         let mut pause = FIRST_PAUSE;
         loop {
+            let before = self.class.before(self.name);
             if !self.board_unless_owed() {
                 return Shelf::Closed;
             }
@@ -172,7 +170,10 @@ where
             match claim {
                 Ok(Claim::Won) => return Shelf::Leased(session, lease),
                 Ok(Claim::Held(Stored::Payload(payload))) => match self.decode(&payload) {
-                    Some(value) => return Shelf::Hit(value),
+                    Some(value) => {
+                        self.class.remember_answer(self.name, &value, before);
+                        return Shelf::Hit(value);
+                    }
                     None => rejected = Some(payload),
                 },
                 Ok(Claim::Held(Stored::Fenced)) => return self.fenced(),
@@ -244,7 +245,7 @@ where
             Err(_) => Err(Failure::Panicked),
         };
         match &result {
-            Ok(value) => self.class.remember_loaded(self.name, value, before),
+            Ok(value) => self.class.remember_answer(self.name, value, before),
             Err(_) => counters.load_failures.one(),
         }
         let away = matches!(&result, Err(Failure::Failed(error)) if self.is_outage(error));

@@ -79,9 +79,14 @@ impl Tracker {
         session.call(&tracking, Instant::now() + limit).await?;
         let sent = Instant::now();
         session.ping(limit).await?;
+        self.coherence
+            .tells_of(number, session.server(limit).await?);
         self.debts.settle(&session, self.write_timeout).await?;
-        self.coherence.confirmed(number, sent);
-        Ok(session)
+        if self.coherence.confirmed(number, sent) {
+            Ok(session)
+        } else {
+            Err(Trouble::Down)
+        }
     }
 
     /// Returns when the connection has failed, or has been silent for so long that nothing
@@ -90,10 +95,10 @@ impl Tracker {
         loop {
             let _ = timeout(self.heartbeat, session.broken()).await;
             let sent = Instant::now();
-            if session.ping(TRUST).await.is_err() {
+            let alive = session.ping(TRUST).await.is_ok();
+            if !alive || !self.coherence.confirmed(number, sent) {
                 return;
             }
-            self.coherence.confirmed(number, sent);
         }
     }
 }

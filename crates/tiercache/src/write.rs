@@ -179,6 +179,7 @@ impl Ending {
         }
         // After FIN, or after the note that it is owed: what was asked for before may be older.
         for key in keys() {
+            self.shared.epochs.bump(KeyHash::of(key));
             self.shared.coherence.changed(KeyHash::of(key));
         }
     }
