@@ -5,8 +5,10 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod bare;
+mod bars;
 mod bulk;
 mod client;
+mod contenders;
 mod folder;
 mod frozen;
 mod lists;
@@ -15,7 +17,7 @@ mod new_jobs;
 mod outages;
 mod plans;
 mod pooler;
-mod reads;
+mod routes;
 mod viewers;
 mod watch;
 mod wrk;
@@ -43,11 +45,19 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum What {
-    /// Cached reads from Valkey against a bare axum handler with a body of the same size (wrk)
-    Reads {
-        /// Seconds of each of the three turns.
-        #[arg(long, default_value_t = 5)]
+    /// The cached routes from memory, Valkey and PostgreSQL, against a constant handler, nginx and
+    /// Varnish (wrk)
+    Routes {
+        /// Seconds of each of the three turns of each of them.
+        #[arg(long, default_value_t = 3)]
         seconds: u32,
+        /// A constant behind what surrounds the server's routes.
+        #[arg(
+            long,
+            value_name = "PATH",
+            default_value = "target/release/examples/constant"
+        )]
+        edge: PathBuf,
     },
     /// Tagged queries of two servers behind PgBouncer in transaction mode: nobody gets
     /// another's rows
@@ -131,7 +141,7 @@ enum What {
 
 pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
-        What::Reads { seconds } => reads::run(&options.server, seconds).await,
+        What::Routes { seconds, edge } => routes::run(&options.server, &edge, seconds).await,
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
         What::Lists { jobs } => lists::run(&options.server, jobs).await,
         What::Frozen => frozen::run(&options.server).await,
@@ -171,6 +181,20 @@ async fn start(server: &Path, stack: &Stack, settings: &[(&str, String)]) -> Out
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
     Ok(Api::start(server, env).await?)
+}
+
+/// The settings by which every cached read is kept for so long.
+fn times_to_live(seconds: u64) -> Vec<(&'static str, String)> {
+    [
+        "LIVE_DATA_INSTRUMENTS_CACHE_TTL_SECONDS",
+        "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",
+        "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
+        "INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS",
+        "JOB_LIST_CACHE_TTL_SECONDS",
+        "JOB_COUNT_CACHE_TTL_SECONDS",
+    ]
+    .map(|name| (name, seconds.to_string()))
+    .to_vec()
 }
 
 /// Resident memory of a process in MiB.
