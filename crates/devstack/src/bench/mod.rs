@@ -4,6 +4,7 @@
 //! happen: absolute times say more about a machine than about a server.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod away;
 mod bare;
 mod bars;
 mod bulk;
@@ -12,6 +13,7 @@ mod contenders;
 mod folder;
 mod frozen;
 mod lists;
+mod load;
 mod long_list;
 mod new_jobs;
 mod outages;
@@ -58,6 +60,17 @@ enum What {
             default_value = "target/release/examples/constant"
         )]
         edge: PathBuf,
+    },
+    /// Valkey frozen under load, then PostgreSQL away for longer than anything is kept: what is
+    /// old is marked, bounded, and soon replaced
+    Stale {
+        /// For how long PostgreSQL is away, in each of four cases.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// `CACHE_MAX_STALE_SECONDS` where it does not pass; a quarter of the seconds where it
+        /// does.
+        #[arg(long, default_value_t = 300)]
+        max_stale: u64,
     },
     /// Tagged queries of two servers behind PgBouncer in transaction mode: nobody gets
     /// another's rows
@@ -142,6 +155,11 @@ enum What {
 pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
         What::Routes { seconds, edge } => routes::run(&options.server, &edge, seconds).await,
+        What::Stale { seconds, max_stale } => {
+            let frozen = frozen::run(&options.server).await;
+            away::run(&options.server, seconds, max_stale).await?;
+            frozen
+        }
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
         What::Lists { jobs } => lists::run(&options.server, jobs).await,
         What::Frozen => frozen::run(&options.server).await,
@@ -195,6 +213,17 @@ fn times_to_live(seconds: u64) -> Vec<(&'static str, String)> {
     ]
     .map(|name| (name, seconds.to_string()))
     .to_vec()
+}
+
+/// Says which promises were kept; an error where one was not.
+fn verdict(promises: &[(&str, bool)]) -> Outcome {
+    for (promise, kept) in promises {
+        println!("{} {promise}", if *kept { "kept:  " } else { "BROKEN:" });
+    }
+    match promises.iter().find(|(_, kept)| !kept) {
+        Some((promise, _)) => Err(format!("it does not hold that {promise}").into()),
+        None => Ok(()),
+    }
 }
 
 /// Resident memory of a process in MiB.
