@@ -2,17 +2,23 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use crate::Shared;
 use crate::epochs::KeyHash;
-use crate::flight::{Lanes, Loader, Passenger};
-use crate::outcome::{Failure, Found};
-use crate::round;
+use crate::flight::{Lanes, Loader, Outcome, Passenger};
+use crate::outcome::{Failure, Found, Source};
 use crate::stats::Counters;
+use crate::{refresh, round, sample};
+
+/// How long a request waits for an origin that was found to be away, if there is a last known
+/// value.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the entries of a class have in common.
 pub struct Spec<V, E> {
@@ -24,6 +30,10 @@ pub struct Spec<V, E> {
     /// off: no reading, no filling. A write still fences and invalidates, since other
     /// replicas may cache what this one does not.
     pub ttl: Duration,
+    /// Whether the shared level has entries of this class. If not, only this process does.
+    pub is_shared: bool,
+    /// How values are kept in this process; `None`: not at all.
+    pub keep: Option<Keep<V>>,
     /// Reads a stored payload. `None` if it is not of this class: then the entry is replaced.
     pub decode: fn(&Bytes) -> Option<V>,
     /// The payload to store.
@@ -34,6 +44,18 @@ pub struct Spec<V, E> {
     pub is_outage: fn(&E) -> bool,
 }
 
+/// How values of a class are kept in this process.
+pub struct Keep<V> {
+    /// About how much memory a value takes, in bytes.
+    pub bytes: fn(&V) -> usize,
+    /// How long beyond its time to live a value may serve while the origin is away; zero for
+    /// not at all, as for whatever grants access.
+    pub max_stale: Duration,
+    /// Whether two values are the same. `None` where what is found to differ from the origin
+    /// says nothing, since nobody announces changes: such a class is not sampled.
+    pub same: Option<fn(&V, &V) -> bool>,
+}
+
 /// A class of keys. Cheap to clone; clones share their flights.
 pub struct Class<V, E>(pub(crate) Arc<Inner<V, E>>);
 
@@ -41,6 +63,10 @@ pub(crate) struct Inner<V, E> {
     pub(crate) spec: Spec<V, E>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
+    /// Its number among the classes of the cache.
+    pub(crate) number: u32,
+    /// Whether the last load found the origin away.
+    pub(crate) origin_away: AtomicBool,
     prefix_hash: KeyHash,
     lanes: Arc<Lanes<V, E>>,
 }
@@ -52,12 +78,19 @@ impl<V, E> Clone for Class<V, E> {
 }
 
 impl<V, E> Class<V, E> {
-    pub(crate) fn new(spec: Spec<V, E>, shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        spec: Spec<V, E>,
+        number: u32,
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+    ) -> Self {
         let prefix_hash = KeyHash::of(spec.prefix);
         Self(Arc::new(Inner {
             spec,
             shared,
             counters,
+            number,
+            origin_away: AtomicBool::new(false),
             prefix_hash,
             lanes: Arc::new(Lanes::new()),
         }))
@@ -65,7 +98,7 @@ impl<V, E> Class<V, E> {
 
     /// The key under which the shared level has the entry of this name.
     pub fn key(&self, name: &str) -> String {
-        [self.0.spec.prefix, name].concat()
+        self.0.key(name)
     }
 }
 
@@ -74,12 +107,14 @@ where
     V: Clone + Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
 {
-    /// The value of this name: from the shared level, or else from `load`, which is called at
-    /// most once, and not at all if another request's loader gives the value.
+    /// The value of this name: from memory, from the shared level, or else from `load`, which
+    /// is called at most once, and not at all if another request's loader gives the value.
     ///
     /// The answer is never older than a [`write`](Self::write) of the same name that returned
     /// before this call began: on this replica, and on any other if the write's fence was
-    /// acknowledged. An error of the loader is not stored.
+    /// acknowledged and Valkey has had the time to tell (a second at most). The exception is
+    /// marked: while the origin is away, the last known value may be given, as
+    /// [`Source::Stale`]. An error of the loader is not stored.
     ///
     /// The work is done by a task of its own: dropping the future cancels nothing for others.
     ///
@@ -90,24 +125,74 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        self.0.counters.requests.one();
+        let class = &self.0;
+        class.counters.requests.one();
+        if let Some((value, entry)) = class.recall(name) {
+            let hits = class.counters.local_hits.next();
+            if entry.claim_refresh(Instant::now()) {
+                tokio::spawn(refresh::run(
+                    Arc::clone(class),
+                    name.to_owned(),
+                    boxed(load),
+                ));
+            } else if class.is_sample(hits) {
+                tokio::spawn(sample::run(Arc::clone(class), name.to_owned(), boxed(load)));
+            }
+            return Ok(Found {
+                value,
+                source: Source::Local,
+            });
+        }
+        let outcome = self.board(name, boxed(load));
+        if class.origin_away.load(Ordering::Relaxed)
+            && let Some(last_known) = class.last_known(name)
+        {
+            // Whoever has an answer does not wait to hear the same again.
+            return match timeout(PATIENCE, outcome).await {
+                Ok(outcome) => class.or_last_known(name, outcome.unwrap_or(Err(Failure::Panicked))),
+                Err(_) => Ok(last_known),
+            };
+        }
+        class.or_last_known(name, outcome.await.unwrap_or(Err(Failure::Panicked)))
+    }
+
+    /// Puts a request into the lane of its key.
+    fn board(&self, name: &str, load: Loader<V, E>) -> oneshot::Receiver<Outcome<V, E>> {
         let (reply, outcome) = oneshot::channel();
-        let load: Loader<V, E> = Box::new(move || Box::pin(load()));
         let passenger = Passenger {
             reply,
             load: Some(load),
             epoch: self.0.epoch(name),
         };
-        if let Some(lane) = self.0.lanes.join(name, passenger) {
-            tokio::spawn(round::fly(Arc::clone(&self.0), lane));
+        match self.0.lanes.join(name, passenger) {
+            Some(lane) => drop(tokio::spawn(round::fly(Arc::clone(&self.0), lane))),
+            None => self.0.counters.joins.one(),
         }
-        outcome.await.unwrap_or(Err(Failure::Panicked))
+        outcome
     }
+}
+
+fn boxed<V, E, F, Fut>(load: F) -> Loader<V, E>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<V, E>> + Send + 'static,
+{
+    Box::new(move || Box::pin(load()))
 }
 
 impl<V, E> Inner<V, E> {
     /// The epoch of the entry of this name now.
     pub(crate) fn epoch(&self, name: &str) -> u64 {
-        self.shared.epochs.of(self.prefix_hash.then(name))
+        self.shared.epochs.of(self.hash(name))
+    }
+
+    /// The hash of the key of this name.
+    pub(crate) fn hash(&self, name: &str) -> KeyHash {
+        self.prefix_hash.then(name)
+    }
+
+    /// The key of this name.
+    pub(crate) fn key(&self, name: &str) -> String {
+        [self.spec.prefix, name].concat()
     }
 }

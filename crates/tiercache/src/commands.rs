@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::Instant;
 
 use crate::link::{Session, Trouble};
@@ -20,6 +20,14 @@ static GET_LEASE: LazyLock<Script> =
 static FILL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fill.lua")));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/release.lua")));
 static FIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fin.lua")));
+static REFRESH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/refresh.lua")));
+
+/// What a key holds, and for how long.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lasting<T> {
+    pub(crate) stored: Stored,
+    pub(crate) until: T,
+}
 
 /// The answer to GETLEASE.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +47,51 @@ impl Session {
             Err(Trouble::Refused(error)) if error.code() == Some("WRONGTYPE") => {
                 Ok(Stored::OtherType)
             }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// What a key holds, and how long it will: `None` where that has no end, or has come.
+    pub(crate) async fn get_with_life(
+        &self,
+        key: &str,
+        limit: Duration,
+    ) -> Result<Lasting<Option<Duration>>, Trouble> {
+        let Lasting { stored, until } = self.get_with("PTTL", key, limit).await?;
+        let left = u64::try_from(until).ok().map(Duration::from_millis);
+        Ok(Lasting {
+            stored,
+            until: left,
+        })
+    }
+
+    /// What a key holds, and when its life ends, in milliseconds of Valkey's clock.
+    pub(crate) async fn get_with_end(
+        &self,
+        key: &str,
+        limit: Duration,
+    ) -> Result<Lasting<i64>, Trouble> {
+        self.get_with("PEXPIRETIME", key, limit).await
+    }
+
+    async fn get_with(
+        &self,
+        what: &str,
+        key: &str,
+        limit: Duration,
+    ) -> Result<Lasting<i64>, Trouble> {
+        let mut commands = Pipeline::with_capacity(2);
+        commands.cmd("GET").arg(key).cmd(what).arg(key);
+        match self.call_two(&commands, Instant::now() + limit).await {
+            Ok([held, Value::Int(until)]) => Ok(Lasting {
+                stored: Stored::from(bytes(held)?),
+                until,
+            }),
+            Ok(_) => Err(unexpected()),
+            Err(Trouble::Refused(error)) if error.code() == Some("WRONGTYPE") => Ok(Lasting {
+                stored: Stored::OtherType,
+                until: -1,
+            }),
             Err(trouble) => Err(trouble),
         }
     }
@@ -79,6 +132,21 @@ impl Session {
         let ttl = ttl.as_secs().max(1).to_string();
         let args = [lease.as_bytes(), payload, ttl.as_bytes()];
         yes(self.eval(&FILL, key, &args, limit).await?)
+    }
+
+    /// Replaces a payload by a newer one, if nothing else has been written since it was read
+    /// with [`get_with_end`](Self::get_with_end). Says whether it did.
+    pub(crate) async fn refresh(
+        &self,
+        key: &str,
+        (end, old): (i64, &[u8]),
+        new: &[u8],
+        ttl: Duration,
+        limit: Duration,
+    ) -> Result<bool, Trouble> {
+        let (end, ttl) = (end.to_string(), ttl.as_secs().max(1).to_string());
+        let args = [end.as_bytes(), old, new, ttl.as_bytes()];
+        yes(self.eval(&REFRESH, key, &args, limit).await?)
     }
 
     /// Gives a lease back unused.
@@ -199,7 +267,7 @@ fn yes(value: Value) -> Result<bool, Trouble> {
     }
 }
 
-fn unexpected() -> Trouble {
+pub(crate) fn unexpected() -> Trouble {
     Trouble::Refused(
         (
             ErrorKind::UnexpectedReturnType,

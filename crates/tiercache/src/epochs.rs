@@ -1,7 +1,8 @@
-//! How often each key was written from here.
+//! How often something has happened to each key.
 //!
-//! Whoever starts to read notes the epoch of the key. A value whose load began in an earlier
-//! epoch may be older than a write that has returned, so it is not for that reader.
+//! Whoever starts to read notes the epoch of the key. Of the writes made from here: a value
+//! whose load began in an earlier epoch may be older than a write that has returned, so it is
+//! not for that reader. Of the changes in the shared level: see [`crate::coherence`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +24,7 @@ impl Epochs {
         self.stripe(key).load(Ordering::Acquire)
     }
 
-    /// Ends the epoch of a key: a write of it has taken effect.
+    /// Ends the epoch of a key: a change of it has taken effect.
     pub(crate) fn bump(&self, key: KeyHash) {
         self.stripe(key).fetch_add(1, Ordering::AcqRel);
     }
@@ -40,7 +41,12 @@ pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
     pub(crate) fn of(key: &str) -> Self {
-        Self(0xcbf2_9ce4_8422_2325).then(key)
+        Self::of_bytes(key.as_bytes())
+    }
+
+    /// As [`of`](Self::of), of a key that may be no text.
+    pub(crate) fn of_bytes(key: &[u8]) -> Self {
+        Self(0xcbf2_9ce4_8422_2325).then_bytes(key)
     }
 
     /// FNV leaves the last bytes in the low bits; a multiplication carries them to the top.
@@ -50,8 +56,12 @@ impl KeyHash {
 
     /// The hash of what was hashed so far, followed by `more`.
     pub(crate) fn then(self, more: &str) -> Self {
-        Self(more.bytes().fold(self.0, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        self.then_bytes(more.as_bytes())
+    }
+
+    fn then_bytes(self, more: &[u8]) -> Self {
+        Self(more.iter().fold(self.0, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         }))
     }
 }

@@ -28,15 +28,21 @@
 //! * `stats`: numbers.
 
 mod class;
+mod coherence;
 mod commands;
 mod debts;
 mod epochs;
 mod flight;
 mod link;
+mod local;
 mod marker;
 mod outcome;
+mod recall;
+mod refresh;
 mod round;
+mod sample;
 mod stats;
+mod tracker;
 mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,19 +51,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::io::tcp::TcpSettings;
-use redis::{IntoConnectionInfo as _, RedisError};
+use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-pub use class::{Class, Spec};
+pub use class::{Class, Keep, Spec};
 pub use outcome::{Failure, Found, Source};
-pub use stats::{ClassStats, SharedLevel, Snapshot};
+pub use stats::{ClassStats, SharedLevel, Snapshot, Tracking};
 pub use write::Fence;
 
+use crate::coherence::Coherence;
 use crate::debts::Debts;
 use crate::epochs::Epochs;
 use crate::link::{Limits, Link, Session};
+use crate::local::Store;
 use crate::marker::Stored;
 use crate::stats::Counters;
+use crate::tracker::Tracker;
 
 /// How the cache reaches its shared level, and how long it waits for it.
 #[derive(Clone, Debug)]
@@ -76,6 +86,18 @@ pub struct Settings {
     /// How long a reader waits for the value that somebody else is loading: 200 ms. With one
     /// unanswered command that makes 250.
     pub lease_wait: Duration,
+    /// What is kept in the memory of this process; `None` for nothing.
+    pub local: Option<Local>,
+}
+
+/// What is kept in the memory of this process.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The most that values may take, in bytes.
+    pub max_bytes: u64,
+    /// What the keys begin with whose changes Valkey is to tell. None may begin with another.
+    /// Values of a shared class whose prefix begins with none of these are never current.
+    pub prefixes: Vec<&'static str>,
 }
 
 impl Default for Settings {
@@ -87,6 +109,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_millis(500),
             heartbeat: Duration::from_millis(500),
             lease_wait: Duration::from_millis(200),
+            local: None,
         }
     }
 }
@@ -106,10 +129,13 @@ pub(crate) struct Shared {
     settings: Settings,
     link: Option<Arc<Link>>,
     debts: Arc<Debts>,
+    /// How often each key was written from here.
     epochs: Epochs,
+    local: Option<Store>,
+    coherence: Arc<Coherence>,
     classes: Mutex<Vec<(&'static str, Arc<Counters>)>>,
     longest_ttl_secs: AtomicU64,
-    mender: Option<AbortHandle>,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Cache {
@@ -123,22 +149,33 @@ impl Cache {
     /// Outside of a tokio runtime.
     pub fn new(settings: Settings) -> Result<Self, BadUrl> {
         let debts = Arc::new(Debts::default());
-        let link = match settings.url.as_deref() {
-            None => None,
-            Some(url) => Some(Arc::new(link(url, &settings)?)),
-        };
-        let mender = link.clone().map(|link| {
-            let debts = Arc::clone(&debts);
-            tokio::spawn(async move { link.mend(&debts).await }).abort_handle()
-        });
+        let coherence = Arc::new(Coherence::new());
+        let mut tasks = Vec::new();
+        let mut link = None;
+        if let Some(url) = settings.url.as_deref() {
+            let address = address(url)?;
+            let shared = Arc::new(shared_link(address.clone(), &settings)?);
+            let (mended, owed) = (Arc::clone(&shared), Arc::clone(&debts));
+            tasks.push(tokio::spawn(async move { mended.mend(&owed).await }).abort_handle());
+            link = Some(shared);
+            if let Some(local) = &settings.local {
+                let tracker = tracker(address, local, &settings, &coherence, &debts)?;
+                tasks.push(tokio::spawn(tracker.run()).abort_handle());
+            }
+        }
         Ok(Self(Arc::new(Shared {
-            settings,
             link,
             debts,
             epochs: Epochs::new(),
+            local: settings
+                .local
+                .as_ref()
+                .map(|local| Store::new(local.max_bytes)),
+            coherence,
             classes: Mutex::default(),
             longest_ttl_secs: AtomicU64::new(0),
-            mender,
+            tasks,
+            settings,
         })))
     }
 
@@ -153,8 +190,9 @@ impl Cache {
             .classes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let number = u32::try_from(classes.len()).unwrap_or(u32::MAX);
         classes.push((spec.name, Arc::clone(&counters)));
-        Class::new(spec, Arc::clone(&self.0), counters)
+        Class::new(spec, number, Arc::clone(&self.0), counters)
     }
 
     /// What the shared level holds under a key outside the classes, as it stands. `None` if it
@@ -192,6 +230,14 @@ impl Cache {
         }
     }
 
+    /// Waits until changes in the shared level are told, so that what is kept in memory is used.
+    /// Returns at once if nothing is kept by configuration.
+    pub async fn until_tracking(&self) {
+        if self.0.local.is_some() && self.0.link.is_some() {
+            self.0.coherence.until_trusted().await;
+        }
+    }
+
     /// Numbers about what the cache has done so far.
     pub fn stats(&self) -> Snapshot {
         let shared_level = match &self.0.link {
@@ -208,6 +254,9 @@ impl Cache {
             shared_level,
             breaker_openings: self.0.link.as_ref().map_or(0, |link| link.openings()),
             owed_invalidations: self.0.debts.count(),
+            tracking: self.0.tracking(),
+            local_bytes: self.0.local.as_ref().map_or(0, Store::bytes),
+            local_entries: self.0.local.as_ref().map_or(0, Store::entries),
             classes: classes
                 .iter()
                 .map(|(name, counters)| counters.snapshot(name))
@@ -216,12 +265,21 @@ impl Cache {
     }
 }
 
-fn link(url: &str, settings: &Settings) -> Result<Link, BadUrl> {
-    let bad = |error: RedisError| BadUrl(error.category().to_owned());
+fn bad(error: RedisError) -> BadUrl {
+    BadUrl(error.category().to_owned())
+}
+
+fn address(url: &str) -> Result<ConnectionInfo, BadUrl> {
     // Commands share a connection: none may wait for the acknowledgement of the one before it.
     let tcp = TcpSettings::default().set_nodelay(true);
-    let address = url.into_connection_info().map_err(bad)?;
-    let client = redis::Client::open(address.set_tcp_settings(tcp)).map_err(bad)?;
+    Ok(url
+        .into_connection_info()
+        .map_err(bad)?
+        .set_tcp_settings(tcp))
+}
+
+fn shared_link(address: ConnectionInfo, settings: &Settings) -> Result<Link, BadUrl> {
+    let client = redis::Client::open(address).map_err(bad)?;
     Ok(Link::new(
         client,
         Limits {
@@ -233,6 +291,26 @@ fn link(url: &str, settings: &Settings) -> Result<Link, BadUrl> {
     ))
 }
 
+fn tracker(
+    address: ConnectionInfo,
+    local: &Local,
+    settings: &Settings,
+    coherence: &Arc<Coherence>,
+    debts: &Arc<Debts>,
+) -> Result<Tracker, BadUrl> {
+    let login = address.redis_settings().clone();
+    let address = address.set_redis_settings(login.set_protocol(ProtocolVersion::RESP3));
+    Ok(Tracker {
+        client: redis::Client::open(address).map_err(bad)?,
+        prefixes: local.prefixes.clone(),
+        coherence: Arc::clone(coherence),
+        debts: Arc::clone(debts),
+        connect_timeout: settings.connect_timeout,
+        write_timeout: settings.write_timeout,
+        heartbeat: settings.heartbeat,
+    })
+}
+
 impl Shared {
     pub(crate) fn has_shared_level(&self) -> bool {
         self.link.is_some()
@@ -240,6 +318,16 @@ impl Shared {
 
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         self.link.as_ref()?.session()
+    }
+
+    fn tracking(&self) -> Tracking {
+        if self.local.is_none() || self.link.is_none() {
+            return Tracking::Off;
+        }
+        match self.coherence.age() {
+            Some(age) if self.coherence.is_trusted(Instant::now()) => Tracking::Up(age),
+            _ => Tracking::Down,
+        }
     }
 
     /// How long anything in the shared level may live that was loaded before now.
@@ -251,8 +339,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(mender) = &self.mender {
-            mender.abort();
+        for task in &self.tasks {
+            task.abort();
         }
     }
 }

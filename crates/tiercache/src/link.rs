@@ -18,10 +18,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult,
+    ServerErrorKind, Value,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::commands::unexpected;
 use crate::debts::Debts;
 
 /// One late answer may be a hiccup, three in a row are not.
@@ -46,6 +50,8 @@ pub(crate) enum Trouble {
 
 /// One connection, from its installation to its first failure.
 pub(crate) struct Session {
+    /// What it is for, in the log.
+    purpose: &'static str,
     connection: MultiplexedConnection,
     broken: AtomicBool,
     broke: Notify,
@@ -53,8 +59,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn new(connection: MultiplexedConnection) -> Self {
+    pub(crate) fn new(purpose: &'static str, connection: MultiplexedConnection) -> Self {
         Self {
+            purpose,
             connection,
             broken: AtomicBool::new(false),
             broke: Notify::new(),
@@ -64,15 +71,47 @@ impl Session {
 
     /// Sends one command and waits for its reply, not past the deadline.
     pub(crate) async fn call(&self, command: &Cmd, deadline: Instant) -> Result<Value, Trouble> {
+        let mut connection = self.connection.clone();
+        let reply = self
+            .reply(connection.send_packed_command(command), deadline)
+            .await?;
+        reply.extract_error().map_err(|error| self.refused(error))
+    }
+
+    /// Sends two commands at once. The first one's reply may be an error; then that is the
+    /// error of both.
+    pub(crate) async fn call_two(
+        &self,
+        commands: &Pipeline,
+        deadline: Instant,
+    ) -> Result<[Value; 2], Trouble> {
+        let mut connection = self.connection.clone();
+        let replies = self
+            .reply(connection.send_packed_commands(commands, 0, 2), deadline)
+            .await?;
+        let refused = |error| self.refused(error);
+        match <[Value; 2]>::try_from(replies) {
+            Ok([first, second]) => Ok([
+                first.extract_error().map_err(refused)?,
+                second.extract_error().map_err(refused)?,
+            ]),
+            Err(_) => Err(unexpected()),
+        }
+    }
+
+    async fn reply<T>(
+        &self,
+        sending: impl Future<Output = RedisResult<T>>,
+        deadline: Instant,
+    ) -> Result<T, Trouble> {
         if self.is_broken() {
             return Err(Trouble::Down);
         }
-        let mut connection = self.connection.clone();
         // The client's own limit does not cover all of its waits, so it is off.
-        match timeout_at(deadline, connection.send_packed_command(command)).await {
+        match timeout_at(deadline, sending).await {
             Ok(Ok(reply)) => {
                 self.timeouts_in_a_row.store(0, Ordering::Relaxed);
-                reply.extract_error().map_err(|error| self.refused(error))
+                Ok(reply)
             }
             Ok(Err(error)) => {
                 self.give_up(&error.to_string());
@@ -101,9 +140,16 @@ impl Session {
         self.broken.load(Ordering::Acquire)
     }
 
+    /// Ends when the connection has been given up, for the one task that watches it.
+    pub(crate) async fn broken(&self) {
+        if !self.is_broken() {
+            self.broke.notified().await;
+        }
+    }
+
     fn give_up(&self, why: &str) {
         if !self.broken.swap(true, Ordering::AcqRel) {
-            tracing::warn!(why, "the shared cache level is away: loading without it");
+            tracing::warn!(why, "{} is away", self.purpose);
             self.broke.notify_one();
         }
     }
@@ -209,7 +255,10 @@ impl Link {
         let connecting = self
             .client
             .get_multiplexed_async_connection_with_config(&config);
-        let session = Session::new(connecting.await.map_err(Trouble::Refused)?);
+        let session = Session::new(
+            "the shared cache level",
+            connecting.await.map_err(Trouble::Refused)?,
+        );
         session.ping(self.limits.connect).await?;
         Ok(session)
     }
@@ -229,21 +278,21 @@ impl Link {
             if let Err(trouble) = debts.settle(session, self.limits.write).await {
                 tracing::warn!(?trouble, "an invalidation is still owed");
             }
-            let _ = timeout(self.limits.heartbeat, session.broke.notified()).await;
+            let _ = timeout(self.limits.heartbeat, session.broken()).await;
         }
     }
 }
 
 /// Pauses between attempts: doubled each time up to a cap, and a random half of it taken off,
 /// so that many replicas do not knock at a returning server in step.
-struct BackOff(Duration);
+pub(crate) struct BackOff(Duration);
 
 impl BackOff {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(BACK_OFF_FIRST)
     }
 
-    fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(BACK_OFF_CAP);
         pause.mul_f64(rand::random_range(0.5..=1.0))

@@ -1,12 +1,23 @@
 //! What a request for a value ends with.
 
+use std::time::Duration;
+
 /// Where a value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// The memory of this process.
+    Local,
     /// The shared level.
     Shared,
     /// The loader.
     Loaded,
+    /// The memory of this process, beyond what it is good for: the origin is away.
+    Stale {
+        /// How long ago the value was loaded.
+        age: Duration,
+        /// How long ago its time to live ended; zero if it lasts.
+        overdue: Duration,
+    },
 }
 
 /// A value, and where it came from.

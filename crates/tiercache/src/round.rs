@@ -3,7 +3,7 @@
 //! Every step that finds something out is preceded by boarding (see [`crate::flight`]):
 //!
 //! ```text
-//! board, GET ──▶ payload ─────────────────────────────────────────────▶ deliver
+//! board, GET ──▶ payload: remember it (see [`crate::recall`]) ──────────▶ deliver
 //!   │ nothing, a lease, or a payload that cannot be used
 //! board, GETLEASE ──▶ payload ────────────────────────────────────────▶ deliver
 //!   │ ▲ └── somebody else's lease: wait a little; at last ──┐
@@ -25,6 +25,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,11 +33,12 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
 use crate::class::Inner;
-use crate::commands::Claim;
+use crate::commands::{Claim, Lasting};
 use crate::flight::{Flight, Lane};
 use crate::link::{Session, Trouble};
 use crate::marker::{Lease, Stored};
 use crate::outcome::{Failure, Found, Source};
+use crate::recall::Before;
 
 /// The pauses between looks at a key that somebody else is loading.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -79,6 +81,9 @@ enum Shelf<V> {
     Closed,
 }
 
+/// The state of things before a GET, and how long the entry lives.
+type Memo = (Before, Option<Duration>);
+
 /// What a loader gave, and the epoch in which it began.
 struct Loaded<V, E> {
     result: Result<V, Failure<E>>,
@@ -111,7 +116,8 @@ where
 
     /// Looks into the shared level, and asks to fill it if it has nothing.
     async fn look_up(&mut self) -> Shelf<V> {
-        if self.class.spec.ttl.is_zero() || !self.class.shared.has_shared_level() {
+        let spec = &self.class.spec;
+        if spec.ttl.is_zero() || !spec.is_shared || !self.class.shared.has_shared_level() {
             return Shelf::Closed;
         }
         let Some(session) = self.class.shared.session() else {
@@ -120,19 +126,35 @@ where
         if !self.board_unless_owed() {
             return Shelf::Closed;
         }
-        match session.get(self.key, self.read_timeout()).await {
-            Ok(Stored::Payload(payload)) => match self.decode(&payload) {
-                Some(value) => Shelf::Hit(value),
+        match self.get(&session).await {
+            Ok((Stored::Payload(payload), remember)) => match self.decode(&payload) {
+                Some(value) => {
+                    if let Some((before, life)) = remember {
+                        self.class.remember_shared(self.name, &value, before, life);
+                    }
+                    Shelf::Hit(value)
+                }
                 None => self.claim(session, Some(payload)).await,
             },
-            Ok(Stored::Nothing | Stored::Leased) => self.claim(session, None).await,
-            Ok(Stored::OtherType) => {
+            Ok((Stored::Nothing | Stored::Leased, _)) => self.claim(session, None).await,
+            Ok((Stored::OtherType, _)) => {
                 self.class.counters.rejected.one();
                 self.claim(session, None).await
             }
-            Ok(Stored::Fenced) => self.fenced(),
+            Ok((Stored::Fenced, _)) => self.fenced(),
             Err(_) => self.without_shared(),
         }
+    }
+
+    /// What the key holds, and what has to be known to remember it.
+    async fn get(&mut self, session: &Session) -> Result<(Stored, Option<Memo>), Trouble> {
+        let limit = self.read_timeout();
+        if !self.class.is_kept() {
+            return Ok((session.get(self.key, limit).await?, None));
+        }
+        let before = self.class.before(self.name);
+        let Lasting { stored, until } = session.get_with_life(self.key, limit).await?;
+        Ok((stored, Some((before, until))))
     }
 
     /// Takes the lease. If somebody else has it, waits for that load's value, though not long.
@@ -214,22 +236,28 @@ where
         let load = self.flight.take_loader()?;
         let counters = &self.class.counters;
         counters.loads.one();
-        let epoch = self.class.epoch(self.name);
+        let before = self.class.before(self.name);
         // Within the future, so that a panic of the closure itself is caught as well.
         let loading = async move { load().await };
         let result = match AssertUnwindSafe(loading).catch_unwind().await {
             Ok(result) => result.map_err(Failure::Failed),
             Err(_) => Err(Failure::Panicked),
         };
-        if result.is_err() {
-            counters.load_failures.one();
+        match &result {
+            Ok(value) => self.class.remember_loaded(self.name, value, before),
+            Err(_) => counters.load_failures.one(),
         }
-        Some(Loaded { result, epoch })
+        let away = matches!(&result, Err(Failure::Failed(error)) if self.is_outage(error));
+        self.class.origin_away.store(away, Ordering::Relaxed);
+        Some(Loaded {
+            result,
+            epoch: before.epoch(),
+        })
     }
 
     fn deliver(mut self, result: Result<V, Failure<E>>) {
         if let Err(Failure::Failed(error)) = &result
-            && (self.class.spec.is_outage)(error)
+            && self.is_outage(error)
         {
             // It says nothing about the value, so it cannot be out of date.
             self.flight.board();
@@ -249,6 +277,10 @@ where
             self.class.counters.owed.one();
         }
         !owed
+    }
+
+    fn is_outage(&self, error: &E) -> bool {
+        (self.class.spec.is_outage)(error)
     }
 
     fn is_owed(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Numbers about what the cache does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -13,6 +14,11 @@ impl Counter {
 
     pub(crate) fn one(&self) {
         self.add(1);
+    }
+
+    /// Counts one, and says how many there were before.
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
     }
 
     fn get(&self) -> u64 {
@@ -45,8 +51,25 @@ macro_rules! class_stats {
 class_stats! {
     /// Requests.
     requests,
+    /// Requests answered from the memory of this process.
+    local_hits,
     /// Requests answered with a value of the shared level.
     hits,
+    /// Requests that found a flight of their key under way, and waited for the next.
+    joins,
+    /// Requests answered with a last known value, because the origin was away.
+    stale,
+    /// Values that were loaded anew before their time had come, because they were in use.
+    refreshes,
+    /// Those that were not stored, because the key had changed meanwhile.
+    refreshes_refused,
+    /// Answers from memory that were compared with what the origin had.
+    samples,
+    /// Those that were found to be out of date.
+    samples_stale,
+    /// Entries of the shared level that were found to be older than the origin, after a write,
+    /// and were invalidated.
+    guarded,
     /// Flights: a request starts one or waits for one, so requests that shared theirs with
     /// others are the difference.
     flights,
@@ -87,6 +110,17 @@ pub enum SharedLevel {
     Down,
 }
 
+/// The connection that tells of changes in the shared level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// There is none by configuration.
+    Off,
+    /// It tells, and has for so long.
+    Up(Duration),
+    /// It is away: nothing in memory that others can change is used.
+    Down,
+}
+
 /// The numbers of a [`Cache`](crate::Cache), taken one by one while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -97,6 +131,12 @@ pub struct Snapshot {
     pub breaker_openings: u64,
     /// Keys whose invalidation is owed to the shared level now.
     pub owed_invalidations: usize,
+    /// Whether values are kept in memory, and how the connection is that tells of changes.
+    pub tracking: Tracking,
+    /// What the values in memory take, in bytes.
+    pub local_bytes: u64,
+    /// How many there are.
+    pub local_entries: usize,
     /// Each class, in the order in which they were made.
     pub classes: Vec<ClassStats>,
 }

@@ -61,7 +61,7 @@ impl Fence {
 
 impl<V, E> Class<V, E>
 where
-    V: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
     /// Runs a transaction that changes the value of this name, and sees to it that nothing
@@ -91,25 +91,45 @@ where
         T: Send + 'static,
         W: Send + 'static,
     {
-        let ending = Ending {
+        let ending = self.ending(name, also_clear);
+        let (class, name) = (self.clone(), name.to_owned());
+        let write = tokio::spawn(async move {
+            let fence = ending.fence();
+            let result = AssertUnwindSafe(async move { transaction(fence).await })
+                .catch_unwind()
+                .await;
+            if ending.run().await {
+                class.0.forget(&name);
+            }
+            result
+        });
+        match write.await {
+            Ok(Ok(result)) => result.map_err(Failure::Failed),
+            Ok(Err(_)) | Err(_) => Err(Failure::Panicked),
+        }
+    }
+
+    /// Sees to it that nothing older than now is served once this call has returned: for a
+    /// change that was made by others, who cannot say so themselves.
+    pub async fn invalidate(&self, name: &str) {
+        let ending = self.ending(name, Vec::new());
+        let (class, name) = (self.clone(), name.to_owned());
+        let work = tokio::spawn(async move {
+            ending.invalidate(None).await;
+            class.0.forget(&name);
+        });
+        // It fails only with the runtime.
+        let _ = work.await;
+    }
+
+    fn ending(&self, name: &str, also_clear: Vec<String>) -> Ending {
+        Ending {
             key: self.key(name).into(),
             also_clear,
             shared: Arc::clone(&self.0.shared),
             counters: Arc::clone(&self.0.counters),
             marker: marker::Fence::new(),
             state: Arc::new(State(AtomicU8::new(LOWERED))),
-        };
-        let write = tokio::spawn(async move {
-            let fence = ending.fence();
-            let result = AssertUnwindSafe(async move { transaction(fence).await })
-                .catch_unwind()
-                .await;
-            ending.run().await;
-            result
-        });
-        match write.await {
-            Ok(Ok(result)) => result.map_err(Failure::Failed),
-            Ok(Err(_)) | Err(_) => Err(Failure::Panicked),
         }
     }
 }
@@ -134,24 +154,33 @@ impl Ending {
         }
     }
 
-    async fn run(self) {
+    /// Says whether there was anything to do.
+    async fn run(&self) -> bool {
         let own = match self.state.0.load(Ordering::Acquire) {
-            LOWERED => return,
+            LOWERED => return false,
             ACKNOWLEDGED => Some(&self.marker),
             _ => None,
         };
         self.counters.writes.one();
+        if own.is_none() && self.shared.has_shared_level() {
+            self.counters.fences_lost.one();
+        }
+        self.invalidate(own).await;
+        true
+    }
+
+    async fn invalidate(&self, own: Option<&marker::Fence>) {
         let keys = || std::iter::once(&*self.key).chain(self.also_clear.iter().map(String::as_str));
         for key in keys() {
             self.shared.epochs.bump(KeyHash::of(key));
         }
-        if !self.shared.has_shared_level() {
-            return;
+        if self.shared.has_shared_level() {
+            join_all(keys().map(|key| self.fin(key, own.filter(|_| *key == *self.key)))).await;
         }
-        if own.is_none() {
-            self.counters.fences_lost.one();
+        // After FIN, or after the note that it is owed: what was asked for before may be older.
+        for key in keys() {
+            self.shared.coherence.changed(KeyHash::of(key));
         }
-        join_all(keys().map(|key| self.fin(key, own.filter(|_| *key == *self.key)))).await;
     }
 
     async fn fin(&self, key: &str, own: Option<&marker::Fence>) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tiercache::{Cache, Class, Spec};
+use tiercache::{Cache, Class, Keep, Spec};
 
-use crate::cached::{CacheError, Cached, is_outage, value};
+use crate::cached::{CacheError, Cached, cause, is_outage};
 use crate::model::json::render;
 use crate::store::jobs::Viewer;
 use crate::upstream;
@@ -27,6 +27,13 @@ impl Experiments {
                 name: "experiments",
                 prefix: "fia_api:auth:experiments:",
                 ttl,
+                is_shared: true,
+                // Nobody sees anything by a right that may have ended.
+                keep: Some(Keep {
+                    bytes: |numbers| size_of_val::<[i64]>(numbers) + 64,
+                    max_stale: Duration::ZERO,
+                    same: None,
+                }),
                 decode: read_numbers,
                 encode: |numbers| render(&numbers.as_ref()),
                 is_outage,
@@ -46,7 +53,8 @@ impl Experiments {
                 CacheError::Unavailable
             })
         };
-        value(self.class.get_or_load(&user_number.to_string(), load).await)
+        let found = self.class.get_or_load(&user_number.to_string(), load).await;
+        found.map(|found| found.value).map_err(cause)
     }
 
     /// A user with what they may see.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tiercache::{Cache, Fence, Spec};
+use tiercache::{Cache, Fence, Keep, Spec};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Bodies, CacheError, Cached, cause, is_outage, value};
-use crate::config::TimesToLive;
+use crate::cached::{Answer, Bodies, Body, CacheError, Cached, cause, is_outage};
+use crate::config;
 use crate::model::InstrumentName;
 use crate::model::json::{self, compact, parse, render};
 use crate::store::instruments::{self, Field};
@@ -17,52 +18,79 @@ use crate::store::instruments::{self, Field};
 /// The classes of entries about instruments.
 pub(super) struct Classes {
     live_data_instruments: Bodies,
-    live_data_script: Bodies,
-    specification: Bodies,
-    latest_run: Bodies,
+    live_data_script: Which,
+    specification: Which,
+    latest_run: Which,
+}
+
+/// A field of instruments: its entries, its place in the database, and its body.
+struct Which {
+    class: Bodies,
+    field: Field,
+    body: fn(Option<String>) -> Result<Bytes, CacheError>,
 }
 
 impl Classes {
-    pub(super) fn new(cache: &Cache, ttl: &TimesToLive) -> Self {
-        let class = |name, prefix, ttl: Duration, decode, encode| {
+    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Self {
+        let (ttl, max_stale) = (&config.ttl, config.max_stale);
+        let class = |name, prefix, ttl: Duration, keep: Keep<Body>, decode, encode| {
             cache.class(Spec {
                 name,
                 prefix,
                 ttl,
+                is_shared: true,
+                keep: Some(keep),
                 decode,
                 encode,
                 is_outage,
             })
         };
+        let announced = || Body::keep_announced(max_stale);
         Self {
             live_data_instruments: class(
                 "live_data_instruments",
                 "fia_api:live_data:instruments",
                 ttl.live_data_instruments,
-                read_names,
-                Bytes::clone,
+                Body::keep(max_stale),
+                |payload| read_names(payload).map(Body::new),
+                |body| body.bytes().clone(),
             ),
-            live_data_script: class(
-                "live_data_script",
-                "fia_api:live_data:script:",
-                ttl.live_data_script,
-                read_script,
-                |body| wrap("script", body),
-            ),
-            specification: class(
-                "specification",
-                "fia_api:instrument:spec:",
-                ttl.specification,
-                read_specification,
-                |body| wrap("specification", body),
-            ),
-            latest_run: class(
-                "latest_run",
-                "fia_api:instrument:latest_run:",
-                ttl.latest_run,
-                read_latest_run,
-                Bytes::clone,
-            ),
+            live_data_script: Which {
+                class: class(
+                    "live_data_script",
+                    "fia_api:live_data:script:",
+                    ttl.live_data_script,
+                    announced(),
+                    |payload| read_script(payload).map(Body::new),
+                    |body| wrap("script", body.bytes()),
+                ),
+                field: Field::LiveDataScript,
+                body: text_body,
+            },
+            specification: Which {
+                class: class(
+                    "specification",
+                    "fia_api:instrument:spec:",
+                    ttl.specification,
+                    announced(),
+                    |payload| read_specification(payload).map(Body::new),
+                    |body| wrap("specification", body.bytes()),
+                ),
+                field: Field::Specification,
+                body: json_body,
+            },
+            latest_run: Which {
+                class: class(
+                    "latest_run",
+                    "fia_api:instrument:latest_run:",
+                    ttl.latest_run,
+                    announced(),
+                    |payload| read_latest_run(payload).map(Body::new),
+                    |body| body.bytes().clone(),
+                ),
+                field: Field::LatestRun,
+                body: latest_run_body,
+            },
         }
     }
 }
@@ -72,42 +100,36 @@ impl Cached {
     ///
     /// # Errors
     /// When neither the cache nor the database has an answer.
-    pub async fn live_data_instruments(&self) -> Result<Bytes, CacheError> {
+    pub async fn live_data_instruments(&self) -> Answer {
         let db = self.db.clone();
-        let load = || async move { Ok(render(&instruments::with_live_data(&db).await?)) };
-        value(
-            self.instruments
-                .live_data_instruments
-                .get_or_load("", load)
-                .await,
-        )
+        let load =
+            || async move { Ok(Body::new(render(&instruments::with_live_data(&db).await?))) };
+        let class = &self.instruments.live_data_instruments;
+        class.get_or_load("", load).await.map_err(cause)
     }
 
     /// An instrument's live-data script: a JSON string, or `null`.
     ///
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
-    pub async fn live_data_script(&self, name: &InstrumentName) -> Result<Bytes, CacheError> {
-        let (class, field) = (&self.instruments.live_data_script, Field::LiveDataScript);
-        self.field(class, field, name, text_body).await
+    pub async fn live_data_script(&self, name: &InstrumentName) -> Answer {
+        self.field(&self.instruments.live_data_script, name).await
     }
 
     /// An instrument's specification: any JSON value.
     ///
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
-    pub async fn specification(&self, name: &InstrumentName) -> Result<Bytes, CacheError> {
-        let (class, field) = (&self.instruments.specification, Field::Specification);
-        self.field(class, field, name, json_body).await
+    pub async fn specification(&self, name: &InstrumentName) -> Answer {
+        self.field(&self.instruments.specification, name).await
     }
 
     /// An instrument's latest run: `{"latest_run":…}` with a string or `null`.
     ///
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
-    pub async fn latest_run(&self, name: &InstrumentName) -> Result<Bytes, CacheError> {
-        let (class, field) = (&self.instruments.latest_run, Field::LatestRun);
-        self.field(class, field, name, latest_run_body).await
+    pub async fn latest_run(&self, name: &InstrumentName) -> Answer {
+        self.field(&self.instruments.latest_run, name).await
     }
 
     /// Sets an instrument's live-data script, and clears the traceback of the one before.
@@ -120,9 +142,9 @@ impl Cached {
         name: InstrumentName,
         script: String,
     ) -> Result<(), CacheError> {
-        let (class, field) = (&self.instruments.live_data_script, Field::LiveDataScript);
+        let which = &self.instruments.live_data_script;
         let clears = vec![traceback_key(&name)];
-        self.set_field(class, field, name, script, clears).await
+        self.set_field(which, name, script, clears).await
     }
 
     /// Sets an instrument's specification, given as JSON text.
@@ -134,8 +156,8 @@ impl Cached {
         name: InstrumentName,
         json: String,
     ) -> Result<(), CacheError> {
-        let (class, field) = (&self.instruments.specification, Field::Specification);
-        self.set_field(class, field, name, json, Vec::new()).await
+        let which = &self.instruments.specification;
+        self.set_field(which, name, json, Vec::new()).await
     }
 
     /// Sets an instrument's latest run.
@@ -147,41 +169,51 @@ impl Cached {
         name: InstrumentName,
         run: String,
     ) -> Result<(), CacheError> {
-        let (class, field) = (&self.instruments.latest_run, Field::LatestRun);
-        self.set_field(class, field, name, run, Vec::new()).await
+        let which = &self.instruments.latest_run;
+        self.set_field(which, name, run, Vec::new()).await
     }
 
-    async fn field(
-        &self,
-        class: &Bodies,
-        field: Field,
-        name: &InstrumentName,
-        body: fn(Option<String>) -> Result<Bytes, CacheError>,
-    ) -> Result<Bytes, CacheError> {
-        let (db, instrument) = (self.db.clone(), name.clone());
-        let load = async move || {
-            let found = instruments::field(&db, field, &instrument).await?;
-            body(found.ok_or(CacheError::Missing)?)
-        };
-        value(class.get_or_load(name.as_str(), load).await)
+    async fn field(&self, which: &Which, name: &InstrumentName) -> Answer {
+        let load = self.loader(which, name);
+        let found = which.class.get_or_load(name.as_str(), load).await;
+        found.map_err(cause)
     }
 
     async fn set_field(
         &self,
-        class: &Bodies,
-        field: Field,
+        which: &Which,
         name: InstrumentName,
         value: String,
         clears: Vec<String>,
     ) -> Result<(), CacheError> {
         let db = self.db.clone();
-        let key = name.clone();
+        let (key, field) = (name.clone(), which.field);
         let work = async move |fence: Fence| {
             let raise = async { fence.raise().await };
             let set = instruments::set_field(&db, field, &name, &value, raise);
             set.await?.then_some(()).ok_or(CacheError::Missing)
         };
-        class.write(key.as_str(), clears, work).await.map_err(cause)
+        let written = which.class.write(key.as_str(), clears, work).await;
+        if self.guards_writes {
+            which.class.guard(key.as_str(), self.loader(which, &key));
+        }
+        written.map_err(cause)
+    }
+
+    fn loader(
+        &self,
+        which: &Which,
+        name: &InstrumentName,
+    ) -> impl Fn() -> BoxFuture<'static, Result<Body, CacheError>> + Send + Sync + use<> {
+        let (db, name) = (self.db.clone(), name.clone());
+        let (field, body) = (which.field, which.body);
+        move || {
+            let (db, name) = (db.clone(), name.clone());
+            Box::pin(async move {
+                let found = instruments::field(&db, field, &name).await?;
+                Ok(Body::new(body(found.ok_or(CacheError::Missing)?)?))
+            })
+        }
     }
 
     /// What the live-data processor left of its last failure: a JSON string, or `null`, also

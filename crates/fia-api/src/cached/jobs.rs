@@ -1,30 +1,25 @@
 //! Pages of job lists, and job counts: as fresh as their time to live; a changed job shows when
 //! that has passed, as in the older server.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tiercache::{Cache, Class, Failure, Spec};
+use tiercache::{Cache, Class, Failure, Found, Source, Spec};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Bodies, CacheError, Cached, cause, is_outage, value};
-use crate::config::TimesToLive;
+use crate::cached::{Answer, Bodies, Body, CacheError, Cached, cause, is_outage};
+use crate::config;
 use crate::model::json::{compact, render};
 use crate::model::{JobList, Selection};
 use crate::store::StoreError;
 use crate::store::jobs::{Listing, Viewer, count, page};
 
-/// The largest body that is kept, in bytes.
-const MAX_KEPT: usize = 1024 * 1024;
-
-type Lists = Class<Bytes, Unkept>;
+type Lists = Class<Body, Unkept>;
 
 /// Why a list is not kept.
 #[derive(Clone)]
 enum Unkept {
     /// It is the answer, but too large to be kept.
-    TooLarge(Bytes),
+    TooLarge(Body),
     /// There is none.
     Failed(CacheError),
 }
@@ -41,49 +36,47 @@ pub(super) struct Classes {
     lists_of_instruments: Lists,
     counts: Bodies,
     counts_of_instruments: Bodies,
-    // What the older server answers otherwise under the same key: nothing of it is stored, but
-    // requests that come together are answered together.
+    // What the older server answers otherwise under the same key: it is kept in memory only.
     unshared_lists: Lists,
     unshared_counts: Bodies,
 }
 
 impl Classes {
-    pub(super) fn new(cache: &Cache, ttl: &TimesToLive) -> Self {
-        let lists = |name, prefix, ttl| {
+    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Self {
+        let (ttl, max_stale) = (&config.ttl, config.max_stale);
+        let lists = |name, prefix, is_shared| {
             cache.class(Spec {
                 name,
                 prefix,
-                ttl,
-                decode: read_list,
-                encode: Bytes::clone,
+                ttl: ttl.job_list,
+                is_shared,
+                keep: Some(Body::keep(max_stale)),
+                decode: |payload| read_list(payload).map(Body::new),
+                encode: |body| body.bytes().clone(),
                 is_outage: |why| matches!(why, Unkept::Failed(error) if is_outage(error)),
             })
         };
-        let counts = |name, prefix, ttl| {
+        let counts = |name, prefix, is_shared| {
             cache.class(Spec {
                 name,
                 prefix,
-                ttl,
-                decode: read_count,
-                encode: Bytes::clone,
+                ttl: ttl.job_count,
+                is_shared,
+                keep: Some(Body::keep(max_stale)),
+                decode: |payload| read_count(payload).map(Body::new),
+                encode: |body| body.bytes().clone(),
                 is_outage,
             })
         };
+        let of_instruments = "fia_api:jobs:list:instrument:";
+        let counts_of_instruments = "fia_api:jobs:count:instrument:";
         Self {
-            lists: lists("job_list", "fia_api:jobs:list:all:", ttl.job_list),
-            lists_of_instruments: lists(
-                "instrument_job_list",
-                "fia_api:jobs:list:instrument:",
-                ttl.job_list,
-            ),
-            counts: counts("job_count", "fia_api:jobs:count:all:", ttl.job_count),
-            counts_of_instruments: counts(
-                "instrument_job_count",
-                "fia_api:jobs:count:instrument:",
-                ttl.job_count,
-            ),
-            unshared_lists: lists("unshared_job_list", "unshared:list:", Duration::ZERO),
-            unshared_counts: counts("unshared_job_count", "unshared:count:", Duration::ZERO),
+            lists: lists("job_list", "fia_api:jobs:list:all:", true),
+            lists_of_instruments: lists("instrument_job_list", of_instruments, true),
+            counts: counts("job_count", "fia_api:jobs:count:all:", true),
+            counts_of_instruments: counts("instrument_job_count", counts_of_instruments, true),
+            unshared_lists: lists("unshared_job_list", "unshared:list:", false),
+            unshared_counts: counts("unshared_job_count", "unshared:count:", false),
         }
     }
 
@@ -110,7 +103,7 @@ impl Cached {
     /// # Errors
     /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read, of
     /// the user's experiments, too.
-    pub async fn job_list(&self, list: JobList) -> Result<Bytes, CacheError> {
+    pub async fn job_list(&self, list: JobList) -> Answer {
         let class = self.jobs.of_list(&list);
         let name = list.digest();
         let (db, experiments) = (self.db.clone(), self.experiments.clone());
@@ -119,17 +112,20 @@ impl Cached {
                 Some(user_number) => Some(experiments.viewer(user_number).await?),
                 None => None,
             };
-            let body = page(&db, &list, viewer.as_ref())
-                .await
-                .map_err(of_filters)?;
-            if body.len() > MAX_KEPT {
-                return Err(Unkept::TooLarge(body));
+            let page = page(&db, &list, viewer.as_ref()).await;
+            let body = Body::new(page.map_err(of_filters)?);
+            if body.is_kept() {
+                Ok(body)
+            } else {
+                Err(Unkept::TooLarge(body))
             }
-            Ok(body)
         };
         match class.get_or_load(&name, load).await {
-            Ok(found) => Ok(found.value),
-            Err(Failure::Failed(Unkept::TooLarge(body))) => Ok(body),
+            Ok(found) => Ok(found),
+            Err(Failure::Failed(Unkept::TooLarge(value))) => Ok(Found {
+                value,
+                source: Source::Loaded,
+            }),
             Err(Failure::Failed(Unkept::Failed(error))) => Err(error),
             Err(Failure::Panicked) => Err(cause(Failure::Panicked)),
         }
@@ -154,15 +150,15 @@ impl Cached {
     ///
     /// # Errors
     /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read.
-    pub async fn job_count(&self, selection: Selection) -> Result<Bytes, CacheError> {
+    pub async fn job_count(&self, selection: Selection) -> Answer {
         let class = self.jobs.of_count(&selection);
         let name = selection.digest();
         let db = self.db.clone();
         let load = async move || {
             let count = count(&db, &selection).await.map_err(of_filters)?;
-            Ok(count_body(count))
+            Ok(Body::new(count_body(count)))
         };
-        value(class.get_or_load(&name, load).await)
+        class.get_or_load(&name, load).await.map_err(cause)
     }
 }
 

@@ -3,21 +3,21 @@
 //!
 //! Keys, payloads and times to live are shared with replicas of the older server.
 
+mod body;
 mod experiments;
 mod instruments;
 mod jobs;
 mod payload;
 mod runner_images;
 
-use bytes::Bytes;
 use secrecy::ExposeSecret;
-use tiercache::{Cache, Class, Failure, Found, Settings};
+use tiercache::{Cache, Class, Failure, Found, Local, Settings};
 
 use crate::config;
 use crate::store::{Db, StoreError};
 use crate::upstream;
 
-pub use runner_images::Images;
+pub use body::Body;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,15 @@ pub enum CacheError {
 }
 
 /// Finished bodies, ready to send.
-type Bodies = Class<Bytes, CacheError>;
+type Bodies = Class<Body, CacheError>;
+
+/// What the keys begin with of which answers are kept in memory, too.
+const KEPT: [&str; 4] = [
+    "fia_api:live_data:",
+    "fia_api:instrument:",
+    "fia_api:jobs:",
+    "fia_api:auth:experiments:",
+];
 
 /// The cached reads, and the writes that change them.
 pub struct Cached {
@@ -50,6 +58,7 @@ pub struct Cached {
     jobs: jobs::Classes,
     experiments: experiments::Experiments,
     runner_images: runner_images::RunnerImages,
+    guards_writes: bool,
 }
 
 /// What is cached of others.
@@ -75,11 +84,15 @@ impl Cached {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let cache = Cache::new(Settings {
             url: url.map(|url| url.expose_secret().to_owned()),
+            local: config.local.then(|| Local {
+                max_bytes: config.local_max_bytes,
+                prefixes: KEPT.to_vec(),
+            }),
             ..Settings::default()
         })?;
         Ok(Self {
-            instruments: instruments::Classes::new(&cache, &config.ttl),
-            jobs: jobs::Classes::new(&cache, &config.ttl),
+            instruments: instruments::Classes::new(&cache, config),
+            jobs: jobs::Classes::new(&cache, config),
             experiments: experiments::Experiments::new(
                 &cache,
                 config.ttl.experiments,
@@ -90,21 +103,26 @@ impl Cached {
                 config.ttl.packages,
                 upstreams.packages,
             ),
+            guards_writes: config.migration_guard,
             cache,
             db,
         })
     }
 
-    /// What the cache has done so far, and how its connection is.
+    /// Waits until changes in Valkey are told, so that answers are kept in memory.
+    pub async fn until_tracking(&self) {
+        self.cache.until_tracking().await;
+    }
+
+    /// What the cache has done so far, and how its connections are.
     #[must_use]
     pub fn statistics(&self) -> tiercache::Snapshot {
         self.cache.stats()
     }
 }
 
-fn value<V>(found: Result<Found<V>, Failure<CacheError>>) -> Result<V, CacheError> {
-    found.map(|found| found.value).map_err(cause)
-}
+/// What a cached read gives: a body, and where it came from.
+type Answer = Result<Found<Body>, CacheError>;
 
 fn cause(failure: Failure<CacheError>) -> CacheError {
     match failure {

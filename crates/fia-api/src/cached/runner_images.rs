@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tiercache::{Cache, Class, Spec};
+use tiercache::{Cache, Class, Found, Source, Spec};
 
-use crate::cached::{CacheError, Cached, is_outage, value};
+use crate::cached::{Answer, Body, CacheError, Cached, cause, is_outage};
 use crate::model::json::render;
 use crate::upstream::Packages;
 
@@ -30,23 +30,14 @@ pub(super) struct RunnerImages {
 /// The versions of the image's package: as GitHub lists them, and as clients get them.
 struct Versions {
     payload: Bytes,
-    body: Bytes,
+    body: Body,
 }
 
 /// What is known from before.
 #[derive(Default)]
 struct Last {
-    body: Option<(Instant, Bytes)>,
+    body: Option<(Instant, Body)>,
     failure: Option<Instant>,
-}
-
-/// The runner images, as they are answered.
-#[derive(Debug)]
-pub struct Images {
-    /// A JSON object from digest to version, newest first.
-    pub body: Bytes,
-    /// How old they are; `None` unless GitHub does not tell newer ones.
-    pub age: Option<Duration>,
 }
 
 impl RunnerImages {
@@ -57,6 +48,9 @@ impl RunnerImages {
                 name: "runner_images",
                 prefix: "fia_api:github:packages:",
                 ttl,
+                is_shared: true,
+                // One entry, asked for by few: what is last known is kept beside it.
+                keep: None,
                 decode: |payload| Versions::read(payload.clone()).map(Arc::new),
                 encode: |versions| versions.payload.clone(),
                 is_outage,
@@ -65,7 +59,7 @@ impl RunnerImages {
         }
     }
 
-    async fn get(&self) -> Result<Images, CacheError> {
+    async fn get(&self) -> Answer {
         if let Some(known) = self.last().while_failing(Instant::now()) {
             return Ok(known);
         }
@@ -79,7 +73,7 @@ impl RunnerImages {
                 Err(CacheError::GitHub)
             }
         };
-        let found = value(self.class.get_or_load(NAME, load).await);
+        let found = self.class.get_or_load(NAME, load).await.map_err(cause);
         self.last().settle(found, Instant::now())
     }
 
@@ -90,33 +84,32 @@ impl RunnerImages {
 
 impl Last {
     /// What is known, for a while after a failure.
-    fn while_failing(&self, now: Instant) -> Option<Images> {
+    fn while_failing(&self, now: Instant) -> Option<Found<Body>> {
         let failure = self.failure?;
         let paused = now.duration_since(failure) < PAUSE;
         paused.then(|| self.known(now)).flatten()
     }
 
-    fn known(&self, now: Instant) -> Option<Images> {
+    fn known(&self, now: Instant) -> Option<Found<Body>> {
         let (since, body) = self.body.as_ref()?;
         let age = now.duration_since(*since);
-        (age <= MAX_AGE).then(|| Images {
-            body: body.clone(),
-            age: Some(age),
+        (age <= MAX_AGE).then(|| Found {
+            value: body.clone(),
+            source: Source::Stale { age, overdue: age },
         })
     }
 
     /// Remembers an outcome; for a failure, gives what is known instead.
-    fn settle(
-        &mut self,
-        found: Result<Arc<Versions>, CacheError>,
-        now: Instant,
-    ) -> Result<Images, CacheError> {
+    fn settle(&mut self, found: Result<Found<Arc<Versions>>, CacheError>, now: Instant) -> Answer {
         match found {
-            Ok(versions) => {
-                let body = versions.body.clone();
-                self.body = Some((now, body.clone()));
+            Ok(Found {
+                value: versions,
+                source,
+            }) => {
+                let value = versions.body.clone();
+                self.body = Some((now, value.clone()));
                 self.failure = None;
-                Ok(Images { body, age: None })
+                Ok(Found { value, source })
             }
             Err(error) => {
                 self.failure = Some(now);
@@ -131,7 +124,7 @@ impl Cached {
     ///
     /// # Errors
     /// [`CacheError::GitHub`] where it fails and nothing is known.
-    pub async fn runner_images(&self) -> Result<Images, CacheError> {
+    pub async fn runner_images(&self) -> Answer {
         self.runner_images.get().await
     }
 }
@@ -165,7 +158,7 @@ impl Versions {
                 images.insert(version.name, Value::String(tag));
             }
         }
-        let body = render(&images);
+        let body = Body::new(render(&images));
         Some(Self { payload, body })
     }
 }
@@ -191,7 +184,8 @@ mod tests {
             {"name": "untagged", "metadata": {"container": {"tags": []}}},
             {"name": "other"},
             {"name": "a", "metadata": {"container": {"tags": ["1"]}}}]"#;
-        assert_eq!(versions(payload).unwrap().body, r#"{"z":"2","a":"1"}"#);
+        let body = versions(payload).unwrap().body;
+        assert_eq!(body.bytes(), r#"{"z":"2","a":"1"}"#);
         for payload in ["{}", "[1]", r#"[{"name": 1}]"#, "null"] {
             assert!(versions(payload).is_none(), "{payload}");
         }
@@ -209,15 +203,17 @@ mod tests {
         );
         assert!(last.while_failing(start).is_none());
 
-        let fresh = last.settle(
-            versions("[]").map(Arc::new).ok_or(CacheError::GitHub),
-            start,
-        );
-        assert_eq!(fresh.unwrap().age, None);
+        let loaded = Found {
+            value: Arc::new(versions("[]").unwrap()),
+            source: Source::Loaded,
+        };
+        let fresh = last.settle(Ok(loaded), start);
+        assert_eq!(fresh.unwrap().source, Source::Loaded);
         assert!(last.while_failing(after(1)).is_none());
 
-        let stale = last.settle(failure(), after(60)).unwrap();
-        assert_eq!(stale.age, Some(Duration::from_secs(60)));
+        let stale = last.settle(failure(), after(60)).unwrap().source;
+        let age = Duration::from_secs(60);
+        assert_eq!(stale, Source::Stale { age, overdue: age });
         assert!(last.while_failing(after(69)).is_some());
         assert!(last.while_failing(after(70)).is_none());
         assert!(last.settle(failure(), after(3600)).is_ok());

@@ -6,15 +6,18 @@ use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, Json, Problems, Received};
 use crate::model::InstrumentName;
 use crate::model::json::render;
+use crate::routes::cached::{Known, Reuse};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 
 /// `GET /instrument/{instrument}/latest-run`
 pub(super) async fn latest_run(
     State(state): State<AppState>,
+    known: Known,
     call: Authed<Staff, InstrumentName>,
 ) -> Answer {
-    Ok(json(state.cached.latest_run(&call.input).await?))
+    let found = state.cached.latest_run(&call.input).await?;
+    Ok(known.answer(found, Reuse::Private))
 }
 
 /// `PUT /instrument/{instrument}/latest-run`
@@ -31,9 +34,11 @@ pub(super) async fn update_latest_run(
 /// `GET /instrument/{instrument}/specification`
 pub(super) async fn specification(
     State(state): State<AppState>,
+    known: Known,
     call: Authed<Staff, InstrumentName>,
 ) -> Answer {
-    Ok(json(state.cached.specification(&call.input).await?))
+    let found = state.cached.specification(&call.input).await?;
+    Ok(known.answer(found, Reuse::Private))
 }
 
 /// `PUT /instrument/{instrument}/specification`: answers with what was sent, in its order.

@@ -6,20 +6,24 @@ use bytes::Bytes;
 use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, Open, Problems, Received};
 use crate::model::InstrumentName;
+use crate::routes::cached::{Known, Reuse};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 
 /// `GET /live-data/instruments`
-pub(super) async fn instruments(State(state): State<AppState>) -> Answer {
-    Ok(json(state.cached.live_data_instruments().await?))
+pub(super) async fn instruments(State(state): State<AppState>, known: Known) -> Answer {
+    let found = state.cached.live_data_instruments().await?;
+    Ok(known.answer(found, Reuse::Public))
 }
 
 /// `GET /live-data/{instrument}/script`
 pub(super) async fn script(
     State(state): State<AppState>,
+    known: Known,
     Open(instrument): Open<InstrumentName>,
 ) -> Answer {
-    Ok(json(state.cached.live_data_script(&instrument).await?))
+    let found = state.cached.live_data_script(&instrument).await?;
+    Ok(known.answer(found, Reuse::Public))
 }
 
 /// `PUT /live-data/{instrument}/script`

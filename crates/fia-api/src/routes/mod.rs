@@ -1,5 +1,6 @@
 //! The route table, and what every handler answers with.
 
+mod cached;
 mod docs;
 mod extras;
 mod files;

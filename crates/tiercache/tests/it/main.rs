@@ -12,6 +12,7 @@
 mod model;
 
 mod faults;
+mod first_level;
 mod histories;
 mod late_joiners;
 mod races;

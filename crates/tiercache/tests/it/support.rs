@@ -10,12 +10,16 @@ use bytes::Bytes;
 use devstack::{FaultProxy, Valkey};
 use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
-use tiercache::{Cache, Class, ClassStats, Failure, Fence, Found, Settings, Source, Spec};
+use tiercache::{
+    Cache, Class, ClassStats, Failure, Fence, Found, Keep, Local, Settings, Source, Spec,
+};
 use tokio::sync::{Mutex, oneshot};
 
 pub(crate) const NAME: &str = "MARI";
 pub(crate) const KEY: &str = "test:row:MARI";
 pub(crate) const TTL: Duration = Duration::from_secs(60);
+/// How long beyond that a value may serve while the database is away.
+pub(crate) const MAX_STALE: Duration = Duration::from_secs(30);
 
 /// The class under test: the version of a row, stored as `{"v":…}`.
 pub(crate) type Rows = Class<u64, DbError>;
@@ -34,12 +38,34 @@ pub(crate) fn spec(ttl: Duration) -> Spec<u64, DbError> {
         name: "row",
         prefix: "test:row:",
         ttl,
+        is_shared: true,
+        keep: None,
         decode: |payload| {
             let json: serde_json::Value = serde_json::from_slice(payload).ok()?;
             json.get("v")?.as_u64()
         },
         encode: |version| payload(*version),
         is_outage: |error| *error == DbError::Away,
+    }
+}
+
+/// What the test's cache keeps in memory.
+pub(crate) fn local() -> Option<Local> {
+    Some(Local {
+        max_bytes: 1 << 20,
+        prefixes: vec!["test:"],
+    })
+}
+
+/// As [`spec`], kept in memory, and served for a while when the database is away.
+pub(crate) fn kept(ttl: Duration) -> Spec<u64, DbError> {
+    Spec {
+        keep: Some(Keep {
+            bytes: |_| 8,
+            max_stale: MAX_STALE,
+            same: Some(|one, other| one == other),
+        }),
+        ..spec(ttl)
     }
 }
 
@@ -51,6 +77,13 @@ pub(crate) fn shared(version: u64) -> Answer {
     Ok(Found {
         value: version,
         source: Source::Shared,
+    })
+}
+
+pub(crate) fn local_hit(version: u64) -> Answer {
+    Ok(Found {
+        value: version,
+        source: Source::Local,
     })
 }
 
@@ -69,6 +102,14 @@ pub(crate) fn patient(url: String) -> Settings {
         write_timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(10),
         ..Settings::default()
+    }
+}
+
+/// As [`patient`], with values in memory.
+pub(crate) fn keeping(url: String) -> Settings {
+    Settings {
+        local: local(),
+        ..patient(url)
     }
 }
 
@@ -135,9 +176,12 @@ pub(crate) struct Neighbour {
 }
 
 pub(crate) async fn cache(settings: Settings) -> (Cache, Rows) {
+    let is_kept = settings.local.is_some();
     let cache = Cache::new(settings).unwrap();
     cache.until_shared_level(true).await;
-    let rows = cache.class(spec(TTL));
+    cache.until_tracking().await;
+    let spec = if is_kept { kept(TTL) } else { spec(TTL) };
+    let rows = cache.class(spec);
     (cache, rows)
 }
 

@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::extract::{Authed, Counted};
 use crate::model::{Filters, InstrumentName, Selection};
 use crate::ops::job_access;
+use crate::routes::cached::{Known, Reuse};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 use crate::store::StoreError;
@@ -20,42 +21,60 @@ use crate::store::jobs::{self, Listing};
 use input::{Changes, Count, JobId, List};
 
 /// `GET /jobs`
-pub(super) async fn all(State(state): State<AppState>, call: Authed<Caller, List>) -> Answer {
-    list(&state, None, call.caller, call.input).await
+pub(super) async fn all(
+    State(state): State<AppState>,
+    known: Known,
+    call: Authed<Caller, List>,
+) -> Answer {
+    list(&state, known, None, call.caller, call.input).await
 }
 
 /// `GET /instrument/{instrument}/jobs`
 pub(super) async fn of_instrument(
     State(state): State<AppState>,
+    known: Known,
     call: Authed<Caller, (InstrumentName, List)>,
 ) -> Answer {
     let (instrument, input) = call.input;
-    list(&state, Some(instrument), call.caller, input).await
+    list(&state, known, Some(instrument), call.caller, input).await
 }
 
 /// `GET /jobs/count`
-pub(super) async fn count(State(state): State<AppState>, input: Counted<Count>) -> Answer {
+pub(super) async fn count(
+    State(state): State<AppState>,
+    known: Known,
+    input: Counted<Count>,
+) -> Answer {
     let Counted(Count { filters }) = input;
-    let filters = Filters::parse(filters.as_deref())?;
-    let selection = Selection {
-        instrument: None,
-        filters,
-    };
-    Ok(json(state.cached.job_count(selection).await?))
+    counted(&state, &known, None, filters.as_deref()).await
 }
 
 /// `GET /instrument/{instrument}/jobs/count`
 pub(super) async fn count_of_instrument(
     State(state): State<AppState>,
+    known: Known,
     input: Counted<(InstrumentName, Count)>,
 ) -> Answer {
     let Counted((instrument, Count { filters })) = input;
-    let filters = Filters::parse(filters.as_deref())?;
+    counted(&state, &known, Some(instrument), filters.as_deref()).await
+}
+
+async fn counted(
+    state: &AppState,
+    known: &Known,
+    instrument: Option<InstrumentName>,
+    filters: Option<&str>,
+) -> Answer {
     let selection = Selection {
-        instrument: Some(instrument),
-        filters,
+        instrument,
+        filters: Filters::parse(filters)?,
     };
-    Ok(json(state.cached.job_count(selection).await?))
+    let reuse = if state.require_auth_counts {
+        Reuse::Private
+    } else {
+        Reuse::Public
+    };
+    Ok(known.answer(state.cached.job_count(selection).await?, reuse))
 }
 
 /// `GET /job/{job_id}`: a job that is not there is 404 for everybody.
@@ -78,6 +97,7 @@ pub(super) async fn update(
 
 async fn list(
     state: &AppState,
+    known: Known,
     instrument: Option<InstrumentName>,
     caller: Caller,
     input: List,
@@ -86,7 +106,7 @@ async fn list(
     if list.is_long() {
         return long(state.cached.long_job_list(&list).await?).await;
     }
-    Ok(json(state.cached.job_list(list).await?))
+    Ok(known.answer(state.cached.job_list(list).await?, Reuse::Private))
 }
 
 /// Sends a list while it is read. What goes wrong before the first piece is still an error of

@@ -1,0 +1,219 @@
+//! Whether what this process remembers is still what the shared level has.
+//!
+//! Valkey tells, over a connection of its own (see [`crate::tracker`]), which keys have changed.
+//! What it tells is only counted: a remembered value carries the counts of the time *before* it
+//! was asked for, and is good as long as they are the same. So there is no moment between
+//! "fetched" and "remembered" in which a message could be missed.
+//!
+//! The counts say something only while the connection lives. A connection that is dead without
+//! knowing tells nothing, so nothing is good for longer than [`TRUST`] after the **sending** of
+//! the last sign of life that was answered. (Not after its answer: that may overtake the message
+//! about a change made just before.)
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::epochs::{Epochs, KeyHash};
+
+/// How long after a sign of life what was told so far is taken for everything.
+pub(crate) const TRUST: Duration = Duration::from_secs(1);
+
+/// The state of what Valkey has told.
+pub(crate) struct Coherence {
+    /// How often each key has changed.
+    keys: Epochs,
+    /// How often everything may have changed: a flush, a connection lost or made.
+    generation: AtomicU64,
+    /// Until when the counts are complete, in microseconds since `origin`; 0 is never.
+    trusted_until: AtomicU64,
+    origin: Instant,
+    /// The connection that tells. Held for every change of `trusted_until`.
+    connection: Mutex<Connection>,
+    trusted: Notify,
+}
+
+#[derive(Default)]
+struct Connection {
+    number: u64,
+    alive: bool,
+    since: Option<Instant>,
+}
+
+/// What the counts were at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    key: u64,
+    generation: u64,
+}
+
+impl Coherence {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: Epochs::new(),
+            generation: AtomicU64::new(0),
+            trusted_until: AtomicU64::new(0),
+            origin: Instant::now(),
+            connection: Mutex::default(),
+            trusted: Notify::new(),
+        }
+    }
+
+    /// The counts now. **To be taken before the value is asked for.**
+    pub(crate) fn stamp(&self, key: KeyHash) -> Stamp {
+        Stamp {
+            key: self.keys.of(key),
+            generation: self.generation.load(Ordering::Acquire),
+        }
+    }
+
+    /// Whether a value with this stamp is what the shared level has, as far as was told.
+    pub(crate) fn is_current(&self, stamp: Stamp, key: KeyHash, now: Instant) -> bool {
+        self.is_trusted(now) && self.stamp(key) == stamp
+    }
+
+    /// Whether the counts are complete.
+    pub(crate) fn is_trusted(&self, now: Instant) -> bool {
+        self.micros(now) < self.trusted_until.load(Ordering::Acquire)
+    }
+
+    /// A key has changed, or is about to look different.
+    pub(crate) fn changed(&self, key: KeyHash) {
+        self.keys.bump(key);
+    }
+
+    /// Everything may have changed.
+    pub(crate) fn all_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A new connection is about to be made. Gives its number.
+    pub(crate) fn connecting(&self) -> u64 {
+        let mut connection = self.lock();
+        connection.number += 1;
+        connection.alive = true;
+        connection.since = None;
+        connection.number
+    }
+
+    /// This connection tells of all changes since before `sent`, when a sign of life was sent
+    /// that has been answered.
+    pub(crate) fn confirmed(&self, number: u64, sent: Instant) {
+        let mut connection = self.lock();
+        if connection.number != number || !connection.alive {
+            return;
+        }
+        if connection.since.is_none() {
+            connection.since = Some(sent);
+            // What was remembered before has missed what was told to nobody.
+            self.all_changed();
+        }
+        self.trusted_until
+            .store(self.micros(sent + TRUST), Ordering::Release);
+        self.trusted.notify_waiters();
+    }
+
+    /// This connection is no more.
+    pub(crate) fn lost(&self, number: u64) {
+        let mut connection = self.lock();
+        if connection.number == number {
+            connection.alive = false;
+            connection.since = None;
+            self.trusted_until.store(0, Ordering::Release);
+            self.all_changed();
+        }
+    }
+
+    /// Waits until the counts are complete.
+    pub(crate) async fn until_trusted(&self) {
+        loop {
+            let told = self.trusted.notified();
+            if self.is_trusted(Instant::now()) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// How long the present connection has told of changes.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.lock().since.map(|since| since.elapsed())
+    }
+
+    fn micros(&self, time: Instant) -> u64 {
+        let since = time.saturating_duration_since(self.origin);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARI: fn() -> KeyHash = || KeyHash::of("spec:MARI");
+
+    fn trusted() -> (Coherence, u64) {
+        let coherence = Coherence::new();
+        let number = coherence.connecting();
+        coherence.confirmed(number, Instant::now());
+        (coherence, number)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_ends_the_stamps_of_its_key() {
+        let (coherence, _) = trusted();
+        let (mari, let_) = (MARI(), KeyHash::of("spec:LET"));
+        let stamps = (coherence.stamp(mari), coherence.stamp(let_));
+        coherence.changed(mari);
+        let now = Instant::now();
+        assert!(!coherence.is_current(stamps.0, mari, now));
+        assert!(coherence.is_current(stamps.1, let_, now));
+        coherence.all_changed();
+        assert!(!coherence.is_current(stamps.1, let_, now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trust_ends_a_second_after_the_last_sign_of_life_was_sent() {
+        let (coherence, number) = trusted();
+        let (stamp, sent) = (coherence.stamp(MARI()), Instant::now());
+        tokio::time::advance(Duration::from_millis(400)).await;
+        coherence.confirmed(number, sent);
+        let good_at =
+            |millis| coherence.is_current(stamp, MARI(), sent + Duration::from_millis(millis));
+        assert!(good_at(999) && !good_at(1000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_connection_ends_all_stamps_and_cannot_be_confirmed() {
+        let (coherence, number) = trusted();
+        let stamp = coherence.stamp(MARI());
+        coherence.lost(number);
+        coherence.confirmed(number, Instant::now());
+        assert!(!coherence.is_trusted(Instant::now()));
+        let next = coherence.connecting();
+        coherence.lost(number);
+        assert!(!coherence.is_trusted(Instant::now()));
+        coherence.confirmed(next, Instant::now());
+        assert!(coherence.is_trusted(Instant::now()));
+        assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_stamped_before_a_connection_tells_is_not_current() {
+        let coherence = Coherence::new();
+        let number = coherence.connecting();
+        let stamp = coherence.stamp(MARI());
+        coherence.confirmed(number, Instant::now());
+        assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
+        assert!(coherence.age().is_some());
+    }
+}
