@@ -133,7 +133,7 @@ impl Case {
         let others = count(&|s| !matches!(s.status, 200 | 503));
         // Of what had been loaded shortly before, the maximum age passes that much earlier.
         let may_be = ended.checked_sub(TTL).unwrap_or(ended);
-        let early = count(&|s| s.status != 200 && s.asked < may_be);
+        let early = count(&|s| s.status != 200 && s.asked + s.took < may_be);
         println!(
             "| {} for {} s | {} | {} | {} | {} | {unmarked} | {too_old} | {} | {refused} | {others} | {:.0} | {} |",
             self.away.name(),

@@ -1,7 +1,6 @@
 //! What is measured on the cached routes: this server in several states, what it cannot beat, and
 //! what others use instead.
 
-use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::path::Path;
@@ -67,21 +66,38 @@ impl Kind {
 pub(super) struct Contender {
     pub(super) kind: Kind,
     address: SocketAddr,
-    pids: Vec<u32>,
-    _owner: Box<dyn Any>,
+    process: Process,
+}
+
+enum Process {
+    Child(Child),
+    Server(Box<dyn Deref<Target = Running>>),
+}
+
+impl Process {
+    /// Those that are there now: nginx has one that ends after a minute.
+    fn pids(&self) -> Vec<u32> {
+        match self {
+            Self::Child(child) => child.id().into_iter().collect(),
+            Self::Server(server) => {
+                let found = server.server().scratch().processes();
+                let pids = found.into_iter().map(|pid| pid.as_raw().unsigned_abs());
+                pids.collect()
+            }
+        }
+    }
 }
 
 impl Contender {
-    fn new(kind: Kind, address: SocketAddr, owner: impl Deref<Target = Running> + 'static) -> Self {
-        let pids = owner.server().scratch().processes();
+    fn new(
+        kind: Kind,
+        address: SocketAddr,
+        server: impl Deref<Target = Running> + 'static,
+    ) -> Self {
         Self {
             kind,
             address,
-            pids: pids
-                .into_iter()
-                .map(|pid| pid.as_raw().unsigned_abs())
-                .collect(),
-            _owner: Box::new(owner),
+            process: Process::Server(Box::new(server)),
         }
     }
 
@@ -91,7 +107,11 @@ impl Contender {
 
     /// Resident memory of all its processes: what they share counts for each.
     pub(super) fn mib(&self) -> Outcome<f64> {
-        self.pids.iter().map(|pid| resident_mib(Some(*pid))).sum()
+        self.process
+            .pids()
+            .iter()
+            .map(|pid| resident_mib(Some(*pid)))
+            .sum()
     }
 
     /// Asks until the answer comes from where it should.
@@ -180,8 +200,7 @@ async fn bare(bytes: usize) -> Outcome<Contender> {
     Ok(Contender {
         kind: Kind::Constant,
         address,
-        pids: child.id().into_iter().collect(),
-        _owner: Box::new(child),
+        process: Process::Child(child),
     })
 }
 
