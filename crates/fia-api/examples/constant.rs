@@ -1,5 +1,9 @@
 //! The server with a constant instead of its routes: what its edge costs, for `devstack bench
 //! routes`. Settings are the server's; `CONSTANT_BYTES` is the size of the body.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the size of the body is no setting of the server"
+)]
 
 use std::error::Error;
 
