@@ -42,8 +42,8 @@ deps:
 .PHONY: bench
 bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md); minutes.
 	@scripts/install-deps run bench
-	cargo build --release --package fia-api --package devstack
-	target/release/devstack bench reads
+	cargo build --release --package fia-api --package devstack --bins --example constant
+	target/release/devstack bench routes
 	target/release/devstack bench lists
 	target/release/devstack bench frozen
 	target/release/devstack bench new-jobs
@@ -52,6 +52,7 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 soak: ## Looks for what must never happen, a million times or through many outages; minutes.
 	@scripts/install-deps run bench
 	cargo build --release --package fia-api --package devstack
+	target/release/devstack bench stale
 	target/release/devstack bench pooler
 	target/release/devstack bench outages
 

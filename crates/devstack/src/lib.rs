@@ -1,11 +1,11 @@
 //! Private servers for the demo, the tests and the benchmarks.
 //!
-//! Starts PostgreSQL, Valkey, RabbitMQ, `PgBouncer` and stand-ins for the services that the API calls, each on a free
+//! Starts PostgreSQL, Valkey, RabbitMQ, `PgBouncer`, nginx, Varnish and stand-ins for the services that the API calls, each on a free
 //! loopback port, with its files under one temporary directory of this process, and ends them. Nothing outlives the
 //! process, even when it is killed: see [`process`].
 //!
 //! In reading order: [`Stack`] puts everything together; [`Postgres`], [`Valkey`], [`RabbitMq`] and [`PgBouncer`] are
-//! the servers; [`Upstreams`] are the stand-ins; [`FaultProxy`] breaks connections on purpose; [`shared`] has the
+//! the servers; [`Nginx`] and [`Varnish`] are caches to compare with; [`Upstreams`] are the stand-ins; [`FaultProxy`] breaks connections on purpose; [`shared`] has the
 //! servers that all tests of one process use together; [`Api`] runs the program that all of it is for.
 
 mod api;
@@ -13,6 +13,7 @@ mod error;
 pub mod fault;
 pub mod files;
 mod generate;
+mod nginx;
 mod pgbouncer;
 mod ports;
 mod postgres;
@@ -28,12 +29,14 @@ mod stack;
 pub mod tokens;
 pub mod upstreams;
 mod valkey;
+mod varnish;
 
 pub use api::Api;
 pub use error::{Error, Result};
 pub use fault::{Direction, FaultProxy, Mode};
 pub use files::{SEED_SQL, materialise_files};
 pub use generate::add_jobs;
+pub use nginx::Nginx;
 pub use pgbouncer::{PgBouncer, PgBouncerOptions, PoolMode};
 pub use postgres::{Postgres, PostgresBuilder};
 pub use process::Server;
@@ -44,3 +47,4 @@ pub use scratch::Scratch;
 pub use stack::{Stack, StackBuilder};
 pub use upstreams::Upstreams;
 pub use valkey::Valkey;
+pub use varnish::Varnish;

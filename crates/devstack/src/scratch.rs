@@ -44,6 +44,9 @@ while [ -e "$1" ] && [ $tries -lt 1000 ]; do
 done
 "#;
 
+/// A file system in memory, on Linux.
+const SHARED_MEMORY: &str = "/dev/shm";
+
 /// A temporary directory with a `run` directory for a server in it, and the reaper that ends both.
 #[derive(Debug)]
 pub struct Scratch {
@@ -57,7 +60,26 @@ impl Scratch {
     /// # Errors
     /// [`Error::Io`] when the directory cannot be made or `sh` cannot be started.
     pub fn new(name: &str, user: Option<&ServerUser>) -> Result<Self> {
-        let dir = base_dir().join(format!(
+        Self::new_in(base_dir(), name, user)
+    }
+
+    /// As [`new`](Self::new), on a file system in memory where there is one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_memory(name: &str, user: Option<&ServerUser>) -> Result<Self> {
+        // As `/tmp`: everybody may pass, and may make files there.
+        let usable = fs::metadata(SHARED_MEMORY).is_ok_and(|m| m.permissions().mode() & 0o003 == 3);
+        let base = if usable {
+            PathBuf::from(SHARED_MEMORY)
+        } else {
+            base_dir()
+        };
+        Self::new_in(base, name, user)
+    }
+
+    fn new_in(base: PathBuf, name: &str, user: Option<&ServerUser>) -> Result<Self> {
+        let dir = base.join(format!(
             "devstack-{name}-{:016x}",
             RandomState::new().hash_one(name)
         ));

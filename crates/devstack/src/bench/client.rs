@@ -18,10 +18,20 @@ pub(super) struct Connection {
     authorization: String,
 }
 
-/// An answer's status and body.
+/// An answer's status, headers and body.
 pub(super) struct Answer {
     pub(super) status: u16,
+    head: String,
     pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first header of this name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.head.lines().filter_map(|line| line.split_once(':'));
+        let mut named = headers.filter(|(given, _)| given.eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| value.trim())
+    }
 }
 
 impl Connection {
@@ -45,8 +55,17 @@ impl Connection {
 
     /// Sends a JSON text; the answer must have a `content-length`.
     pub(super) async fn post(&mut self, path: &str, json: &str) -> Outcome<Answer> {
+        self.send("POST", path, json).await
+    }
+
+    /// As [`post`](Self::post).
+    pub(super) async fn put(&mut self, path: &str, json: &str) -> Outcome<Answer> {
+        self.send("PUT", path, json).await
+    }
+
+    async fn send(&mut self, method: &str, path: &str, json: &str) -> Outcome<Answer> {
         self.ask(&format!(
-            "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: {}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
             self.authorization,
             json.len()
@@ -62,35 +81,28 @@ impl Connection {
             .split(' ')
             .nth(1)
             .and_then(|status| status.parse().ok());
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line).await?;
-            match line.trim_end().split_once(':') {
-                None => break,
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.trim().parse()?;
-                }
-                Some(_) => {}
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await?;
-        Ok(Answer {
+        let mut answer = Answer {
             status: status.ok_or("no status line")?,
-            body,
-        })
+            head: String::new(),
+            body: Vec::new(),
+        };
+        // Up to the empty line.
+        while self.stream.read_line(&mut answer.head).await? > 2 {}
+        let length = answer.header("content-length");
+        answer.body = vec![0; length.map_or(Ok(0), str::parse)?];
+        self.stream.read_exact(&mut answer.body).await?;
+        Ok(answer)
     }
 }
 
 /// One request on a connection of its own; an answer other than 200 is an error.
-pub(super) async fn get(address: SocketAddr, path: &str, authorization: &str) -> Outcome<Vec<u8>> {
+pub(super) async fn get(address: SocketAddr, path: &str, authorization: &str) -> Outcome<Answer> {
     let answer = Connection::open(address, authorization)
         .await?
         .get(path)
         .await?;
     match answer.status {
-        200 => Ok(answer.body),
+        200 => Ok(answer),
         status => Err(format!("{path}: {status}").into()),
     }
 }

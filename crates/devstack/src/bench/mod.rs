@@ -4,18 +4,22 @@
 //! happen: absolute times say more about a machine than about a server.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod away;
 mod bare;
+mod bars;
 mod bulk;
 mod client;
+mod contenders;
 mod folder;
 mod frozen;
 mod lists;
+mod load;
 mod long_list;
 mod new_jobs;
 mod outages;
 mod plans;
 mod pooler;
-mod reads;
+mod routes;
 mod viewers;
 mod watch;
 mod wrk;
@@ -43,11 +47,30 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum What {
-    /// Cached reads from Valkey against a bare axum handler with a body of the same size (wrk)
-    Reads {
-        /// Seconds of each of the three turns.
-        #[arg(long, default_value_t = 5)]
+    /// The cached routes from memory, Valkey and PostgreSQL, against a constant handler, nginx and
+    /// Varnish (wrk)
+    Routes {
+        /// Seconds of each of the three turns of each of them.
+        #[arg(long, default_value_t = 3)]
         seconds: u32,
+        /// A constant behind what surrounds the server's routes.
+        #[arg(
+            long,
+            value_name = "PATH",
+            default_value = "target/release/examples/constant"
+        )]
+        edge: PathBuf,
+    },
+    /// Valkey frozen under load, then PostgreSQL away for longer than anything is kept: what is
+    /// old is marked, bounded, and soon replaced
+    Stale {
+        /// For how long PostgreSQL is away, in each of four cases.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// `CACHE_MAX_STALE_SECONDS` where it does not pass; a quarter of the seconds where it
+        /// does.
+        #[arg(long, default_value_t = 300)]
+        max_stale: u64,
     },
     /// Tagged queries of two servers behind PgBouncer in transaction mode: nobody gets
     /// another's rows
@@ -131,7 +154,12 @@ enum What {
 
 pub(crate) async fn run(options: Options) -> Outcome {
     match options.what {
-        What::Reads { seconds } => reads::run(&options.server, seconds).await,
+        What::Routes { seconds, edge } => routes::run(&options.server, &edge, seconds).await,
+        What::Stale { seconds, max_stale } => {
+            let frozen = frozen::run(&options.server).await;
+            away::run(&options.server, seconds, max_stale).await?;
+            frozen
+        }
         What::Pooler { queries } => pooler::run(&options.server, queries).await,
         What::Lists { jobs } => lists::run(&options.server, jobs).await,
         What::Frozen => frozen::run(&options.server).await,
@@ -171,6 +199,31 @@ async fn start(server: &Path, stack: &Stack, settings: &[(&str, String)]) -> Out
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
     Ok(Api::start(server, env).await?)
+}
+
+/// The settings by which every cached read is kept for so long.
+fn times_to_live(seconds: u64) -> Vec<(&'static str, String)> {
+    [
+        "LIVE_DATA_INSTRUMENTS_CACHE_TTL_SECONDS",
+        "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",
+        "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
+        "INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS",
+        "JOB_LIST_CACHE_TTL_SECONDS",
+        "JOB_COUNT_CACHE_TTL_SECONDS",
+    ]
+    .map(|name| (name, seconds.to_string()))
+    .to_vec()
+}
+
+/// Says which promises were kept; an error where one was not.
+fn verdict(promises: &[(&str, bool)]) -> Outcome {
+    for (promise, kept) in promises {
+        println!("{} {promise}", if *kept { "kept:  " } else { "BROKEN:" });
+    }
+    match promises.iter().find(|(_, kept)| !kept) {
+        Some((promise, _)) => Err(format!("it does not hold that {promise}").into()),
+        None => Ok(()),
+    }
 }
 
 /// Resident memory of a process in MiB.

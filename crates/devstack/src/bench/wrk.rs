@@ -9,6 +9,8 @@ use crate::Outcome;
 pub(super) struct Run {
     /// Requests a second.
     pub(super) rate: f64,
+    /// The median of the answers' times, in milliseconds.
+    pub(super) p50_ms: f64,
     /// The 99th percentile of the answers' times, in milliseconds.
     pub(super) p99_ms: f64,
 }
@@ -36,16 +38,14 @@ pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> 
         line.map(str::trim)
             .ok_or_else(|| format!("wrk said no {label}:\n{text}"))
     };
+    let time = |label| -> Outcome<f64> {
+        milliseconds(after(label)?).ok_or_else(|| format!("wrk's {label} cannot be read").into())
+    };
     Ok(Run {
         rate: after("Requests/sec:")?.parse()?,
-        p99_ms: milliseconds(after("99%")?).ok_or("wrk's 99% cannot be read")?,
+        p50_ms: time("50%")?,
+        p99_ms: time("99%")?,
     })
-}
-
-/// The run of middle rate.
-pub(super) fn median(mut runs: Vec<Run>) -> Run {
-    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    runs[runs.len() / 2]
 }
 
 fn milliseconds(text: &str) -> Option<f64> {

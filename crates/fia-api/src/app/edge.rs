@@ -48,8 +48,14 @@ impl Edge {
     /// Puts the routes together.
     #[must_use]
     pub fn new(config: &Config, state: AppState) -> Self {
+        Self::around(routes::router(state.clone()), config, state)
+    }
+
+    /// The same around other routes: what the edge itself costs can be measured.
+    #[must_use]
+    pub fn around(router: Router, config: &Config, state: AppState) -> Self {
         Self(Arc::new(Inner {
-            router: routes::router(state.clone()),
+            router,
             cors: Cors::new(config.http.allowed_origins.clone()),
             ids: RequestIds::new(),
             in_flight: Semaphore::new(config.http.max_in_flight),

@@ -1,0 +1,132 @@
+//! A private nginx in front of an HTTP server, as a cache (`proxy_cache`) of everything it answers.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::ports::{Port, retry_on_clash};
+use crate::process::{Launch, Server, blocking};
+use crate::programs::{ServerUser, find};
+use crate::running::Running;
+use crate::scratch::Scratch;
+use crate::{Error, Result, probe};
+
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// A private nginx. Dropping it ends it.
+///
+/// It keeps each `200` for an hour, in memory, whatever the origin says of it and whoever asks: what nginx can do at
+/// best, not what one should run. `X-Cache` says `HIT` or `MISS`.
+#[derive(Debug)]
+pub struct Nginx {
+    running: Running,
+    port: Port,
+}
+
+impl Nginx {
+    /// Starts it in front of what listens at `origin`.
+    ///
+    /// # Errors
+    /// [`Error`], with the end of its log where there is one.
+    pub async fn start(origin: SocketAddr) -> Result<Self> {
+        blocking(move || retry_on_clash(|| Self::launch(origin))).await
+    }
+
+    fn launch(origin: SocketAddr) -> Result<Self> {
+        let user = ServerUser::find();
+        let scratch = Scratch::in_memory("nginx", user.as_ref())?;
+        let port = Port::lease()?;
+        let run = scratch.run();
+        let file = run.join("nginx.conf");
+        fs::write(&file, configuration(origin, port.number()))
+            .map_err(Error::io(format!("writing {}", file.display())))?;
+        if let Some(user) = &user {
+            user.own(&file)?;
+        }
+        let launch = Launch {
+            program: find("nginx", &[])?,
+            args: vec![
+                "-e".into(),
+                "stderr".into(),
+                "-p".into(),
+                run.into(),
+                "-c".into(),
+                "nginx.conf".into(),
+            ],
+            env: Vec::new(),
+            user,
+            stop: Signal::SIGQUIT,
+            quit: Signal::SIGTERM, // it waits for its workers
+            limit: START_LIMIT,
+        };
+        let addr = port.addr();
+        let ready = Box::new(move || probe::http(addr, "/healthz"));
+        let server = Server::start("nginx", scratch, launch, ready)?;
+        Ok(Self {
+            running: Running::new(server),
+            port,
+        })
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+}
+
+impl Deref for Nginx {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+/// For answers of some kilobytes: they are read with their heads and written in one call each, which was a tenth faster
+/// than `sendfile`. Each worker has a socket of its own.
+fn configuration(origin: SocketAddr, port: u16) -> String {
+    let scratch_paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|part| format!("    {part}_temp_path {part}_temp;\n"))
+        .concat();
+    format!(
+        r#"daemon off;
+worker_processes 2;
+pid nginx.pid;
+error_log stderr error;
+events {{
+    worker_connections 1024;
+}}
+http {{
+    access_log off;
+    server_tokens off;
+    sendfile off;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    open_file_cache max=10000 inactive=1h;
+    open_file_cache_valid 1h;
+{scratch_paths}    proxy_cache_path cache levels=1:2 keys_zone=answers:10m max_size=1g inactive=1h use_temp_path=off;
+    upstream origin {{
+        server {origin};
+        keepalive 32;
+    }}
+    server {{
+        listen 127.0.0.1:{port} reuseport;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_cache answers;
+            proxy_cache_key $request_uri;
+            proxy_cache_valid 200 1h;
+            proxy_cache_lock on;
+            proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;
+            add_header X-Cache $upstream_cache_status;
+        }}
+    }}
+}}
+"#
+    )
+}

@@ -1,0 +1,169 @@
+//! A private Varnish in front of an HTTP server, as a cache of everything it answers.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::ports::{Port, retry_on_clash};
+use crate::process::{Launch, Server, blocking};
+use crate::programs::{ServerUser, find};
+use crate::running::Running;
+use crate::scratch::Scratch;
+use crate::{Error, Result, probe};
+
+/// It compiles its configuration with the C compiler.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// More threads than clients wait in readiness: none is made while one measures.
+const PARAMETERS: [&str; 3] = [
+    "thread_pool_min=50",
+    "thread_pool_max=500",
+    "timeout_idle=60",
+];
+
+/// What would be logged of each request, in memory, and is not: as elsewhere.
+const UNLOGGED: [&str; 21] = [
+    "Begin",
+    "End",
+    "Hit",
+    "Link",
+    "ReqAcct",
+    "ReqHeader",
+    "ReqMethod",
+    "ReqProtocol",
+    "ReqStart",
+    "ReqUnset",
+    "ReqURL",
+    "RespHeader",
+    "RespProtocol",
+    "RespReason",
+    "RespStatus",
+    "RespUnset",
+    "SessClose",
+    "SessOpen",
+    "Timestamp",
+    "VCL_call",
+    "VCL_return",
+];
+
+/// A private Varnish. Dropping it ends it.
+///
+/// It keeps each answer to a `GET` for an hour, in memory, whatever the origin says of it and whoever asks: what Varnish
+/// can do at best, not what one should run. `X-Cache` says `HIT` or `MISS`.
+#[derive(Debug)]
+pub struct Varnish {
+    running: Running,
+    port: Port,
+}
+
+impl Varnish {
+    /// Starts it in front of what listens at `origin`.
+    ///
+    /// # Errors
+    /// [`Error`], with the end of its log where there is one.
+    pub async fn start(origin: SocketAddr) -> Result<Self> {
+        blocking(move || retry_on_clash(|| Self::launch(origin))).await
+    }
+
+    fn launch(origin: SocketAddr) -> Result<Self> {
+        let user = ServerUser::find();
+        let scratch = Scratch::in_memory("varnish", user.as_ref())?;
+        let port = Port::lease()?;
+        let run = scratch.run();
+        let file = run.join("answers.vcl");
+        fs::write(&file, configuration(origin))
+            .map_err(Error::io(format!("writing {}", file.display())))?;
+        if let Some(user) = &user {
+            user.own(&file)?;
+        }
+        let mut args = vec![
+            "-F".into(),
+            "-n".into(),
+            run.join("work").into(),
+            "-a".into(),
+            port.addr().to_string().into(),
+            "-f".into(),
+            file.into(),
+            "-s".into(),
+            "malloc,64m".into(),
+        ];
+        let mask = format!("vsl_mask=-{}", UNLOGGED.join(",-"));
+        for parameter in PARAMETERS.into_iter().chain([mask.as_str()]) {
+            args.extend(["-p".into(), parameter.into()]);
+        }
+        let launch = Launch {
+            program: find("varnishd", &[])?,
+            args,
+            env: Vec::new(),
+            user,
+            stop: Signal::SIGTERM,
+            quit: Signal::SIGTERM, // it waits for its child
+            limit: START_LIMIT,
+        };
+        let addr = port.addr();
+        let ready = Box::new(move || probe::http(addr, "/healthz"));
+        let server = Server::start("varnish", scratch, launch, ready)?;
+        Ok(Self {
+            running: Running::new(server),
+            port,
+        })
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+}
+
+impl Deref for Varnish {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+fn configuration(origin: SocketAddr) -> String {
+    format!(
+        r#"vcl 4.1;
+
+backend origin {{
+    .host = "{}";
+    .port = "{}";
+}}
+
+sub vcl_recv {{
+    if (req.method == "GET") {{
+        return (hash);
+    }}
+    return (pass);
+}}
+
+sub vcl_hash {{
+    hash_data(req.url);
+    return (lookup);
+}}
+
+sub vcl_backend_response {{
+    unset beresp.http.Vary;
+    unset beresp.http.Set-Cookie;
+    set beresp.ttl = 1h;
+    return (deliver);
+}}
+
+sub vcl_deliver {{
+    if (obj.hits > 0) {{
+        set resp.http.X-Cache = "HIT";
+    }} else {{
+        set resp.http.X-Cache = "MISS";
+    }}
+    return (deliver);
+}}
+"#,
+        origin.ip(),
+        origin.port()
+    )
+}
