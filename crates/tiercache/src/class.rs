@@ -159,6 +159,20 @@ where
         class.or_last_known(name, outcome.await.unwrap_or(Err(Failure::Panicked)))
     }
 
+    /// The value of this name, if memory has it and there is nothing to do but to give it.
+    /// Never waits, and needs no loader; as fresh as what [`get_or_load`](Self::get_or_load)
+    /// gives, which is to be asked otherwise.
+    pub fn recall(&self, name: &str) -> Option<V> {
+        let class = &self.0;
+        let (value, entry) = class.recall(name)?;
+        let is_due = entry.is_refresh_due(Instant::now())
+            || class.is_sample(class.counters.local_hits.get());
+        (!is_due).then_some(())?;
+        class.counters.requests.one();
+        class.counters.local_hits.one();
+        Some(value)
+    }
+
     /// Puts a request into the lane of its key.
     fn board(&self, name: &str, load: Loader<V, E>) -> oneshot::Receiver<Outcome<V, E>> {
         let (reply, outcome) = oneshot::channel();

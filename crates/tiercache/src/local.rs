@@ -71,9 +71,14 @@ impl Entry {
         self.value.downcast_ref::<V>().cloned()
     }
 
-    /// Whether it is time to load a newer value, said to one caller only.
+    /// Whether it is time to load a newer value, and nobody does yet.
+    pub(crate) fn is_refresh_due(&self, now: Instant) -> bool {
+        now >= self.refresh_at && !self.refreshing.load(Ordering::Relaxed)
+    }
+
+    /// As [`is_refresh_due`](Self::is_refresh_due), said to one caller only.
     pub(crate) fn claim_refresh(&self, now: Instant) -> bool {
-        now >= self.refresh_at && !self.refreshing.swap(true, Ordering::Relaxed)
+        self.is_refresh_due(now) && !self.refreshing.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
@@ -20,6 +21,7 @@ use tracing::Instrument as _;
 use crate::app::access::{Line, is_probe};
 use crate::app::cors::Cors;
 use crate::app::path;
+use crate::app::repeats::Repeats;
 use crate::app::request_id::{self, RequestIds};
 use crate::config::Config;
 use crate::error::ApiError;
@@ -39,6 +41,7 @@ struct Inner {
     router: Router,
     cors: Cors,
     ids: RequestIds,
+    repeats: Repeats,
     in_flight: Semaphore,
     state: AppState,
     dev_mode: bool,
@@ -58,28 +61,39 @@ impl Edge {
             router,
             cors: Cors::new(config.http.allowed_origins.clone()),
             ids: RequestIds::new(),
+            repeats: Repeats::new(),
             in_flight: Semaphore::new(config.http.max_in_flight),
             state,
             dev_mode: config.dev_mode,
         }))
     }
 
-    /// Answers a request, whatever happens.
-    pub async fn answer(&self, request: Request) -> Response {
-        let line = Line::start(request.method(), request.uri());
-        let id = self.0.ids.of(request.headers());
-        let origin = self.0.cors.origin(request.headers());
-        let mut response = match self.0.cors.preflight(request.method(), request.headers()) {
+    /// Answers a request, whatever happens: at once, where memory has the answer.
+    pub fn answer(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
+        let arrival = Arrival {
+            line: Line::start(request.method(), request.uri()),
+            id: self.0.ids.of(request.headers()),
+            origin: self.0.cors.origin(request.headers()),
+        };
+        match self.0.repeats.answer(&request, &self.0.state.authenticator) {
+            Some(response) => Either::Left(ready(arrival.leave(response))),
+            // In a box: what is large and rarely needed is not moved about with every request.
+            None => Either::Right(Box::pin(self.clone().work(request, arrival))),
+        }
+    }
+
+    async fn work(self, request: Request, arrival: Arrival) -> Response {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut response = match self.0.cors.preflight(&method, request.headers()) {
             Some(preflight) => preflight,
             None => {
-                let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+                let id = arrival.id.to_str().unwrap_or_default();
+                let span = tracing::info_span!("request", id);
                 self.admit(request).instrument(span).await
             }
         };
-        Cors::mark(response.headers_mut(), origin);
-        line.end(response.status(), &id);
-        response.headers_mut().insert(request_id::HEADER, id);
-        response
+        self.0.repeats.note(&method, &uri, &mut response);
+        arrival.leave(response)
     }
 
     /// Breaks off the answers that have no end.
@@ -121,6 +135,22 @@ impl Edge {
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             name_first_method(&mut response);
         }
+        response
+    }
+}
+
+/// What is noted of a request when it comes, for when its answer leaves.
+struct Arrival {
+    line: Line,
+    id: HeaderValue,
+    origin: Option<HeaderValue>,
+}
+
+impl Arrival {
+    fn leave(self, mut response: Response) -> Response {
+        Cors::mark(response.headers_mut(), self.origin);
+        self.line.end(response.status(), &self.id);
+        response.headers_mut().insert(request_id::HEADER, self.id);
         response
     }
 }

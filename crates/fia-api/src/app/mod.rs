@@ -4,6 +4,7 @@ mod access;
 mod cors;
 mod edge;
 mod path;
+mod repeats;
 mod request_id;
 mod server;
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -93,8 +94,8 @@ fn serve(http: &http1::Builder, stream: TcpStream, edge: &Edge, connections: &Gr
     }
     let edge = edge.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let edge = edge.clone();
-        async move { Ok::<_, std::convert::Infallible>(edge.answer(request.map(Body::new)).await) }
+        edge.answer(request.map(Body::new))
+            .map(Ok::<_, std::convert::Infallible>)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let connection = connections.watch(connection);

@@ -11,7 +11,7 @@ pub use authenticator::Authenticator;
 use crate::error::ApiError;
 
 /// Who sent a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// A program that holds the API key; it may do what staff may.
     ApiKey,
@@ -37,6 +37,12 @@ pub struct Staff(Caller);
 pub struct KeyHolder(());
 
 impl Staff {
+    /// Who it is.
+    #[must_use]
+    pub fn caller(self) -> Caller {
+        self.0
+    }
+
     /// The user number; −1 for programs.
     #[must_use]
     pub fn user_number(self) -> i32 {

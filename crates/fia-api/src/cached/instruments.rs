@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tiercache::{Cache, Fence, Keep, Spec};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Answer, Bodies, Body, CacheError, Cached, cause, is_outage};
+use crate::cached::{Answer, Answered, Bodies, Body, CacheError, Cached, cause, is_outage};
 use crate::config;
 use crate::model::InstrumentName;
 use crate::model::json::{self, compact, parse, render};
@@ -105,7 +105,8 @@ impl Cached {
         let load =
             || async move { Ok(Body::new(render(&instruments::with_live_data(&db).await?))) };
         let class = &self.instruments.live_data_instruments;
-        class.get_or_load("", load).await.map_err(cause)
+        let found = class.get_or_load("", load).await.map_err(cause)?;
+        Ok(Answered::new(class, "", found))
     }
 
     /// An instrument's live-data script: a JSON string, or `null`.
@@ -174,9 +175,9 @@ impl Cached {
     }
 
     async fn field(&self, which: &Which, name: &InstrumentName) -> Answer {
-        let load = self.loader(which, name);
-        let found = which.class.get_or_load(name.as_str(), load).await;
-        found.map_err(cause)
+        let (class, load) = (&which.class, self.loader(which, name));
+        let found = class.get_or_load(name.as_str(), load).await;
+        Ok(Answered::new(class, name.as_str(), found.map_err(cause)?))
     }
 
     async fn set_field(

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tiercache::{Cache, Class, Failure, Found, Source, Spec};
+use tiercache::{Cache, Class, Failure, Source, Spec};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Answer, Bodies, Body, CacheError, Cached, cause, is_outage};
+use crate::cached::{Answer, Answered, Bodies, Body, CacheError, Cached, cause, is_outage};
 use crate::config;
 use crate::model::json::{compact, render};
 use crate::model::{JobList, Selection};
@@ -121,10 +121,11 @@ impl Cached {
             }
         };
         match class.get_or_load(&name, load).await {
-            Ok(found) => Ok(found),
-            Err(Failure::Failed(Unkept::TooLarge(value))) => Ok(Found {
-                value,
+            Ok(found) => Ok(Answered::new(class, &name, found)),
+            Err(Failure::Failed(Unkept::TooLarge(body))) => Ok(Answered {
+                body,
                 source: Source::Loaded,
+                again: None,
             }),
             Err(Failure::Failed(Unkept::Failed(error))) => Err(error),
             Err(Failure::Panicked) => Err(cause(Failure::Panicked)),
@@ -158,7 +159,8 @@ impl Cached {
             let count = count(&db, &selection).await.map_err(of_filters)?;
             Ok(Body::new(count_body(count)))
         };
-        class.get_or_load(&name, load).await.map_err(cause)
+        let found = class.get_or_load(&name, load).await.map_err(cause)?;
+        Ok(Answered::new(class, &name, found))
     }
 }
 

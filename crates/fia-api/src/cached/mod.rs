@@ -10,8 +10,11 @@ mod jobs;
 mod payload;
 mod runner_images;
 
+use std::fmt;
+use std::sync::Arc;
+
 use secrecy::ExposeSecret;
-use tiercache::{Cache, Class, Failure, Found, Local, Settings};
+use tiercache::{Cache, Class, Failure, Found, Local, Settings, Source};
 
 use crate::config;
 use crate::store::{Db, StoreError};
@@ -121,8 +124,63 @@ impl Cached {
     }
 }
 
-/// What a cached read gives: a body, and where it came from.
-type Answer = Result<Found<Body>, CacheError>;
+/// What a cached read gives.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The body.
+    pub body: Body,
+    /// Where it came from.
+    pub source: Source,
+    /// How to have it again without a wait, if it came from memory.
+    pub again: Option<Again>,
+}
+
+type Answer = Result<Answered, CacheError>;
+
+/// A cached read that was answered from memory, to be asked for again.
+#[derive(Clone)]
+pub struct Again(Arc<dyn Fn() -> Option<Body> + Send + Sync>);
+
+impl Again {
+    /// The body, if memory still has it and it is current; else the read itself is to be asked.
+    #[must_use]
+    pub fn body(&self) -> Option<Body> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Again")
+    }
+}
+
+impl Answered {
+    fn new<E>(class: &Class<Body, E>, name: &str, found: Found<Body>) -> Self
+    where
+        E: Clone + Send + Sync + 'static,
+    {
+        let again = (found.source == Source::Local).then(|| {
+            let (class, name) = (class.clone(), name.to_owned());
+            Again(Arc::new(move || class.recall(&name)))
+        });
+        Self {
+            body: found.value,
+            source: found.source,
+            again,
+        }
+    }
+}
+
+impl From<Found<Body>> for Answered {
+    fn from(found: Found<Body>) -> Self {
+        Self {
+            body: found.value,
+            source: found.source,
+            again: None,
+        }
+    }
+}
 
 fn cause(failure: Failure<CacheError>) -> CacheError {
     match failure {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tiercache::{Cache, Class, Found, Source, Spec};
 
-use crate::cached::{Answer, Body, CacheError, Cached, cause, is_outage};
+use crate::cached::{Answer, Answered, Body, CacheError, Cached, cause, is_outage};
 use crate::model::json::render;
 use crate::upstream::Packages;
 
@@ -84,18 +84,19 @@ impl RunnerImages {
 
 impl Last {
     /// What is known, for a while after a failure.
-    fn while_failing(&self, now: Instant) -> Option<Found<Body>> {
+    fn while_failing(&self, now: Instant) -> Option<Answered> {
         let failure = self.failure?;
         let paused = now.duration_since(failure) < PAUSE;
         paused.then(|| self.known(now)).flatten()
     }
 
-    fn known(&self, now: Instant) -> Option<Found<Body>> {
+    fn known(&self, now: Instant) -> Option<Answered> {
         let (since, body) = self.body.as_ref()?;
         let age = now.duration_since(*since);
-        (age <= MAX_AGE).then(|| Found {
-            value: body.clone(),
+        (age <= MAX_AGE).then(|| Answered {
+            body: body.clone(),
             source: Source::Stale { age, overdue: age },
+            again: None,
         })
     }
 
@@ -109,7 +110,7 @@ impl Last {
                 let value = versions.body.clone();
                 self.body = Some((now, value.clone()));
                 self.failure = None;
-                Ok(Found { value, source })
+                Ok(Found { value, source }.into())
             }
             Err(error) => {
                 self.failure = Some(now);

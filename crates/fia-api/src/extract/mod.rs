@@ -38,10 +38,14 @@ pub struct Authed<C, P, B = ()> {
     pub body: B,
 }
 
-/// What a handler gets that wants a token only where `REQUIRE_AUTH_COUNTS` says so: the path
-/// and query.
+/// What a handler gets that wants a token only where `REQUIRE_AUTH_COUNTS` says so.
 #[derive(Debug)]
-pub struct Counted<P>(pub P);
+pub struct Counted<P> {
+    /// Who sent the request, where a token is wanted.
+    pub caller: Option<Caller>,
+    /// The path's and query's parameters.
+    pub input: P,
+}
 
 /// What a handler that wants no token gets: the path and query.
 #[derive(Debug)]
@@ -74,10 +78,16 @@ impl<P: FromInput> FromRequest<AppState> for Counted<P> {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         if state.require_auth_counts {
             let call = Authed::<Caller, P>::from_request(request, state).await?;
-            return Ok(Self(call.input));
+            return Ok(Self {
+                caller: Some(call.caller),
+                input: call.input,
+            });
         }
         let Open(input) = Open::from_request(request, state).await?;
-        Ok(Self(input))
+        Ok(Self {
+            caller: None,
+            input,
+        })
     }
 }
 

@@ -7,46 +7,58 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::header::{AGE, CACHE_CONTROL, ETAG, HeaderName, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
-use tiercache::{Found, Source};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tiercache::Source;
 
-use crate::cached;
+use crate::auth::Caller;
+use crate::cached::{self, Again, Answered};
 use crate::routes::json;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Who may reuse an answer. Whoever does asks first whether it is still good: it is never
-/// served stale after a write.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Reuse {
-    /// Anybody.
-    Public,
-    /// Only who got it: a token was wanted for it.
-    Private,
+/// Who may have an answer. Whoever keeps it asks before each use whether it is still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Audience {
+    /// Anybody: no token was wanted.
+    Anybody,
+    /// This caller, whose token allowed it.
+    Only(Caller),
 }
 
-impl Reuse {
+impl Audience {
     fn control(self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Self::Public => "no-cache",
-            Self::Private => "private, no-cache",
+            Self::Anybody => "no-cache",
+            Self::Only(_) => "private, no-cache",
         })
     }
 }
 
+/// What a response says to the edge: this request can be answered again from memory, for this
+/// audience.
+#[derive(Debug, Clone)]
+pub(crate) struct Repeatable {
+    pub(crate) again: Again,
+    pub(crate) audience: Audience,
+}
+
 /// The answers that a client has already: the header `If-None-Match`.
 #[derive(Debug)]
-pub(super) struct Known(Option<HeaderValue>);
+pub(crate) struct Known(Option<HeaderValue>);
 
 impl<S: Sync> FromRequestParts<S> for Known {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.headers.get(IF_NONE_MATCH).cloned()))
+        Ok(Self::of(&parts.headers))
     }
 }
 
 impl Known {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self(headers.get(IF_NONE_MATCH).cloned())
+    }
+
     /// Whether the answer with this tag is among them.
     fn has(&self, etag: &HeaderValue) -> bool {
         let Some(Ok(known)) = self.0.as_ref().map(HeaderValue::to_str) else {
@@ -58,22 +70,37 @@ impl Known {
         })
     }
 
+    /// An answer to a cached read.
+    pub(super) fn answer(&self, answered: Answered, audience: Audience) -> Response {
+        let mut response = self.respond(&answered.body, answered.source, audience);
+        if let Some(again) = answered.again {
+            let repeatable = Repeatable { again, audience };
+            response.extensions_mut().insert(repeatable);
+        }
+        response
+    }
+
     /// An answer with this body, or 304 if the client has it.
-    pub(super) fn answer(&self, found: Found<cached::Body>, reuse: Reuse) -> Response {
-        let Found { value, source } = found;
-        let etag = value.etag();
+    pub(crate) fn respond(
+        &self,
+        body: &cached::Body,
+        source: Source,
+        audience: Audience,
+    ) -> Response {
+        let etag = body.etag();
         let mut response = if etag.is_some_and(|etag| self.has(etag)) {
             let mut unchanged = Response::new(Body::empty());
             *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
             unchanged
         } else {
-            json(value.bytes().clone())
+            json(body.bytes().clone())
         };
         let headers = response.headers_mut();
+        headers.reserve(6);
         if let Some(etag) = etag {
             headers.insert(ETAG, etag.clone());
         }
-        headers.insert(CACHE_CONTROL, reuse.control());
+        headers.insert(CACHE_CONTROL, audience.control());
         headers.insert(CACHE_STATUS, status(source));
         if let Source::Stale { age, .. } = source {
             headers.insert(AGE, HeaderValue::from(age.as_secs()));
@@ -117,11 +144,8 @@ mod tests {
             (Some("74234e98afe7498fb5daf1f36ac2d78a".to_owned()), false),
         ] {
             let header = known.as_deref().map(|known| known.parse().unwrap());
-            let found = Found {
-                value: body.clone(),
-                source: Source::Local,
-            };
-            let response = Known(header).answer(found, Reuse::Private);
+            let audience = Audience::Only(Caller::ApiKey);
+            let response = Known(header).respond(&body, Source::Local, audience);
             assert_eq!(response.status() == 304, unchanged, "{known:?}");
             let header = |name: HeaderName| response.headers()[name].to_str().unwrap();
             assert_eq!(header(ETAG), etag);
@@ -133,14 +157,12 @@ mod tests {
 
     #[test]
     fn a_stale_answer_says_how_old_it_is() {
-        let found = Found {
-            value: cached::Body::new(Bytes::from_static(b"null")),
-            source: Source::Stale {
-                age: Duration::from_millis(17_900),
-                overdue: Duration::from_millis(2_900),
-            },
+        let body = cached::Body::new(Bytes::from_static(b"null"));
+        let source = Source::Stale {
+            age: Duration::from_millis(17_900),
+            overdue: Duration::from_millis(2_900),
         };
-        let response = Known(None).answer(found, Reuse::Public);
+        let response = Known(None).respond(&body, source, Audience::Anybody);
         let headers = response.headers();
         assert_eq!(headers[AGE], "17");
         assert_eq!(headers[CACHE_STATUS], "fia-api; hit; ttl=-2; detail=stale");

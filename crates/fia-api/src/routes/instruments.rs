@@ -6,7 +6,7 @@ use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, Json, Problems, Received};
 use crate::model::InstrumentName;
 use crate::model::json::render;
-use crate::routes::cached::{Known, Reuse};
+use crate::routes::cached::{Audience, Known};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 
@@ -17,7 +17,7 @@ pub(super) async fn latest_run(
     call: Authed<Staff, InstrumentName>,
 ) -> Answer {
     let found = state.cached.latest_run(&call.input).await?;
-    Ok(known.answer(found, Reuse::Private))
+    Ok(known.answer(found, Audience::Only(call.caller.caller())))
 }
 
 /// `PUT /instrument/{instrument}/latest-run`
@@ -38,7 +38,7 @@ pub(super) async fn specification(
     call: Authed<Staff, InstrumentName>,
 ) -> Answer {
     let found = state.cached.specification(&call.input).await?;
-    Ok(known.answer(found, Reuse::Private))
+    Ok(known.answer(found, Audience::Only(call.caller.caller())))
 }
 
 /// `PUT /instrument/{instrument}/specification`: answers with what was sent, in its order.

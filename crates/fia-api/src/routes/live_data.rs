@@ -6,14 +6,14 @@ use bytes::Bytes;
 use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, Open, Problems, Received};
 use crate::model::InstrumentName;
-use crate::routes::cached::{Known, Reuse};
+use crate::routes::cached::{Audience, Known};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 
 /// `GET /live-data/instruments`
 pub(super) async fn instruments(State(state): State<AppState>, known: Known) -> Answer {
     let found = state.cached.live_data_instruments().await?;
-    Ok(known.answer(found, Reuse::Public))
+    Ok(known.answer(found, Audience::Anybody))
 }
 
 /// `GET /live-data/{instrument}/script`
@@ -23,7 +23,7 @@ pub(super) async fn script(
     Open(instrument): Open<InstrumentName>,
 ) -> Answer {
     let found = state.cached.live_data_script(&instrument).await?;
-    Ok(known.answer(found, Reuse::Public))
+    Ok(known.answer(found, Audience::Anybody))
 }
 
 /// `PUT /live-data/{instrument}/script`

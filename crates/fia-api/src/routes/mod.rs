@@ -18,6 +18,8 @@ use axum::routing::{MethodRouter, get, post};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
 
+pub(crate) use cached::{Audience, Known, Repeatable};
+
 use crate::error::ApiError;
 use crate::state::AppState;
 

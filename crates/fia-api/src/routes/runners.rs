@@ -5,7 +5,7 @@ use axum::extract::State;
 use crate::auth::Caller;
 use crate::extract::Authed;
 use crate::routes::Answer;
-use crate::routes::cached::{Known, Reuse};
+use crate::routes::cached::{Audience, Known};
 use crate::state::AppState;
 
 /// `GET /jobs/runners`: digests with their versions, newest first. Where GitHub fails, the last
@@ -13,7 +13,8 @@ use crate::state::AppState;
 pub(super) async fn images(
     State(state): State<AppState>,
     known: Known,
-    _: Authed<Caller, ()>,
+    call: Authed<Caller, ()>,
 ) -> Answer {
-    Ok(known.answer(state.cached.runner_images().await?, Reuse::Private))
+    let images = state.cached.runner_images().await?;
+    Ok(known.answer(images, Audience::Only(call.caller)))
 }

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::extract::{Authed, Counted};
 use crate::model::{Filters, InstrumentName, Selection};
 use crate::ops::job_access;
-use crate::routes::cached::{Known, Reuse};
+use crate::routes::cached::{Audience, Known};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 use crate::store::StoreError;
@@ -45,8 +45,8 @@ pub(super) async fn count(
     known: Known,
     input: Counted<Count>,
 ) -> Answer {
-    let Counted(Count { filters }) = input;
-    counted(&state, &known, None, filters.as_deref()).await
+    let (audience, Count { filters }) = audience(input);
+    counted(&state, &known, audience, None, filters.as_deref()).await
 }
 
 /// `GET /instrument/{instrument}/jobs/count`
@@ -55,13 +55,15 @@ pub(super) async fn count_of_instrument(
     known: Known,
     input: Counted<(InstrumentName, Count)>,
 ) -> Answer {
-    let Counted((instrument, Count { filters })) = input;
-    counted(&state, &known, Some(instrument), filters.as_deref()).await
+    let (audience, (instrument, Count { filters })) = audience(input);
+    let filters = filters.as_deref();
+    counted(&state, &known, audience, Some(instrument), filters).await
 }
 
 async fn counted(
     state: &AppState,
     known: &Known,
+    audience: Audience,
     instrument: Option<InstrumentName>,
     filters: Option<&str>,
 ) -> Answer {
@@ -69,12 +71,12 @@ async fn counted(
         instrument,
         filters: Filters::parse(filters)?,
     };
-    let reuse = if state.require_auth_counts {
-        Reuse::Private
-    } else {
-        Reuse::Public
-    };
-    Ok(known.answer(state.cached.job_count(selection).await?, reuse))
+    Ok(known.answer(state.cached.job_count(selection).await?, audience))
+}
+
+fn audience<P>(counted: Counted<P>) -> (Audience, P) {
+    let Counted { caller, input } = counted;
+    (caller.map_or(Audience::Anybody, Audience::Only), input)
 }
 
 /// `GET /job/{job_id}`: a job that is not there is 404 for everybody.
@@ -102,11 +104,12 @@ async fn list(
     caller: Caller,
     input: List,
 ) -> Answer {
+    let audience = Audience::Only(caller);
     let list = input.of(instrument, caller)?;
     if list.is_long() {
         return long(state.cached.long_job_list(&list).await?).await;
     }
-    Ok(known.answer(state.cached.job_list(list).await?, Reuse::Private))
+    Ok(known.answer(state.cached.job_list(list).await?, audience))
 }
 
 /// Sends a list while it is read. What goes wrong before the first piece is still an error of
