@@ -13,6 +13,7 @@ mod cache;
 mod consumer;
 mod faults;
 mod files;
+mod first_level;
 mod harness;
 mod jobs;
 mod layering;
