@@ -23,6 +23,7 @@ pub(super) const HAS_RUN: &str = "jobs.run_id IS NOT NULL";
 /// The jobs to be listed or counted: what they are looked up in, and what must hold.
 pub(super) struct Selected {
     joins: Joins,
+    searches: bool,
     conditions: Vec<String>,
     pub(super) values: Values,
 }
@@ -40,6 +41,7 @@ impl Selected {
     pub(super) fn new(selection: &Selection) -> Self {
         let mut selected = Self {
             joins: Joins::default(),
+            searches: false,
             // Of the partial indexes, too, and what the join with runs would say.
             conditions: vec![HAS_RUN.to_owned()],
             values: Values::default(),
@@ -97,13 +99,13 @@ impl Selected {
         self.conditions.push(condition);
     }
 
-    /// The condition beside having a run, where there is one only and it is on the runs. So is
-    /// what holds for the others, their value unknown or not.
+    /// The condition beside having a run, where there is one only, on the runs and no search in
+    /// texts; and what holds for the others, their value unknown or not.
     pub(super) fn only_condition(&self) -> Option<(&str, String)> {
         let [_, condition] = self.conditions.as_slice() else {
             return None;
         };
-        if !self.joins.runs {
+        if !self.joins.runs || self.searches {
             return None;
         }
         // Of the columns, the experiment's number alone may be NULL. An index knows what to do
@@ -195,6 +197,7 @@ impl Selected {
     }
 
     fn text_field(&mut self, field: TextField) -> &'static str {
+        self.searches = true;
         self.of_run(match field {
             TextField::Title => "runs.title",
             TextField::Filename => "runs.filename",
