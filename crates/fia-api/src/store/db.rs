@@ -116,11 +116,21 @@ impl Db {
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
+        self.query_after(BEGIN, sql, params).await
+    }
+
+    /// As [`Db::query`], in a transaction that another text than [`BEGIN`] opens.
+    pub(super) async fn query_after(
+        &self,
+        begin: &str,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
         let connection = self.connection().await?;
         let client = connection.client();
         let (begun, rows, ended) = answer(async {
             Ok(tokio::join!(
-                client.batch_execute(BEGIN),
+                client.batch_execute(begin),
                 client.query_typed(sql, params),
                 client.batch_execute("COMMIT"),
             ))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use devstack::{RabbitMq, shared};
+use fia_api::store::outbox::Backlog;
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -62,8 +63,15 @@ async fn jobs_are_accepted_while_the_broker_is_away_and_announced_when_it_is_bac
     let mut ids = accepted(&replica, 20).await;
     assert_eq!(waiting(&database).await, 20);
     let statistics = || replica.state.jobs.outbox().statistics();
+    // One has waited for long.
+    let client = database.client().await;
+    let sql = "UPDATE fia_api_outbox SET created_at = created_at - interval '1 hour' \
+               WHERE id = (SELECT max(id) FROM fia_api_outbox)";
+    client.execute(sql, &[]).await.unwrap();
+    let hour = Duration::from_secs(3600);
     eventually(Duration::from_secs(10), async || {
-        statistics().backlog.messages == 20
+        let backlog = statistics().backlog;
+        backlog.messages == 20 && (hour..hour * 2).contains(&backlog.oldest)
     })
     .await;
     rabbitmq.restart().await.unwrap();
@@ -71,6 +79,10 @@ async fn jobs_are_accepted_while_the_broker_is_away_and_announced_when_it_is_bac
     assert_eq!(consumer.jobs(20).await, once(&ids));
     nothing_waits(&database).await;
     assert_eq!(statistics().published, 20);
+    eventually(Duration::from_secs(10), async || {
+        statistics().backlog == Backlog::default()
+    })
+    .await;
     // Away again, with the server connected.
     rabbitmq.stop().await.unwrap();
     ids = accepted(&replica, 5).await;

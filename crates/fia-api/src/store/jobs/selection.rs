@@ -17,9 +17,13 @@ pub struct Viewer {
     pub experiments: Arc<[i64]>,
 }
 
+/// What holds for every job that is listed or counted.
+pub(super) const HAS_RUN: &str = "jobs.run_id IS NOT NULL";
+
 /// The jobs to be listed or counted: what they are looked up in, and what must hold.
 pub(super) struct Selected {
     joins: Joins,
+    searches: bool,
     conditions: Vec<String>,
     pub(super) values: Values,
 }
@@ -37,8 +41,9 @@ impl Selected {
     pub(super) fn new(selection: &Selection) -> Self {
         let mut selected = Self {
             joins: Joins::default(),
+            searches: false,
             // Of the partial indexes, too, and what the join with runs would say.
-            conditions: vec!["jobs.run_id IS NOT NULL".to_owned()],
+            conditions: vec![HAS_RUN.to_owned()],
             values: Values::default(),
         };
         if let Some(name) = &selection.instrument {
@@ -94,29 +99,50 @@ impl Selected {
         self.conditions.push(condition);
     }
 
+    /// The condition beside having a run, where there is one only, on the runs and no search in
+    /// texts; and what holds for the others, their value unknown or not.
+    pub(super) fn only_condition(&self) -> Option<(&str, String)> {
+        let [_, condition] = self.conditions.as_slice() else {
+            return None;
+        };
+        if !self.joins.runs || self.searches {
+            return None;
+        }
+        // Of the columns, the experiment's number alone may be NULL. An index knows what to do
+        // with NOT.
+        let others = if self.joins.owners {
+            format!("({condition}) IS NOT TRUE")
+        } else {
+            format!("NOT ({condition})")
+        };
+        Some((condition, others))
+    }
+
+    /// The tables beside `jobs`: `JOIN …`.
+    pub(super) fn joins(&self) -> String {
+        let run = if self.joins.runs {
+            " JOIN runs ON runs.id = jobs.run_id"
+        } else {
+            ""
+        };
+        format!("{run}{}", self.joins_of_runs())
+    }
+
+    /// The tables beside `jobs` and `runs`.
+    pub(super) fn joins_of_runs(&self) -> String {
+        let mut sql = String::new();
+        if self.joins.owners {
+            sql.push_str(" JOIN job_owners owners ON owners.id = runs.owner_id");
+        }
+        if self.joins.instruments {
+            sql.push_str(" JOIN instruments ON instruments.id = runs.instrument_id");
+        }
+        sql
+    }
+
     /// `FROM … WHERE …`, where the jobs come from.
     pub(super) fn source(&self) -> String {
-        let mut sql = "FROM jobs".to_owned();
-        let Joins {
-            runs,
-            owners,
-            instruments,
-        } = self.joins;
-        for (joined, join) in [
-            (runs, " JOIN runs ON runs.id = jobs.run_id"),
-            (
-                owners,
-                " JOIN job_owners owners ON owners.id = runs.owner_id",
-            ),
-            (
-                instruments,
-                " JOIN instruments ON instruments.id = runs.instrument_id",
-            ),
-        ] {
-            if joined {
-                sql.push_str(join);
-            }
-        }
+        let mut sql = format!("FROM jobs{}", self.joins());
         for (i, condition) in self.conditions.iter().enumerate() {
             let word = if i == 0 { "WHERE" } else { "AND" };
             // Writing to a String cannot fail.
@@ -171,6 +197,7 @@ impl Selected {
     }
 
     fn text_field(&mut self, field: TextField) -> &'static str {
+        self.searches = true;
         self.of_run(match field {
             TextField::Title => "runs.title",
             TextField::Filename => "runs.filename",
