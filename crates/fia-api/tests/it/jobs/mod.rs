@@ -11,7 +11,7 @@ mod update;
 
 use devstack::Upstreams;
 
-use crate::harness::{Database, Replica, Vars, upstream_vars};
+use crate::harness::{Database, Replica, Vars, upstream_vars, vars};
 
 /// A database and stand-ins of a test's own, and replicas on both.
 struct Bench {
@@ -32,8 +32,9 @@ impl Bench {
         Replica::new(&[&self.database.vars(), &upstreams, more])
     }
 
+    /// One that remembers nothing.
     fn replica(&self) -> Replica {
-        self.replica_with(&Vars::new())
+        self.replica_with(&vars(&[("CACHE_LOCAL", "off")]))
     }
 }
 
