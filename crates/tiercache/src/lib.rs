@@ -17,14 +17,20 @@
 //!   ▼
 //! ```
 //!
+//! In front of that, each process remembers what the shared level had, for as long as Valkey, over
+//! a connection of its own, tells of no change: see `coherence`.
+//!
 //! Modules, in reading order:
 //! * `marker`: what a key holds while it holds no payload: lease, fence, tombstone;
 //! * `commands`: the commands of the protocol, and their scripts in `lua/`;
 //! * `link`: connection, time limits, circuit breaker, reconnection;
 //! * `debts`: what could not be sent and must be, once Valkey is back;
-//! * `epochs`: how often each key was written from here;
+//! * `epochs`: how often something has happened to each key;
+//! * `coherence` and `tracker`: what Valkey tells, and when it is believed;
+//! * `local` and `recall`: what is remembered, and when it may be used;
 //! * `flight`: who travels together, and who must not;
 //! * `class`, `round` and `outcome`: reading; `write`: writing;
+//! * `refresh`: loading anew before the end; `sample`: comparing with the origin;
 //! * `stats`: numbers.
 
 mod class;
