@@ -1,5 +1,6 @@
 //! Random histories on two replicas against what must hold of every one: a read that starts
-//! after a write has returned never gives an older value.
+//! after a write has returned never gives an older value; and where values are kept in memory,
+//! the other replica gives the newest as soon as it has heard of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::task::JoinSet;
 
-use crate::support::{Database, Raw, Rows, Stage, patient};
+use crate::support::{Database, Raw, Rows, Stage, keeping, patient, until};
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -53,8 +54,10 @@ struct World {
     raw: Raw,
     name: String,
     database: Database,
-    /// The newest version whose write has returned.
-    returned: AtomicU64,
+    /// The newest version whose write has returned, for each replica to have heard of.
+    returned: [AtomicU64; 2],
+    /// Whether values are kept in memory, and one hears of another's write a little later.
+    keeps: bool,
 }
 
 impl World {
@@ -66,7 +69,7 @@ impl World {
         let key = rows.key(&self.name);
         match step.deed {
             Deed::Read => {
-                let oldest = self.returned.load(Ordering::SeqCst);
+                let oldest = self.returned[step.replica].load(Ordering::SeqCst);
                 let found = rows
                     .get_or_load(&self.name, self.database.loader())
                     .await
@@ -86,7 +89,10 @@ impl World {
                 let (Ok(version) | Err(tiercache::Failure::Failed(version))) = write.await else {
                     panic!("the write panicked");
                 };
-                self.returned.fetch_max(version, Ordering::SeqCst);
+                self.returned[step.replica].fetch_max(version, Ordering::SeqCst);
+                if !self.keeps {
+                    self.returned[1 - step.replica].fetch_max(version, Ordering::SeqCst);
+                }
             }
             Deed::Expire => self.raw.run(&[b"DEL", key.as_bytes()]).await,
             Deed::Tombstone => {
@@ -98,16 +104,43 @@ impl World {
     }
 }
 
+impl World {
+    /// Both replicas give the newest value.
+    async fn settle(&self) {
+        let newest = self.database.version();
+        for (rows, returned) in self.replicas.iter().zip(&self.returned) {
+            until("the newest value", async || {
+                let found = rows.get_or_load(&self.name, self.database.loader()).await;
+                found.unwrap().value == newest
+            })
+            .await;
+            returned.fetch_max(newest, Ordering::SeqCst);
+        }
+    }
+}
+
+// Some seconds: two hundred histories on real connections.
 #[test]
 fn no_history_shows_an_old_value() {
+    check(false);
+}
+
+// As above.
+#[test]
+fn nor_does_one_with_values_in_memory() {
+    check(true);
+}
+
+fn check(keeps: bool) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
     let (stage, neighbour) = runtime.block_on(async {
-        let stage = Stage::new().await;
-        let neighbour = stage.neighbour(patient).await;
+        let settings = if keeps { keeping } else { patient };
+        let stage = Stage::with(settings).await;
+        let neighbour = stage.neighbour(settings).await;
         (stage, neighbour)
     });
     let histories_so_far = AtomicU64::new(0);
@@ -122,7 +155,8 @@ fn no_history_shows_an_old_value() {
             raw: stage.raw.clone(),
             name: histories_so_far.fetch_add(1, Ordering::Relaxed).to_string(),
             database: Database::default(),
-            returned: AtomicU64::new(0),
+            returned: [0, 0].map(AtomicU64::new),
+            keeps,
         });
         runtime.block_on(async {
             for batch in history {
@@ -134,6 +168,7 @@ fn no_history_shows_an_old_value() {
                 while let Some(done) = steps.join_next().await {
                     done.map_err(|error| TestCaseError::fail(error.to_string()))?;
                 }
+                world.settle().await;
             }
             Ok(())
         })
