@@ -25,7 +25,7 @@
 //! * `epochs`: how often each key was written from here;
 //! * `flight`: who travels together, and who must not;
 //! * `class`, `round` and `outcome`: reading; `write`: writing;
-//! * `stats`: numbers.
+//! * `stats`: numbers; `sync`: locks and atomics that can be tested.
 
 mod class;
 mod commands;
@@ -37,6 +37,7 @@ mod marker;
 mod outcome;
 mod round;
 mod stats;
+mod sync;
 mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};
