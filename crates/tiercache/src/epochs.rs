@@ -87,6 +87,7 @@ mod tests {
 }
 
 #[cfg(all(test, feature = "loom"))]
+#[expect(clippy::unwrap_used, reason = "a test says where it fails")]
 mod every_interleaving {
     use std::sync::Arc;
 
