@@ -10,14 +10,15 @@
 //! the last sign of life that was answered. (Not after its answer: that may overtake the message
 //! about a change made just before.)
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::epochs::{Epochs, KeyHash};
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// How long after a sign of life what was told so far is taken for everything.
 pub(crate) const TRUST: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ impl Coherence {
             generation: AtomicU64::new(0),
             trusted_until: AtomicU64::new(0),
             origin: Instant::now(),
-            connection: Mutex::default(),
+            connection: Mutex::new(Connection::default()),
             trusted: Notify::new(),
         }
     }
@@ -188,7 +189,7 @@ impl Coherence {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
 
@@ -263,5 +264,51 @@ mod tests {
         coherence.confirmed(number, Instant::now());
         assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
         assert!(coherence.age().is_some());
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+#[expect(clippy::unwrap_used, reason = "a test says where it fails")]
+mod every_interleaving {
+    use std::sync::Arc;
+
+    use loom::{model, thread};
+
+    use super::*;
+
+    /// What was remembered while nobody told of changes is not taken for current by whoever
+    /// sees that somebody tells again.
+    #[test]
+    fn whoever_trusts_a_new_connection_sees_that_old_stamps_have_ended() {
+        model(|| {
+            let coherence = Arc::new(Coherence::new());
+            let (key, now) = (KeyHash::of("MARI"), Instant::now());
+            let number = coherence.connecting();
+            let stamp = coherence.stamp(key);
+            let tracker = thread::spawn({
+                let coherence = Arc::clone(&coherence);
+                move || coherence.confirmed(number, now)
+            });
+            assert!(!coherence.is_current(stamp, key, now));
+            assert!(tracker.join().unwrap());
+            assert!(coherence.is_trusted(now) && !coherence.is_current(stamp, key, now));
+        });
+    }
+
+    /// A sign of life that was on its way when the connection was lost does not bring it back.
+    #[test]
+    fn a_lost_connection_stays_lost() {
+        model(|| {
+            let coherence = Arc::new(Coherence::new());
+            let now = Instant::now();
+            let number = coherence.connecting();
+            let tracker = thread::spawn({
+                let coherence = Arc::clone(&coherence);
+                move || coherence.confirmed(number, now)
+            });
+            coherence.lost(number);
+            tracker.join().unwrap();
+            assert!(!coherence.is_trusted(now));
+        });
     }
 }

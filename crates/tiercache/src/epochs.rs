@@ -4,11 +4,13 @@
 //! whose load began in an earlier epoch may be older than a write that has returned, so it is
 //! not for that reader. Of the changes in the shared level: see [`crate::coherence`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+use crate::sync::AtomicU64;
 
 /// Two keys that share a counter cost each other a repeated load, never a wrong answer.
 const STRIPES: usize = 1 << STRIPE_BITS;
-const STRIPE_BITS: u32 = 10;
+const STRIPE_BITS: u32 = if cfg!(feature = "loom") { 1 } else { 10 };
 
 /// The epochs of all keys, striped by hash.
 pub(crate) struct Epochs(Box<[AtomicU64]>);
@@ -66,7 +68,7 @@ impl KeyHash {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
 
@@ -91,5 +93,113 @@ mod tests {
             .map(|i| spec.then(&format!("I{i}")).stripe())
             .collect();
         assert!(stripes.len() > 85, "only {} of 100", stripes.len());
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+#[expect(clippy::unwrap_used, reason = "a test says where it fails")]
+mod every_interleaving {
+    use std::sync::Arc;
+
+    use loom::model;
+    use loom::sync::Mutex;
+    use loom::sync::atomic::AtomicU64;
+    use loom::thread;
+
+    use super::*;
+
+    /// A value elsewhere, and a copy of it kept here. That the value can be seen says nothing
+    /// about what else can: nobody's network is a memory barrier.
+    struct Copied {
+        epochs: Epochs,
+        key: KeyHash,
+        value: AtomicU64,
+        copy: Mutex<Option<(u64, u64)>>,
+    }
+
+    impl Copied {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                epochs: Epochs::new(),
+                key: KeyHash::of("MARI"),
+                value: AtomicU64::new(0),
+                copy: Mutex::new(None),
+            })
+        }
+
+        /// What a flight does.
+        fn take_copy(&self) {
+            let stamp = self.epochs.of(self.key);
+            let value = self.value.load(Ordering::Relaxed);
+            *self.copy.lock().unwrap() = Some((value, stamp));
+        }
+
+        /// What a reader does.
+        fn valid(&self) -> Option<u64> {
+            let (value, stamp) = (*self.copy.lock().unwrap())?;
+            (stamp == self.epochs.of(self.key)).then_some(value)
+        }
+
+        /// What a writer does, or else the server and whoever hears of it.
+        fn change(&self, value: u64) {
+            self.value.store(value, Ordering::Relaxed);
+            self.epochs.bump(self.key);
+        }
+    }
+
+    #[test]
+    fn after_a_bump_no_copy_made_before_the_change_is_valid() {
+        model(|| {
+            let copied = Copied::new();
+            let flight = thread::spawn({
+                let copied = Arc::clone(&copied);
+                move || copied.take_copy()
+            });
+            let write = thread::spawn({
+                let copied = Arc::clone(&copied);
+                move || copied.change(1)
+            });
+            write.join().unwrap();
+            assert_ne!(copied.valid(), Some(0), "while the flight may be under way");
+            flight.join().unwrap();
+            assert_ne!(copied.valid(), Some(0), "after the flight");
+        });
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_the_change_does_not_see_it_undone() {
+        model(|| {
+            let copied = Copied::new();
+            copied.take_copy();
+            let write = thread::spawn({
+                let copied = Arc::clone(&copied);
+                move || copied.change(1)
+            });
+            let reader = thread::spawn({
+                let copied = Arc::clone(&copied);
+                move || {
+                    if copied.valid().is_none() {
+                        copied.take_copy();
+                        assert_ne!(copied.valid(), Some(0));
+                    }
+                }
+            });
+            reader.join().unwrap();
+            write.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn bumps_of_two_at_once_both_count() {
+        model(|| {
+            let copied = Copied::new();
+            let write = thread::spawn({
+                let copied = Arc::clone(&copied);
+                move || copied.change(1)
+            });
+            copied.change(2);
+            write.join().unwrap();
+            assert_eq!(copied.epochs.of(copied.key), 2);
+        });
     }
 }

@@ -12,12 +12,13 @@
 
 use std::collections::HashMap;
 use std::hash::RandomState;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::outcome::{Failure, Found};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a flight has for each of its passengers.
 pub(crate) type Outcome<V, E> = Result<Found<V>, Failure<E>>;
@@ -197,5 +198,129 @@ impl<V, E> Drop for Standby<'_, V, E> {
             called.append(waiting);
             std::mem::swap(&mut called, waiting);
         });
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+mod every_interleaving {
+    use loom::model;
+    use loom::thread;
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+    use crate::outcome::Source;
+
+    type Reply = oneshot::Receiver<Outcome<u64, ()>>;
+
+    /// Waits in the lane, and says whether there is one to fly.
+    fn come(lanes: &Arc<Lanes<u64, ()>>) -> (Reply, Option<Lane<u64, ()>>) {
+        let (reply, answer) = oneshot::channel();
+        let passenger = Passenger {
+            reply,
+            load: None,
+            epoch: 0,
+        };
+        (answer, lanes.join("MARI", passenger))
+    }
+
+    fn fly(mut lane: Lane<u64, ()>) {
+        while !lane.close_if_empty() {
+            let mut flight = Flight::new(&lane);
+            flight.board();
+            deliver(flight);
+        }
+    }
+
+    fn deliver(flight: Flight<'_, u64, ()>) {
+        flight.deliver(Ok(Found {
+            value: 1,
+            source: Source::Shared,
+        }));
+    }
+
+    fn is_answered(reply: &mut Reply) -> bool {
+        reply.try_recv().is_ok()
+    }
+
+    #[test]
+    fn nobody_waits_in_a_lane_that_has_no_task() {
+        model(|| {
+            let lanes = Arc::new(Lanes::new());
+            let others = [(); 2].map(|()| {
+                let lanes = Arc::clone(&lanes);
+                thread::spawn(move || {
+                    let (reply, lane) = come(&lanes);
+                    lane.into_iter().for_each(fly);
+                    reply
+                })
+            });
+            let (mut reply, lane) = come(&lanes);
+            lane.into_iter().for_each(fly);
+            let mut replies = others.map(|other| other.join().unwrap());
+            assert!(is_answered(&mut reply) && replies.iter_mut().all(is_answered));
+            assert!(lanes.lock().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_lane_whose_task_panics_tells_those_who_wait() {
+        model(|| {
+            let lanes = Arc::new(Lanes::new());
+            let (mut first, lane) = come(&lanes);
+            let other = thread::spawn({
+                let lanes = Arc::clone(&lanes);
+                move || {
+                    let (reply, lane) = come(&lanes);
+                    // Too late to be told, it has a lane of its own.
+                    let flies = lane.is_some();
+                    lane.into_iter().for_each(fly);
+                    (reply, flies)
+                }
+            });
+            // What unwinding does, first to the flight and then to the lane.
+            let lane = lane.unwrap();
+            let mut flight = Flight::new(&lane);
+            flight.board();
+            drop(flight);
+            drop(lane);
+            let (mut reply, flies) = other.join().unwrap();
+            let told = Err(TryRecvError::Closed);
+            assert_eq!(first.try_recv().map(drop), told);
+            let answer = reply.try_recv().map(drop);
+            assert_eq!(answer, if flies { Ok(()) } else { told });
+            assert!(lanes.lock().is_empty());
+        });
+    }
+
+    #[test]
+    fn those_on_standby_are_not_lost() {
+        for accepted in [true, false] {
+            model(move || {
+                let lanes = Arc::new(Lanes::new());
+                let (mut first, lane) = come(&lanes);
+                let others = [(); 2].map(|()| {
+                    let lanes = Arc::clone(&lanes);
+                    thread::spawn(move || {
+                        let (reply, lane) = come(&lanes);
+                        lane.into_iter().for_each(fly);
+                        reply
+                    })
+                });
+                let lane = lane.unwrap();
+                let mut flight = Flight::new(&lane);
+                flight.board();
+                let standby = flight.call_standby(0);
+                if accepted {
+                    flight.board_standby(standby);
+                } else {
+                    drop(standby);
+                }
+                deliver(flight);
+                fly(lane);
+                let mut replies = others.map(|other| other.join().unwrap());
+                assert!(is_answered(&mut first) && replies.iter_mut().all(is_answered));
+                assert!(lanes.lock().is_empty());
+            });
+        }
     }
 }

@@ -31,7 +31,7 @@
 //! * `flight`: who travels together, and who must not;
 //! * `class`, `round` and `outcome`: reading; `write`: writing;
 //! * `refresh`: loading anew before the end; `sample`: comparing with the origin;
-//! * `stats`: numbers.
+//! * `stats`: numbers; `sync`: locks and atomics that can be tested.
 
 mod class;
 mod coherence;
@@ -48,6 +48,7 @@ mod refresh;
 mod round;
 mod sample;
 mod stats;
+mod sync;
 mod tracker;
 mod write;
 

@@ -1,6 +1,7 @@
 //! What there is: one row, its key, replicas with their lanes, requests, writers.
 
 use super::Protocol;
+use super::local::{Event, Local};
 
 /// What the key holds. A payload is the version of the row it was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +29,17 @@ pub(super) enum Late {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     Idle,
+    /// In a replica with a first level: GET is on its way. `stamped`: the stamp that was read
+    /// before is still current. (A stamp that is outdated never becomes current again, so
+    /// nothing else about it matters.)
+    Looking {
+        stamped: bool,
+    },
+    /// In a replica with a first level: GET was a hit, and its answer is on its way.
+    Found {
+        value: u8,
+        stamped: bool,
+    },
     /// The shared level has answered; to load, with or without a lease.
     Missed {
         lease: Option<u8>,
@@ -83,6 +95,10 @@ pub(super) enum WriterPhase {
     Ended,
     /// The epoch is bumped, FIN comes next.
     Bumped,
+    /// FIN was executed, or is owed; where there is a first level, the stamps end next.
+    Finished {
+        invalidated: bool,
+    },
     Returned,
     Crashed,
 }
@@ -110,6 +126,11 @@ pub(super) struct State {
     pub(super) faults: u8,
     pub(super) answers: u8,
     pub(super) stale_answer: bool,
+    /// How often all keys may yet be flushed, and whether they were.
+    pub(super) flushes: u8,
+    pub(super) flushed: bool,
+    /// The first level of replica 0.
+    pub(super) local: Option<Local>,
 }
 
 /// What can happen next.
@@ -117,6 +138,8 @@ pub(super) struct State {
 pub(super) enum Action {
     /// A request comes and waits in its replica's lane.
     Come(usize),
+    /// A request comes and is answered by the first level.
+    Serve(usize),
     /// The lane of a replica takes its next step.
     Fly(usize),
     /// As `Fly`, but the command gets no answer: it is executed late, if at all.
@@ -133,6 +156,10 @@ pub(super) enum Action {
     Settle(usize),
     /// The key's time is over.
     Expire,
+    /// All keys are flushed.
+    Flush,
+    /// Something happens to the first level or to its connection.
+    Local(Event),
 }
 
 impl State {
@@ -161,7 +188,7 @@ impl State {
         Self {
             database: 0,
             lock: None,
-            key: Key::Empty,
+            key: model.breaks.map_or(Key::Empty, |_| Key::Value(0)),
             replicas: vec![
                 Replica {
                     lane: Lane::Idle,
@@ -177,6 +204,9 @@ impl State {
             faults: model.faults,
             answers: 0,
             stale_answer: false,
+            flushes: model.flushes,
+            flushed: false,
+            local: model.breaks.map(Local::new),
         }
     }
 
@@ -187,7 +217,9 @@ impl State {
                 Lane::Missed { lease: held } | Lane::Loaded { lease: held, .. } => {
                     *held == Some(*lease)
                 }
-                Lane::Idle | Lane::Filled { .. } => false,
+                Lane::Idle | Lane::Looking { .. } | Lane::Found { .. } | Lane::Filled { .. } => {
+                    false
+                }
             };
             self.key == Key::Lease(*lease)
                 || self.replicas.iter().any(|replica| held(&replica.lane))
@@ -203,15 +235,24 @@ impl State {
         matches!(self.key, Key::Value(version) if version < self.database)
     }
 
+    /// Whether an acknowledged fence stands until its writer's end. Where older servers write,
+    /// too, they overwrite it, and a flush takes it away.
+    pub(super) fn fences_last(&self) -> bool {
+        !self.flushed && !self.writers.iter().any(|writer| writer.older)
+    }
+
     /// Whether this writer may have left the shared level stale: it has committed, and neither
-    /// a fence nor a FIN has said so yet. A fence does not count where older servers write,
-    /// too, for they overwrite it.
+    /// a fence nor a FIN has said so yet.
     pub(super) fn excuses(&self, writer: &Writer) -> bool {
-        use WriterPhase::{Bumped, Crashed, Ended, Returned};
-        let fenced = writer.acknowledged && !self.writers.iter().any(|writer| writer.older);
+        use WriterPhase::{Bumped, Crashed, Ended, Finished, Returned};
+        let fenced = writer.acknowledged && self.fences_last();
         let owed = self.replicas[usize::from(writer.replica)].owed.is_some();
-        let under_way = matches!(writer.phase, Ended | Bumped | Crashed)
-            || (writer.phase == Returned && owed && !writer.older);
+        let under_way = match writer.phase {
+            Ended | Bumped | Crashed => true,
+            Finished { invalidated } => !invalidated,
+            Returned => owed && !writer.older,
+            _ => false,
+        };
         writer.version > 0 && under_way && !fenced
     }
 }

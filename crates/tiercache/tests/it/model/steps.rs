@@ -1,5 +1,6 @@
 //! What can happen, step by step. A step is what one party does without waiting.
 
+use super::local::possible as possible_local;
 use super::state::{Action, Key, Lane, Late, RequestPhase, State, Writer, WriterPhase};
 use super::{Mutant, Protocol};
 
@@ -7,12 +8,15 @@ pub(super) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
     for (i, request) in state.requests.iter().enumerate() {
         if request.phase == RequestPhase::Coming {
             actions.push(Action::Come(i));
+            if state.is_local(request.replica) && state.usable().is_some() {
+                actions.push(Action::Serve(i));
+            }
         }
     }
     for (i, replica) in state.replicas.iter().enumerate() {
         if replica.lane != Lane::Idle || state.waits(i) {
             actions.push(Action::Fly(i));
-            if state.faults > 0 && state.sends_next(i) {
+            if state.faults > 0 && state.sends_next(model, i) {
                 actions.push(Action::FlyUnanswered(i));
             }
         }
@@ -27,6 +31,10 @@ pub(super) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
     if may_expire(state) {
         actions.push(Action::Expire);
     }
+    if state.flushes > 0 {
+        actions.push(Action::Flush);
+    }
+    possible_local(model, state, actions);
 }
 
 fn writer_actions(
@@ -46,6 +54,9 @@ fn writer_actions(
         actions.push(Action::Write(i));
     }
     if writer.older {
+        if model.crashes && writer.phase == WriterPhase::Ended {
+            actions.push(Action::Crash(i));
+        }
         return;
     }
     let sends = writer.phase == Bumped || writer.phase == if fence_first { Begun } else { Locked };
@@ -76,6 +87,7 @@ fn may_expire(state: &State) -> bool {
 pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
     match action {
         Action::Come(request) => state.come(model, request),
+        Action::Serve(request) => state.serve(model, request),
         Action::Fly(replica) => state.fly(model, replica),
         Action::FlyUnanswered(replica) => state.fly_unanswered(model, replica),
         Action::Write(writer) => state.write(model, writer),
@@ -93,7 +105,7 @@ pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
         Action::Execute(late) => match state.late.remove(late) {
             Late::GetLease(lease) => drop(state.execute_get_lease(lease)),
             Late::Fill { lease, value } => drop(state.execute_fill(model, lease, value)),
-            Late::Fence(writer) => state.key = Key::Fence(writer),
+            Late::Fence(writer) => state.set_key(Key::Fence(writer)),
             Late::Fin { own } => state.execute_fin(own),
         },
         Action::Settle(replica) => {
@@ -101,319 +113,52 @@ pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
                 state.execute_fin(own);
             }
         }
-        Action::Expire => state.key = Key::Empty,
+        Action::Expire => state.set_key(Key::Empty),
+        Action::Flush => state.flush(model),
+        Action::Local(event) => state.happen(model, event),
     }
 }
 
 /// What Valkey does.
 impl State {
-    fn execute_get_lease(&mut self, lease: u8) -> Key {
+    /// Whatever changes the key is pushed to those who track it.
+    pub(super) fn set_key(&mut self, key: Key) {
+        self.key = key;
+        self.push();
+    }
+
+    fn flush(&mut self, model: &Protocol) {
+        self.flushes -= 1;
+        self.flushed = true;
+        self.key = Key::Empty;
+        if model.mutant != Mutant::FlushUnheard {
+            self.push();
+        }
+    }
+
+    pub(super) fn execute_get_lease(&mut self, lease: u8) -> Key {
         if matches!(self.key, Key::Empty | Key::Tombstone) {
-            self.key = Key::Lease(lease);
+            self.set_key(Key::Lease(lease));
         }
         self.key
     }
 
-    fn execute_fill(&mut self, model: &Protocol, lease: u8, value: u8) -> bool {
+    pub(super) fn execute_fill(&mut self, model: &Protocol, lease: u8, value: u8) -> bool {
         let accepted = match model.mutant {
             Mutant::FillWithoutLease => true,
             Mutant::FillIfEmpty => self.key == Key::Empty,
             _ => self.key == Key::Lease(lease),
         };
         if accepted {
-            self.key = Key::Value(value);
+            self.set_key(Key::Value(value));
         }
         accepted
     }
 
-    fn execute_fin(&mut self, own: Option<u8>) {
+    pub(super) fn execute_fin(&mut self, own: Option<u8>) {
         let anothers = matches!(self.key, Key::Fence(writer) if own != Some(writer));
         if !anothers {
-            self.key = Key::Tombstone;
+            self.set_key(Key::Tombstone);
         }
     }
-}
-
-/// What requests and lanes do.
-impl State {
-    fn waits(&self, replica: usize) -> bool {
-        let here = self
-            .requests
-            .iter()
-            .filter(|request| usize::from(request.replica) == replica);
-        here.clone()
-            .any(|request| request.phase == RequestPhase::Waiting)
-    }
-
-    fn come(&mut self, model: &Protocol, request: usize) {
-        let replica = self.replicas[usize::from(self.requests[request].replica)];
-        let joins = model.mutant == Mutant::JoinRunningFlight && replica.lane != Lane::Idle;
-        let request = &mut self.requests[request];
-        request.phase = if joins {
-            RequestPhase::Aboard
-        } else {
-            RequestPhase::Waiting
-        };
-        request.epoch = replica.epoch;
-        request.oldest = replica.promised;
-    }
-
-    /// Moves the requests of a replica from one phase to another.
-    fn move_requests(&mut self, replica: usize, from: RequestPhase, to: RequestPhase) {
-        self.move_requests_of(replica, from, to, |_| true);
-    }
-
-    fn move_requests_of(
-        &mut self,
-        replica: usize,
-        from: RequestPhase,
-        to: RequestPhase,
-        epoch: impl Fn(u8) -> bool,
-    ) {
-        for request in &mut self.requests {
-            if usize::from(request.replica) == replica
-                && request.phase == from
-                && epoch(request.epoch)
-            {
-                request.phase = to;
-            }
-        }
-    }
-
-    fn board(&mut self, replica: usize) {
-        self.move_requests(replica, RequestPhase::Waiting, RequestPhase::Aboard);
-    }
-
-    fn deliver(&mut self, replica: usize, value: u8) {
-        for request in &mut self.requests {
-            if usize::from(request.replica) == replica && request.phase == RequestPhase::Aboard {
-                request.phase = RequestPhase::Answered;
-                self.answers += 1;
-                self.stale_answer |= value < request.oldest;
-            }
-        }
-        self.move_requests(replica, RequestPhase::Standby, RequestPhase::Waiting);
-        self.replicas[replica].lane = Lane::Idle;
-    }
-
-    /// Whether the next step of a lane is a command to Valkey.
-    fn sends_next(&self, replica: usize) -> bool {
-        let here = self.replicas[replica];
-        match here.lane {
-            Lane::Idle => here.owed.is_none(),
-            Lane::Loaded { lease, epoch, .. } => {
-                lease.is_some() && epoch == here.epoch && here.owed.is_none()
-            }
-            Lane::Missed { .. } | Lane::Filled { .. } => false,
-        }
-    }
-
-    fn fly(&mut self, model: &Protocol, replica: usize) {
-        match self.replicas[replica].lane {
-            Lane::Idle => self.look_up(model, replica),
-            Lane::Missed { lease } => {
-                self.board(replica);
-                let (epoch, value) = (self.replicas[replica].epoch, self.database);
-                self.replicas[replica].lane = Lane::Loaded {
-                    lease,
-                    epoch,
-                    value,
-                };
-            }
-            Lane::Loaded {
-                lease,
-                epoch,
-                value,
-            } => {
-                if let Some(lease) = self.call_standby(model, replica, lease, epoch) {
-                    let accepted = self.execute_fill(model, lease, value);
-                    self.replicas[replica].lane = Lane::Filled {
-                        epoch,
-                        value,
-                        accepted,
-                    };
-                } else {
-                    self.deliver(replica, value);
-                }
-            }
-            Lane::Filled {
-                epoch,
-                value,
-                accepted,
-            } => {
-                if accepted {
-                    self.move_requests(replica, RequestPhase::Standby, RequestPhase::Aboard);
-                    if model.mutant == Mutant::JoinAtFillReply {
-                        let same = |of: u8| of == epoch;
-                        self.move_requests_of(
-                            replica,
-                            RequestPhase::Waiting,
-                            RequestPhase::Aboard,
-                            same,
-                        );
-                    }
-                }
-                self.deliver(replica, value);
-            }
-        }
-    }
-
-    /// GET and GETLEASE in one: a GET that finds nothing has no consequence.
-    fn look_up(&mut self, model: &Protocol, replica: usize) {
-        self.board(replica);
-        let leaseless = matches!(model.mutant, Mutant::FillWithoutLease | Mutant::FillIfEmpty);
-        let lease = self.nonce(model, replica);
-        let lease = match self.key {
-            _ if self.replicas[replica].owed.is_some() => None,
-            Key::Value(value) => return self.deliver(replica, value),
-            _ if leaseless => Some(0),
-            _ => (self.execute_get_lease(lease) == Key::Lease(lease)).then_some(lease),
-        };
-        self.replicas[replica].lane = Lane::Missed { lease };
-    }
-
-    fn nonce(&self, model: &Protocol, replica: usize) -> u8 {
-        if model.mutant == Mutant::NoncePerProcess {
-            replica as u8
-        } else {
-            self.new_lease()
-        }
-    }
-
-    /// Before FILL: who may take the value if it is accepted. Without a right to fill, or with
-    /// a write of this replica in between, there is no FILL.
-    fn call_standby(
-        &mut self,
-        model: &Protocol,
-        replica: usize,
-        lease: Option<u8>,
-        epoch: u8,
-    ) -> Option<u8> {
-        let lease = lease?;
-        let here = self.replicas[replica];
-        let ignores_epochs = model.mutant == Mutant::NoEpoch;
-        if !ignores_epochs && (here.epoch != epoch || here.owed.is_some()) {
-            if self.key == Key::Lease(lease) {
-                self.key = Key::Empty;
-            }
-            return None;
-        }
-        let of_age = |of: u8| ignores_epochs || of == epoch;
-        self.move_requests_of(
-            replica,
-            RequestPhase::Waiting,
-            RequestPhase::Standby,
-            of_age,
-        );
-        Some(lease)
-    }
-
-    fn fly_unanswered(&mut self, model: &Protocol, replica: usize) {
-        self.faults -= 1;
-        match self.replicas[replica].lane {
-            Lane::Loaded {
-                lease: Some(lease),
-                value,
-                ..
-            } => {
-                self.late(Late::Fill { lease, value });
-                self.deliver(replica, value);
-            }
-            _ => {
-                self.board(replica);
-                self.late(Late::GetLease(self.nonce(model, replica)));
-                self.replicas[replica].lane = Lane::Missed { lease: None };
-            }
-        }
-    }
-
-    fn late(&mut self, command: Late) {
-        self.late.push(command);
-        self.late.sort();
-    }
-}
-
-/// What writers do.
-impl State {
-    fn write(&mut self, model: &Protocol, i: usize) {
-        use WriterPhase::{Begun, Bumped, Crashed, Ended, Fenced, Locked, Returned};
-        let fence_first = model.mutant == Mutant::FenceBeforeLock;
-        let writer = self.writers[i];
-        self.writers[i].phase = match writer.phase {
-            Begun if writer.older => self.commit(i),
-            Begun if fence_first => self.raise(i),
-            Begun => self.lock(i),
-            Locked if fence_first => self.commit(i),
-            Locked => self.raise(i),
-            Fenced if fence_first => self.lock(i),
-            Fenced => self.commit(i),
-            Ended if writer.older => {
-                self.key = Key::Tombstone;
-                self.write_returns(i, true)
-            }
-            Ended => {
-                self.replicas[usize::from(writer.replica)].epoch += 1;
-                Bumped
-            }
-            Bumped => {
-                self.execute_fin(own(model, i, writer));
-                self.write_returns(i, true)
-            }
-            Returned | Crashed => writer.phase,
-        };
-    }
-
-    fn lock(&mut self, i: usize) -> WriterPhase {
-        self.lock = Some(i as u8);
-        WriterPhase::Locked
-    }
-
-    fn raise(&mut self, i: usize) -> WriterPhase {
-        self.key = Key::Fence(i as u8);
-        self.writers[i].acknowledged = true;
-        WriterPhase::Fenced
-    }
-
-    fn commit(&mut self, i: usize) -> WriterPhase {
-        self.lock = None;
-        self.database += 1;
-        self.writers[i].version = self.database;
-        WriterPhase::Ended
-    }
-
-    fn write_unanswered(&mut self, model: &Protocol, i: usize) {
-        self.faults -= 1;
-        let writer = self.writers[i];
-        if writer.phase != WriterPhase::Bumped {
-            self.late(Late::Fence(i as u8));
-            self.writers[i].phase = WriterPhase::Fenced;
-            return;
-        }
-        let own = own(model, i, writer);
-        self.late(Late::Fin { own });
-        if model.mutant != Mutant::ForgetDebts {
-            let owed = &mut self.replicas[usize::from(writer.replica)].owed;
-            *owed = Some(own.or(owed.flatten()));
-        }
-        self.writers[i].phase = self.write_returns(i, false);
-    }
-
-    /// From here on nobody on the writer's replica may get anything older, and nobody elsewhere
-    /// either, if the shared level has been told.
-    fn write_returns(&mut self, i: usize, invalidated: bool) -> WriterPhase {
-        let writer = self.writers[i];
-        let fence_lasts = !self.writers.iter().any(|writer| writer.older);
-        for (replica, here) in self.replicas.iter_mut().enumerate() {
-            let own = replica == usize::from(writer.replica) && !writer.older;
-            if own || invalidated || (writer.acknowledged && fence_lasts) {
-                here.promised = here.promised.max(writer.version);
-            }
-        }
-        WriterPhase::Returned
-    }
-}
-
-fn own(model: &Protocol, i: usize, writer: Writer) -> Option<u8> {
-    let owns = writer.acknowledged || model.mutant == Mutant::FinOwnsLostFence;
-    owns.then_some(i as u8)
 }
