@@ -1,6 +1,6 @@
 //! Whether what this process remembers is still what the shared level has.
 //!
-//! Valkey tells, over a connection of its own (see [`crate::tracker`]), which keys have changed.
+//! Valkey tells, over a connection of its own (see [`mod@crate::tracker`]), which keys have changed.
 //! What it tells is only counted: a remembered value carries the counts of the time *before* it
 //! was asked for, and is good as long as they are the same. So there is no moment between
 //! "fetched" and "remembered" in which a message could be missed.
