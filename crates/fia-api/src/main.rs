@@ -4,11 +4,13 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use fia_api::app::{Edge, Server, shutdown_signal};
+use fia_api::app::{Edge, Metrics, Server, shutdown_signal};
 use fia_api::config::{Config, LogFormat};
 use fia_api::model::openapi;
 use fia_api::state::AppState;
 use fia_api::store::{Db, indexes, schema};
+use futures_util::FutureExt as _;
+use futures_util::future::OptionFuture;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -121,11 +123,26 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     start_log(config);
     warn_of_risks(config);
     let state = AppState::new(config)?;
-    let server = Server::bind(config.bind, Edge::new(config, state.clone())).await?;
+    let edge = Edge::new(config, state.clone());
+    let metrics = bind_metrics(config, edge.clone()).await?;
+    let server = Server::bind(config.bind, edge).await?;
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
-    server.run(shutdown_signal()).await;
+    let stop = shutdown_signal().shared();
+    let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
+    tokio::join!(server.run(stop), metrics);
     state.jobs.outbox().close().await;
     Ok(())
+}
+
+async fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metrics>>, Failure> {
+    let Some(address) = config.metrics_bind else {
+        return Ok(None);
+    };
+    let server = Server::bind(address, Metrics::new(edge))
+        .await
+        .map_err(|error| format!("FIA_API_METRICS_BIND: {error}"))?;
+    tracing::info!(address = %server.address()?, "serving metrics");
+    Ok(Some(server))
 }
 
 fn start_log(config: &Config) {

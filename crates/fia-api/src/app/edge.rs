@@ -21,6 +21,8 @@ use crate::app::access::{Line, is_probe};
 use crate::app::cors::Cors;
 use crate::app::path;
 use crate::app::request_id::{self, RequestIds};
+use crate::app::server::Service;
+use crate::app::traffic::Traffic;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::routes;
@@ -40,6 +42,8 @@ struct Inner {
     cors: Cors,
     ids: RequestIds,
     in_flight: Semaphore,
+    max_in_flight: usize,
+    traffic: Traffic,
     state: AppState,
     dev_mode: bool,
 }
@@ -53,6 +57,8 @@ impl Edge {
             cors: Cors::new(config.http.allowed_origins.clone()),
             ids: RequestIds::new(),
             in_flight: Semaphore::new(config.http.max_in_flight),
+            max_in_flight: config.http.max_in_flight,
+            traffic: Traffic::default(),
             state,
             dev_mode: config.dev_mode,
         }))
@@ -71,14 +77,27 @@ impl Edge {
             }
         };
         Cors::mark(response.headers_mut(), origin);
-        line.end(response.status(), &id);
+        let took = line.age();
+        self.0.traffic.answered(response.status(), took);
+        line.end(response.status(), took, &id);
         response.headers_mut().insert(request_id::HEADER, id);
         response
     }
 
-    /// Breaks off the answers that have no end.
-    pub(super) fn end_streams(&self) {
-        self.0.state.logs.end();
+    /// What the routes share.
+    pub(super) fn state(&self) -> &AppState {
+        &self.0.state
+    }
+
+    /// What was answered so far.
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
+    /// The requests under way whose answer has not begun.
+    pub(super) fn in_flight(&self) -> usize {
+        let free = self.0.in_flight.available_permits();
+        self.0.max_in_flight.saturating_sub(free)
     }
 
     /// Turns requests away at once while too many are under way: those would only wait, and
@@ -87,7 +106,10 @@ impl Edge {
         let _place = match self.0.in_flight.try_acquire() {
             Ok(place) => Some(place),
             Err(_) if is_probe(request.uri()) => None,
-            Err(_) => return ApiError::Unavailable.into_response(),
+            Err(_) => {
+                self.0.traffic.refused();
+                return ApiError::Unavailable.into_response();
+            }
         };
         let limit = if is_upload(&request) { UPLOAD } else { ANSWER };
         let work = AssertUnwindSafe(timeout(limit, self.route(request)));
@@ -116,6 +138,16 @@ impl Edge {
             name_first_method(&mut response);
         }
         response
+    }
+}
+
+impl Service for Edge {
+    async fn answer(&self, request: Request) -> Response {
+        Edge::answer(self, request).await
+    }
+
+    fn end_streams(&self) {
+        self.0.state.logs.end();
     }
 }
 

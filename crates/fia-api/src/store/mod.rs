@@ -14,5 +14,5 @@ pub mod schema;
 mod tls;
 mod transaction;
 
-pub use db::{Db, StoreError};
+pub use db::{Connections, Db, StoreError};
 pub use transaction::Transaction;

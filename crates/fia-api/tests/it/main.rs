@@ -17,6 +17,7 @@ mod harness;
 mod jobs;
 mod layering;
 mod logs;
+mod metrics;
 mod new_jobs;
 mod openapi;
 mod outbox;
