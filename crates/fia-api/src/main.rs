@@ -40,9 +40,12 @@ enum Command {
     /// Prints the statements that create the tables
     Schema {
         /// Prints those that create the indexes for many jobs instead
-        #[arg(long)]
+        #[arg(long, conflicts_with = "change_feed")]
         indexes: bool,
-        /// Runs them: creates what is missing, alters nothing
+        /// Prints those of the trigger that tells of changed instruments (DB_LISTEN_URL) instead
+        #[arg(long)]
+        change_feed: bool,
+        /// Runs them: creates what is missing, alters no data
         #[arg(long)]
         apply: bool,
     },
@@ -72,9 +75,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Schema {
         apply: false,
         indexes,
+        change_feed,
     } = command
     {
-        if indexes {
+        if change_feed {
+            print(schema::CHANGE_FEED);
+        } else if indexes {
             print(indexes::INDEXES);
             print("\n");
             print(indexes::TEXT_INDEXES);
@@ -97,8 +103,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             .settings
             .iter()
             .for_each(|setting| print(&format!("{}={}\n", setting.name, setting.value))),
-        Command::Schema { indexes: false, .. } => apply_schema(&config)?,
         Command::Schema { indexes: true, .. } => apply_indexes(&config)?,
+        Command::Schema {
+            change_feed: true, ..
+        } => apply_change_feed(&config)?,
+        Command::Schema { .. } => apply_schema(&config)?,
         Command::Serve | Command::Openapi => serve(&config)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -107,6 +116,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn apply_schema(config: &Config) -> Result<(), Failure> {
     schema::apply(&Db::new(&config.database)?).await?;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn apply_change_feed(config: &Config) -> Result<(), Failure> {
+    schema::install_change_feed(&Db::new(&config.database)?).await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod body;
 mod experiments;
+mod feed;
 mod instruments;
 mod jobs;
 mod payload;
@@ -14,7 +15,7 @@ use secrecy::ExposeSecret;
 use tiercache::{Cache, Class, Failure, Found, Local, Settings};
 
 use crate::config;
-use crate::store::{Db, StoreError};
+use crate::store::{Db, Feed, StoreError};
 use crate::upstream;
 
 pub use body::Body;
@@ -59,6 +60,7 @@ pub struct Cached {
     experiments: experiments::Experiments,
     runner_images: runner_images::RunnerImages,
     guards_writes: bool,
+    follower: Option<feed::Follower>,
 }
 
 /// What is cached of others.
@@ -71,8 +73,9 @@ pub struct Upstreams {
 }
 
 impl Cached {
-    /// Prepares the cache in front of a database and others; none of them needs to be there. To
-    /// be called within a Tokio runtime.
+    /// Prepares the cache in front of a database and others; none of them needs to be there. With
+    /// a feed, what others change is invalidated when it tells of it. To be called within a
+    /// Tokio runtime.
     ///
     /// # Errors
     /// When the address of Valkey cannot be parsed.
@@ -80,6 +83,7 @@ impl Cached {
         config: &config::Cache,
         db: Db,
         upstreams: Upstreams,
+        feed: Option<Feed>,
     ) -> Result<Self, tiercache::BadUrl> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let cache = Cache::new(Settings {
@@ -90,8 +94,10 @@ impl Cached {
             }),
             ..Settings::default()
         })?;
+        let instruments = instruments::Classes::new(&cache, config);
         Ok(Self {
-            instruments: instruments::Classes::new(&cache, config),
+            follower: feed.map(|feed| feed::Follower::start(feed, instruments.clone())),
+            instruments,
             jobs: jobs::Classes::new(&cache, config),
             experiments: experiments::Experiments::new(
                 &cache,

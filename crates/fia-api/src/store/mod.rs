@@ -4,6 +4,7 @@
 //! named statements, no session state, no cancel requests; values are always bound.
 
 mod db;
+mod feed;
 pub mod indexes;
 pub mod instruments;
 pub mod jobs;
@@ -15,4 +16,5 @@ mod tls;
 mod transaction;
 
 pub use db::{Connections, Db, StoreError};
+pub use feed::{Change, Counts as FeedCounts, Feed, FeedStatistics};
 pub use transaction::Transaction;

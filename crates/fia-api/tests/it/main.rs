@@ -12,6 +12,7 @@ mod auth;
 mod cache;
 mod consumer;
 mod faults;
+mod feed;
 mod files;
 mod harness;
 mod jobs;

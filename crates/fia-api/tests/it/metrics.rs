@@ -240,6 +240,36 @@ fn free_address() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
+/// The sockets of a process that wait for connections.
+fn listening(process: u32) -> usize {
+    let read = |path: &str| std::fs::read_to_string(format!("/proc/{process}/{path}")).unwrap();
+    let tables = [read("net/tcp"), read("net/tcp6")].concat();
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .filter_map(|file| std::fs::read_link(file.unwrap().path()).ok())
+        .map(|link| link.to_string_lossy().into_owned())
+        .collect();
+    let columns = tables.lines().map(|line| line.split_whitespace().collect());
+    columns
+        // The state is the fourth, 0A is LISTEN; the tenth is the socket's number.
+        .filter(|columns: &Vec<&str>| columns.len() > 9 && columns[3] == "0A")
+        .filter(|columns| sockets.contains(&format!("socket:[{}]", columns[9])))
+        .count()
+}
+
+#[tokio::test]
+async fn it_is_off_unless_it_is_asked_for() {
+    let address = free_address();
+    for (settings, sockets) in [
+        (Vars::new(), 1),
+        (vars(&[("FIA_API_METRICS_BIND", "")]), 1),
+        (vars(&[("FIA_API_METRICS_BIND", &address)]), 2),
+    ] {
+        let api = serve(&settings).await;
+        assert_eq!(listening(api.server().pid().unwrap()), sockets);
+    }
+}
+
 #[tokio::test]
 async fn the_listener_is_there_when_it_is_asked_for_and_ends_with_the_server() {
     let address = free_address();

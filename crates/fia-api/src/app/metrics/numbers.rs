@@ -159,6 +159,9 @@ const BACKLOG_AGE: &str = "fia_api_outbox_backlog_age_seconds";
 const CONNECTIONS: &str = "fia_api_database_connections";
 const CONNECTIONS_MAX: &str = "fia_api_database_connections_max";
 const CONNECTIONS_WANTED: &str = "fia_api_database_waiting_requests";
+const FEED_UP: &str = "fia_api_change_feed_up";
+const FEED_NOTIFICATIONS: &str = "fia_api_change_feed_notifications_total";
+const FEED_RECONNECTS: &str = "fia_api_change_feed_reconnects_total";
 const VIEWERS: &str = "fia_api_log_viewers";
 const REQUESTS: &str = "fia_api_http_requests_total";
 const REFUSED: &str = "fia_api_http_requests_refused_total";
@@ -187,6 +190,16 @@ pub(super) fn describe() {
             UNCONFIRMED,
             Unit::Count,
             "Attempts to publish that it did not confirm.",
+        ),
+        (
+            FEED_NOTIFICATIONS,
+            Unit::Count,
+            "Changes of instruments that PostgreSQL told of.",
+        ),
+        (
+            FEED_RECONNECTS,
+            Unit::Count,
+            "Times that the connection for that was made anew.",
         ),
         (
             REQUESTS,
@@ -249,6 +262,11 @@ pub(super) fn describe() {
             Unit::Count,
             "Requests that wait for a connection to PostgreSQL.",
         ),
+        (
+            FEED_UP,
+            Unit::Count,
+            "Whether PostgreSQL tells of changed instruments; absent if it is not asked to.",
+        ),
         (VIEWERS, Unit::Count, "Live log streams that are open."),
         (
             IN_FLIGHT,
@@ -268,6 +286,11 @@ pub(super) fn take(edge: &Edge) {
     cache(&state.cached.statistics());
     outbox(&state.jobs.outbox().statistics());
     connections(state.db.connections());
+    if let Some(feed) = state.cached.feed() {
+        gauge!(FEED_UP).set(u32::from(feed.up));
+        counter!(FEED_NOTIFICATIONS).absolute(feed.notifications);
+        counter!(FEED_RECONNECTS).absolute(feed.reconnects);
+    }
     gauge!(VIEWERS).set(count(state.logs.viewers()));
     for (class, answers) in edge.traffic().by_class() {
         counter!(REQUESTS, "code" => class).absolute(answers);
