@@ -42,7 +42,7 @@ enum Command {
         /// Prints those that create the indexes for many jobs instead
         #[arg(long, conflicts_with = "change_feed")]
         indexes: bool,
-        /// Prints those of the trigger that tells of changed instruments (DB_LISTEN_URL) instead
+        /// Prints those of the trigger that tells of changed instruments instead (see `DB_LISTEN_URL`)
         #[arg(long)]
         change_feed: bool,
         /// Runs them: creates what is missing, alters no data

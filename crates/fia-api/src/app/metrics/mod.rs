@@ -2,6 +2,7 @@
 //!
 //! Nothing is recorded while requests are served: the numbers are taken when they are asked for.
 
+mod cache;
 mod numbers;
 mod process;
 
