@@ -4,11 +4,13 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use fia_api::app::{Edge, Server, shutdown_signal};
+use fia_api::app::{Edge, Metrics, Server, shutdown_signal};
 use fia_api::config::{Config, LogFormat};
 use fia_api::model::openapi;
 use fia_api::state::AppState;
 use fia_api::store::{Db, indexes, schema};
+use futures_util::FutureExt as _;
+use futures_util::future::OptionFuture;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -38,9 +40,12 @@ enum Command {
     /// Prints the statements that create the tables
     Schema {
         /// Prints those that create the indexes for many jobs instead
-        #[arg(long)]
+        #[arg(long, conflicts_with = "change_feed")]
         indexes: bool,
-        /// Runs them: creates what is missing, alters nothing
+        /// Prints those of the trigger that tells of changed instruments instead (see `DB_LISTEN_URL`)
+        #[arg(long)]
+        change_feed: bool,
+        /// Runs them: creates what is missing, alters no data
         #[arg(long)]
         apply: bool,
     },
@@ -70,9 +75,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Schema {
         apply: false,
         indexes,
+        change_feed,
     } = command
     {
-        if indexes {
+        if change_feed {
+            print(schema::CHANGE_FEED);
+        } else if indexes {
             print(indexes::INDEXES);
             print("\n");
             print(indexes::TEXT_INDEXES);
@@ -95,8 +103,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             .settings
             .iter()
             .for_each(|setting| print(&format!("{}={}\n", setting.name, setting.value))),
-        Command::Schema { indexes: false, .. } => apply_schema(&config)?,
         Command::Schema { indexes: true, .. } => apply_indexes(&config)?,
+        Command::Schema {
+            change_feed: true, ..
+        } => apply_change_feed(&config)?,
+        Command::Schema { .. } => apply_schema(&config)?,
         Command::Serve | Command::Openapi => serve(&config)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -105,6 +116,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn apply_schema(config: &Config) -> Result<(), Failure> {
     schema::apply(&Db::new(&config.database)?).await?;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn apply_change_feed(config: &Config) -> Result<(), Failure> {
+    schema::install_change_feed(&Db::new(&config.database)?).await?;
     Ok(())
 }
 
@@ -121,11 +138,26 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     start_log(config);
     warn_of_risks(config);
     let state = AppState::new(config)?;
-    let server = Server::bind(config.bind, Edge::new(config, state.clone())).await?;
+    let edge = Edge::new(config, state.clone());
+    let metrics = bind_metrics(config, edge.clone()).await?;
+    let server = Server::bind(config.bind, edge).await?;
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
-    server.run(shutdown_signal()).await;
+    let stop = shutdown_signal().shared();
+    let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
+    tokio::join!(server.run(stop), metrics);
     state.jobs.outbox().close().await;
     Ok(())
+}
+
+async fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metrics>>, Failure> {
+    let Some(address) = config.metrics_bind else {
+        return Ok(None);
+    };
+    let server = Server::bind(address, Metrics::new(edge))
+        .await
+        .map_err(|error| format!("FIA_API_METRICS_BIND: {error}"))?;
+    tracing::info!(address = %server.address()?, "serving metrics");
+    Ok(Some(server))
 }
 
 fn start_log(config: &Config) {

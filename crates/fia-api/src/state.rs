@@ -14,7 +14,7 @@ use crate::files::Files;
 use crate::model::openapi;
 use crate::ops::{Autoreduction, Jobs, Outbox};
 use crate::scripts::Scripts;
-use crate::store::Db;
+use crate::store::{Db, Feed};
 use crate::streams::LogStreams;
 use crate::upstream::{Experiments, Packages, ScriptRepository, Unreachable};
 
@@ -69,7 +69,9 @@ impl AppState {
             experiments: Experiments::new(&config.auth)?,
             packages: Packages::new(&config.github)?,
         };
-        let cached = Cached::new(&config.cache, db.clone(), upstreams)
+        let feed = Feed::start(&config.database)
+            .map_err(|error| BadState(format!("DB_LISTEN_URL: {error}")))?;
+        let cached = Cached::new(&config.cache, db.clone(), upstreams, feed)
             .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?;
         let outbox = Outbox::new(db.clone(), Broker::new(&config.queue));
         let queue = config.queue.egress_queue.clone();

@@ -1,7 +1,7 @@
 //! One line in the log for each request, the probes left out. Never a query, a header or a
 //! body: they may hold secrets.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri};
 use tracing::Level;
@@ -26,8 +26,13 @@ impl Line {
         }
     }
 
+    /// How long ago that was.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// Writes the line: a failure of ours at `warn`, anything else at `info`.
-    pub(super) fn end(self, status: StatusCode, id: &HeaderValue) {
+    pub(super) fn end(self, status: StatusCode, took: Duration, id: &HeaderValue) {
         let failed = status.is_server_error();
         if !failed && (is_probe(&self.uri) || !tracing::enabled!(Level::INFO)) {
             return;
@@ -36,7 +41,7 @@ impl Line {
         // A path on the wire is ASCII: it can be cut anywhere.
         let path = path.get(..MAX_PATH).unwrap_or(path);
         let (method, id) = (&self.method, id.to_str().unwrap_or_default());
-        let ms = self.began.elapsed().as_secs_f64() * 1e3;
+        let ms = took.as_secs_f64() * 1e3;
         let status = status.as_u16();
         if failed {
             tracing::warn!(%method, path, status, id, "{ms:.1} ms");

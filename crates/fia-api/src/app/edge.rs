@@ -23,6 +23,8 @@ use crate::app::cors::Cors;
 use crate::app::path;
 use crate::app::repeats::Repeats;
 use crate::app::request_id::{self, RequestIds};
+use crate::app::server::Service;
+use crate::app::traffic::Traffic;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::routes;
@@ -43,6 +45,8 @@ struct Inner {
     ids: RequestIds,
     repeats: Repeats,
     in_flight: Semaphore,
+    max_in_flight: usize,
+    traffic: Traffic,
     state: AppState,
     dev_mode: bool,
 }
@@ -63,6 +67,8 @@ impl Edge {
             ids: RequestIds::new(),
             repeats: Repeats::new(),
             in_flight: Semaphore::new(config.http.max_in_flight),
+            max_in_flight: config.http.max_in_flight,
+            traffic: Traffic::default(),
             state,
             dev_mode: config.dev_mode,
         }))
@@ -76,7 +82,7 @@ impl Edge {
             origin: self.0.cors.origin(request.headers()),
         };
         match self.0.repeats.answer(&request, &self.0.state.authenticator) {
-            Some(response) => Either::Left(ready(arrival.leave(response))),
+            Some(response) => Either::Left(ready(self.leave(arrival, response))),
             // In a box: what is large and rarely needed is not moved about with every request.
             None => Either::Right(Box::pin(self.clone().work(request, arrival))),
         }
@@ -93,12 +99,33 @@ impl Edge {
             }
         };
         self.0.repeats.note(&method, &uri, &mut response);
-        arrival.leave(response)
+        self.leave(arrival, response)
     }
 
-    /// Breaks off the answers that have no end.
-    pub(super) fn end_streams(&self) {
-        self.0.state.logs.end();
+    fn leave(&self, arrival: Arrival, mut response: Response) -> Response {
+        let Arrival { line, id, origin } = arrival;
+        Cors::mark(response.headers_mut(), origin);
+        let took = line.age();
+        self.0.traffic.answered(response.status(), took);
+        line.end(response.status(), took, &id);
+        response.headers_mut().insert(request_id::HEADER, id);
+        response
+    }
+
+    /// What the routes share.
+    pub(super) fn state(&self) -> &AppState {
+        &self.0.state
+    }
+
+    /// What was answered so far.
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
+    /// The requests under way whose answer has not begun.
+    pub(super) fn in_flight(&self) -> usize {
+        let free = self.0.in_flight.available_permits();
+        self.0.max_in_flight.saturating_sub(free)
     }
 
     /// Turns requests away at once while too many are under way: those would only wait, and
@@ -107,7 +134,10 @@ impl Edge {
         let _place = match self.0.in_flight.try_acquire() {
             Ok(place) => Some(place),
             Err(_) if is_probe(request.uri()) => None,
-            Err(_) => return ApiError::Unavailable.into_response(),
+            Err(_) => {
+                self.0.traffic.refused();
+                return ApiError::Unavailable.into_response();
+            }
         };
         let limit = if is_upload(&request) { UPLOAD } else { ANSWER };
         let work = AssertUnwindSafe(timeout(limit, self.route(request)));
@@ -146,12 +176,13 @@ struct Arrival {
     origin: Option<HeaderValue>,
 }
 
-impl Arrival {
-    fn leave(self, mut response: Response) -> Response {
-        Cors::mark(response.headers_mut(), self.origin);
-        self.line.end(response.status(), &self.id);
-        response.headers_mut().insert(request_id::HEADER, self.id);
-        response
+impl Service for Edge {
+    fn answer(self, request: Request) -> impl Future<Output = Response> + Send {
+        Edge::answer(&self, request)
+    }
+
+    fn end_streams(&self) {
+        self.0.state.logs.end();
     }
 }
 

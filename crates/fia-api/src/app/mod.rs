@@ -3,10 +3,13 @@
 mod access;
 mod cors;
 mod edge;
+mod metrics;
 mod path;
 mod repeats;
 mod request_id;
 mod server;
+mod traffic;
 
 pub use edge::Edge;
-pub use server::{Server, shutdown_signal};
+pub use metrics::Metrics;
+pub use server::{Server, Service, shutdown_signal};

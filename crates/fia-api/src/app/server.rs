@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
 use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -14,8 +16,6 @@ use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-
-use crate::app::Edge;
 
 /// How long a connection may stay silent, or take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(9);
@@ -29,21 +29,30 @@ const BUFFER: usize = 64 * 1024;
 /// How long to wait when a connection cannot be accepted (no file descriptor left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound server.
-pub struct Server {
-    listener: TcpListener,
-    edge: Edge,
+/// What stands behind a server's sockets; cheap to clone.
+pub trait Service: Clone + Send + 'static {
+    /// Answers a request, whatever happens.
+    fn answer(self, request: Request) -> impl Future<Output = Response> + Send;
+
+    /// Breaks off the answers that have no end.
+    fn end_streams(&self) {}
 }
 
-impl Server {
+/// A bound server.
+pub struct Server<S> {
+    listener: TcpListener,
+    service: S,
+}
+
+impl<S: Service> Server<S> {
     /// Takes the address.
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: SocketAddr, edge: Edge) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, service: S) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(address).await?,
-            edge,
+            service,
         })
     }
 
@@ -67,7 +76,7 @@ impl Server {
             tokio::select! {
                 () = &mut shutdown => break,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => serve(&http, stream, &self.edge, &connections),
+                    Ok((stream, _)) => serve(&http, stream, &self.service, &connections),
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         sleep(ACCEPT_PAUSE).await;
@@ -77,7 +86,7 @@ impl Server {
         }
         drop(self.listener);
         tracing::info!("stopping: waiting for requests under way");
-        self.edge.end_streams();
+        self.service.end_streams();
         if timeout(DRAIN, connections.shutdown()).await.is_err() {
             tracing::warn!(
                 "requests still under way after {} s are cut",
@@ -87,15 +96,20 @@ impl Server {
     }
 }
 
-fn serve(http: &http1::Builder, stream: TcpStream, edge: &Edge, connections: &GracefulShutdown) {
+fn serve<S: Service>(
+    http: &http1::Builder,
+    stream: TcpStream,
+    answering: &S,
+    connections: &GracefulShutdown,
+) {
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "a connection closed at once");
         return;
     }
-    let edge = edge.clone();
+    let answering = answering.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
-        edge.answer(request.map(Body::new))
-            .map(Ok::<_, std::convert::Infallible>)
+        let answer = answering.clone().answer(request.map(Body::new));
+        answer.map(Ok::<_, std::convert::Infallible>)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let connection = connections.watch(connection);

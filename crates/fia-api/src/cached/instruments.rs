@@ -15,7 +15,8 @@ use crate::model::InstrumentName;
 use crate::model::json::{self, compact, parse, render};
 use crate::store::instruments::{self, Field};
 
-/// The classes of entries about instruments.
+/// The classes of entries about instruments. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Classes {
     live_data_instruments: Bodies,
     live_data_script: Which,
@@ -24,6 +25,7 @@ pub(super) struct Classes {
 }
 
 /// A field of instruments: its entries, its place in the database, and its body.
+#[derive(Clone)]
 struct Which {
     class: Bodies,
     field: Field,
@@ -92,6 +94,22 @@ impl Classes {
                 body: latest_run_body,
             },
         }
+    }
+}
+
+impl Classes {
+    /// Sees to it that nothing older than now is served of an instrument.
+    pub(super) async fn invalidate_fields(&self, name: &str) {
+        tokio::join!(
+            self.live_data_script.class.invalidate(name),
+            self.specification.class.invalidate(name),
+            self.latest_run.class.invalidate(name),
+        );
+    }
+
+    /// The same for the list of those with live data.
+    pub(super) async fn invalidate_list(&self) {
+        self.live_data_instruments.invalidate("").await;
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod body;
 mod experiments;
+mod feed;
 mod instruments;
 mod jobs;
 mod payload;
@@ -17,7 +18,7 @@ use secrecy::ExposeSecret;
 use tiercache::{Cache, Class, Failure, Found, Local, Settings, Source};
 
 use crate::config;
-use crate::store::{Db, StoreError};
+use crate::store::{Db, Feed, StoreError};
 use crate::upstream;
 
 pub use body::Body;
@@ -62,6 +63,7 @@ pub struct Cached {
     experiments: experiments::Experiments,
     runner_images: runner_images::RunnerImages,
     guards_writes: bool,
+    follower: Option<feed::Follower>,
 }
 
 /// What is cached of others.
@@ -74,8 +76,9 @@ pub struct Upstreams {
 }
 
 impl Cached {
-    /// Prepares the cache in front of a database and others; none of them needs to be there. To
-    /// be called within a Tokio runtime.
+    /// Prepares the cache in front of a database and others; none of them needs to be there. With
+    /// a feed, what others change is invalidated when it tells of it. To be called within a
+    /// Tokio runtime.
     ///
     /// # Errors
     /// When the address of Valkey cannot be parsed.
@@ -83,6 +86,7 @@ impl Cached {
         config: &config::Cache,
         db: Db,
         upstreams: Upstreams,
+        feed: Option<Feed>,
     ) -> Result<Self, tiercache::BadUrl> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let cache = Cache::new(Settings {
@@ -93,8 +97,10 @@ impl Cached {
             }),
             ..Settings::default()
         })?;
+        let instruments = instruments::Classes::new(&cache, config);
         Ok(Self {
-            instruments: instruments::Classes::new(&cache, config),
+            follower: feed.map(|feed| feed::Follower::start(feed, instruments.clone())),
+            instruments,
             jobs: jobs::Classes::new(&cache, config),
             experiments: experiments::Experiments::new(
                 &cache,

@@ -102,11 +102,32 @@ pub(super) fn read_database(r: &mut Reader<'_>) -> Database {
                 )),
             },
         ),
-        listen_url: r.optional_secret(
+        listen_url: read_listen_url(r),
+    }
+}
+
+/// Checked here, so that `check-config` finds what is wrong.
+fn read_listen_url(r: &mut Reader<'_>) -> Option<SecretString> {
+    let url = r.optional_secret(
+        "DB_LISTEN_URL",
+        "direct address (postgres://…) of PostgreSQL, past any pooler, to hear what others change; \
+         the role, password and database that it leaves out are those above; unset = off",
+    )?;
+    let text = url.expose_secret();
+    let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    match text.parse::<tokio_postgres::Config>() {
+        Ok(parsed) if is_url && !parsed.get_hosts().is_empty() => {}
+        Ok(_) => r.bad(
             "DB_LISTEN_URL",
-            "direct address of PostgreSQL for the change feed; unset = off",
+            "must start with postgres:// and name a host",
+        ),
+        // The library's words may hold a part of the password.
+        Err(_) => r.bad(
+            "DB_LISTEN_URL",
+            "cannot be read as an address of PostgreSQL",
         ),
     }
+    Some(url)
 }
 
 pub(super) fn read_cache(r: &mut Reader<'_>) -> Cache {

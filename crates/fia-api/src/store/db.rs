@@ -59,6 +59,19 @@ pub enum StoreError {
     Refused(Arc<str>),
 }
 
+/// How the pool of connections is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// The most that there may be.
+    pub max: usize,
+    /// Those that somebody uses.
+    pub in_use: usize,
+    /// Those that are open and free.
+    pub idle: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+}
+
 /// A pool of connections to PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Db {
@@ -100,6 +113,18 @@ impl Db {
             pool,
             long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
         })
+    }
+
+    /// How the pool of connections is.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let status = self.pool.status();
+        Connections {
+            max: status.max_size,
+            in_use: status.size.saturating_sub(status.available),
+            idle: status.available,
+            waiting: status.waiting,
+        }
     }
 
     /// Whether the database answers.

@@ -4,6 +4,7 @@
 //! named statements, no session state, no cancel requests; values are always bound.
 
 mod db;
+mod feed;
 pub mod indexes;
 pub mod instruments;
 pub mod jobs;
@@ -14,5 +15,6 @@ pub mod schema;
 mod tls;
 mod transaction;
 
-pub use db::{Db, StoreError};
+pub use db::{Connections, Db, StoreError};
+pub use feed::{Change, Counts as FeedCounts, Feed, FeedStatistics};
 pub use transaction::Transaction;

@@ -121,6 +121,12 @@ impl LogStreams {
         Ok(viewer::view(Arc::clone(hub), topic, seat, &request))
     }
 
+    /// How many look on now.
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        self.hub.as_ref().map_or(0, |hub| hub.seats.count())
+    }
+
     /// Breaks off all that are looking on, now and from now on.
     pub fn end(&self) {
         if let Some(hub) = &self.hub {

@@ -57,6 +57,11 @@ impl Seats {
         })
     }
 
+    /// How many are taken.
+    pub(super) fn count(&self) -> usize {
+        self.taken().all
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -46,6 +46,14 @@ fn malformed_values_are_errors_and_never_guesses() {
         ("DB_PORT", "70000"),
         ("DB_POOL_SIZE", "0"),
         ("DB_SSLMODE", "on"),
+        ("DB_LISTEN_URL", "postgresql.example"),
+        ("DB_LISTEN_URL", "host=postgresql.example"),
+        ("DB_LISTEN_URL", "postgres:///fia"),
+        (
+            "DB_LISTEN_URL",
+            "postgres://fia:x@postgresql.example:port/fia",
+        ),
+        ("FIA_API_METRICS_BIND", "9090"),
         ("AUTH_API_URL", "auth:8001"),
         ("VALKEY_URL", "http://valkey"),
         ("DEV_MODE", "maybe"),
@@ -108,6 +116,7 @@ fn check_config_hides_secrets() {
             ("QUEUE_PASSWORD", secret),
             ("GITHUB_API_TOKEN", secret),
             ("VALKEY_URL", "redis://user:s3cr3t@valkey/0"),
+            ("DB_LISTEN_URL", "postgres://user:s3cr3t@postgresql/fia"),
             ("DB_NAME", "other"),
         ],
     );
@@ -116,6 +125,16 @@ fn check_config_hides_secrets() {
     assert!(!shown.contains(secret), "{shown}");
     assert!(shown.contains("DB_NAME=other\n"));
     assert!(shown.contains("DB_PORT=5432\n"));
+}
+
+#[test]
+fn an_address_that_cannot_be_used_is_not_shown() {
+    let url = "postgres://user:s3cr3t@postgresql:port/fia";
+    let output = run(&["check-config"], &[("DB_LISTEN_URL", url)]);
+    assert_eq!(output.status.code(), Some(64));
+    let said = text(&output.stderr);
+    assert!(said.contains("DB_LISTEN_URL: "), "{said}");
+    assert!(!said.contains("s3cr3t"), "{said}");
 }
 
 #[test]
@@ -147,6 +166,8 @@ fn help_explains_every_variable() {
 fn the_documents_are_printed() {
     let schema = run(&["schema"], &[]);
     assert!(text(&schema.stdout).contains("CREATE TABLE IF NOT EXISTS instruments"));
+    let feed = run(&["schema", "--change-feed"], &[]);
+    assert!(text(&feed.stdout).contains("CREATE TRIGGER fia_api_instruments_value"));
     let openapi = run(&["openapi"], &[]);
     let document: serde_json::Value = serde_json::from_slice(&openapi.stdout).unwrap();
     assert_eq!(document["info"]["title"], "FIA API");
