@@ -54,6 +54,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	cargo build --release --package fia-api --package devstack
 	target/release/devstack bench pooler
 	target/release/devstack bench outages
+	target/release/devstack bench schedules
 
 .PHONY: fmt
 fmt: ## Formats the code.

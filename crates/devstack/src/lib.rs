@@ -6,13 +6,15 @@
 //!
 //! In reading order: [`Stack`] puts everything together; [`Postgres`], [`Valkey`], [`RabbitMq`] and [`PgBouncer`] are
 //! the servers; [`Upstreams`] are the stand-ins; [`FaultProxy`] breaks connections on purpose; [`shared`] has the
-//! servers that all tests of one process use together; [`Api`] runs the program that all of it is for.
+//! servers that all tests of one process use together; [`Api`] runs the program that all of it is for; [`schedules`]
+//! runs two of it while everything around is broken at random, and [`oracle`] judges what they answered.
 
 mod api;
 mod error;
 pub mod fault;
 pub mod files;
 mod generate;
+pub mod oracle;
 mod pgbouncer;
 mod ports;
 mod postgres;
@@ -22,6 +24,7 @@ pub mod process;
 mod programs;
 mod rabbitmq;
 mod running;
+pub mod schedules;
 mod scratch;
 pub mod shared;
 mod stack;

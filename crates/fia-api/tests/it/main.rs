@@ -23,6 +23,7 @@ mod outbox;
 mod pooler;
 mod races;
 mod recorded;
+mod schedules;
 mod schema;
 mod scripts;
 mod secrets;
