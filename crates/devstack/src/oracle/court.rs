@@ -194,14 +194,15 @@ impl Court<'_> {
         let ends = self.history.reads.iter().map(|read| read.span.to).max();
         let end = ends.unwrap_or_default();
         for replica in 0..REPLICAS {
-            let mut hits: Vec<Duration> = self.from_memory(replica).map(|(_, at)| at).collect();
+            let mut hits: Vec<Duration> = self.memory_hits(replica).map(|(_, at)| at).collect();
             hits.sort();
             for fault in &self.history.faults {
                 let after = Span {
                     from: fault.span.to,
                     to: fault.span.to + RECOVERY + MACHINE,
                 };
-                if !is_met(fault.hits, replica) || after.to > end {
+                let is_judged = is_met(fault.hits, replica) && after.to <= end;
+                if !is_judged || self.is_disturbed(replica, after) {
                     continue;
                 }
                 let next = hits.partition_point(|hit| *hit < after.from);
@@ -210,7 +211,7 @@ impl Court<'_> {
                     .map_or(Duration::MAX, |hit| *hit - after.from);
                 if next <= after.length() {
                     self.verdict.recovery = self.verdict.recovery.max(next);
-                } else if !self.is_disturbed(replica, after) {
+                } else {
                     let what = format!(
                         "replica {replica} answered nothing from memory after {:?}",
                         fault.kind
@@ -234,7 +235,7 @@ impl Court<'_> {
     }
 
     /// The keys and times of answers from a replica's memory.
-    fn from_memory(&self, replica: usize) -> impl Iterator<Item = (usize, Duration)> {
+    fn memory_hits(&self, replica: usize) -> impl Iterator<Item = (usize, Duration)> {
         let reads = self.history.reads.iter();
         reads
             .filter(move |read| {
@@ -266,7 +267,7 @@ impl Court<'_> {
         for replica in 0..REPLICAS {
             for key in 0..self.history.keys.len() {
                 let first = self
-                    .from_memory(replica)
+                    .memory_hits(replica)
                     .filter(|(hit, at)| *hit == key && *at >= quiet)
                     .map(|(_, at)| at - quiet)
                     .min();

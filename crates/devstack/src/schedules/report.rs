@@ -40,34 +40,17 @@ impl Report {
         &self.history
     }
 
-    fn writes_by(&self, is_counted: impl Fn(Writer) -> bool) -> usize {
-        let writes = self.history.writes.iter();
-        writes.filter(|write| is_counted(write.by)).count()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            plan,
-            history,
-            verdict,
-            ..
+            history, verdict, ..
         } = self;
-        let guard = if plan.guard { "on" } else { "off" };
-        let busy = plan.busy.as_secs();
-        writeln!(f, "seed {}, {busy} s, guard of writes {guard}\n", plan.seed)?;
         writeln!(f, "| | |\n|---|---|")?;
         for (source, count) in &verdict.sources {
             writeln!(f, "| answers, {source:?} | {count} |")?;
         }
-        writeln!(
-            f,
-            "| requests without a value (database away) | {} |",
-            verdict.failed
-        )?;
         let unconfirmed = history.writes.iter().filter(|write| write.outcome.is_err());
         for (what, count) in [
+            ("requests without a value (database away)", verdict.failed),
             (
                 "writes through replicas",
                 self.writes_by(|by| by != Writer::Peer),
@@ -88,7 +71,11 @@ impl fmt::Display for Report {
         for (kind, count) in faults {
             writeln!(f, "| {kind} | {count} |")?;
         }
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        Ok(())
+    }
+
+    fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = &self.verdict;
         for (what, time) in [
             ("slowest answer, database well", verdict.slowest[0]),
             ("slowest answer, database away", verdict.slowest[1]),
@@ -100,27 +87,48 @@ impl fmt::Display for Report {
         ] {
             writeln!(f, "| {what} | {:.1} ms |", ms(time))?;
         }
-        writeln!(f, "| violations | {} |\n", verdict.violations.len())?;
-        let longest = history.keys.iter().map(|key| key.ttl).max();
+        writeln!(f, "| violations | {} |\n", verdict.violations.len())
+    }
+
+    fn lags(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ttls = self.history.keys.iter().map(|key| key.ttl);
+        let longest = ttls.max().unwrap_or_default();
         writeln!(
             f,
             "| answers older than a write | count | largest lag ms | allowed ms |"
         )?;
         writeln!(f, "|---|---|---|---|")?;
-        for (bound, lag) in Bound::ALL.iter().zip(verdict.lags) {
-            let allowed = bound.limit(longest.unwrap_or_default());
+        for (bound, lag) in Bound::ALL.iter().zip(self.verdict.lags) {
+            let (largest, allowed) = (ms(lag.largest), ms(bound.limit(longest)));
             let (name, count) = (bound.name(), lag.answers);
-            writeln!(
-                f,
-                "| {name} | {count} | {:.1} | {:.0} |",
-                ms(lag.largest),
-                ms(allowed)
-            )?;
+            writeln!(f, "| {name} | {count} | {largest:.1} | {allowed:.0} |")?;
         }
-        for violation in verdict.violations.iter().take(TOLD) {
-            write!(f, "\n{}", explain(history, violation))?;
+        Ok(())
+    }
+
+    fn writes_by(&self, is_counted: impl Fn(Writer) -> bool) -> usize {
+        let writes = self.history.writes.iter();
+        writes.filter(|write| is_counted(write.by)).count()
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let guard = if self.plan.guard { "on" } else { "off" };
+        let (seed, busy) = (self.plan.seed, self.plan.busy.as_secs());
+        writeln!(f, "seed {seed}, {busy} s, guard of writes {guard}\n")?;
+        self.counts(f)?;
+        self.times(f)?;
+        self.lags(f)?;
+        let violations = &self.verdict.violations;
+        for violation in violations.iter().take(TOLD) {
+            write!(f, "\n{}", explain(&self.history, violation))?;
         }
-        if !verdict.violations.is_empty() {
+        if !violations.is_empty() {
             for (replica, log) in self.logs.iter().enumerate() {
                 writeln!(f, "\nthe end of the log of replica {replica}:\n{log}")?;
             }
