@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{History, Outcome, Span, Violation};
 
 /// How much of the history before a violation is told, and after it.
-const BEFORE: Duration = Duration::from_secs(6);
+const BEFORE: Duration = Duration::from_secs(3);
 const AFTER: Duration = Duration::from_millis(300);
 
 /// A violation with the history of its key around it: writes, fills, faults, and the answers

@@ -56,7 +56,7 @@ const WAYS: [(&str, bool, Way); 13] = [
     ("link reset", true, Way::Reset),
     ("link slow", true, Way::Delay(30, 150)),
 ];
-const LATE_LINK: (&str, bool, Way) = ("link late by up to 10 ms", false, Way::Delay(1, 10));
+const LATE_LINK: (&str, bool, Way) = ("link late by up to 15 ms", false, Way::Delay(1, 15));
 
 /// Breaks the link of a replica while the run is busy.
 pub(super) async fn of_link(
@@ -72,7 +72,7 @@ pub(super) async fn of_link(
             return Ok(history);
         }
         // Lateness widens the gaps in which things can go wrong, so there is much of it.
-        let (kind, matters, way) = if chance.random_bool(0.3) {
+        let (kind, matters, way) = if chance.random_bool(0.5) {
             LATE_LINK
         } else {
             WAYS[chance.random_range(0..WAYS.len())]

@@ -14,7 +14,12 @@ use crate::oracle::{History, Outcome, Read, Write, Writer};
 
 /// Between two requests, at most.
 const READER_REST: Duration = Duration::from_millis(20);
-const WRITER_REST: Duration = Duration::from_millis(600);
+const WRITER_REST: Duration = Duration::from_millis(1200);
+/// Between two writes of one key in a row, at most: what a reader has loaded after the first, it
+/// may be storing during the second.
+const BURST_REST: Duration = Duration::from_millis(20);
+/// How often another write of the key follows.
+const BURST: f64 = 0.8;
 
 /// Reads from a replica until the run has ended.
 pub(super) async fn read(
@@ -27,7 +32,11 @@ pub(super) async fn read(
     let mut client = Client::new(address);
     let mut history = History::default();
     while !run.is_ended() {
-        let (key, about) = run.keys.any(&mut chance);
+        let (key, about) = if chance.random() {
+            run.keys.in_turn(run.now(), &mut chance)
+        } else {
+            run.keys.any(&mut chance)
+        };
         let from = run.now();
         let answer = client.get(&about.path()).await;
         let span = run.since(from);
@@ -59,8 +68,8 @@ pub(super) async fn write(
     let mut chance = run.chance(task);
     let mut client = Client::new(address);
     let mut history = History::default();
+    let (mut key, mut about) = run.keys.in_turn(run.now(), &mut chance);
     while run.is_busy() {
-        let (key, about) = run.keys.in_turn(run.now(), &mut chance);
         let version = about.next_version();
         let from = run.now();
         let answer = client.put(&about.path(), &about.put(version)).await;
@@ -72,7 +81,12 @@ pub(super) async fn write(
             outcome: answer.map(drop),
             cleared: true,
         });
-        sleep(WRITER_REST.mul_f64(chance.random())).await;
+        if chance.random_bool(BURST) {
+            sleep(BURST_REST.mul_f64(chance.random())).await;
+        } else {
+            sleep(WRITER_REST.mul_f64(chance.random())).await;
+            (key, about) = run.keys.in_turn(run.now(), &mut chance);
+        }
     }
     Ok(history)
 }
