@@ -56,6 +56,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/devstack bench stale
 	target/release/devstack bench pooler
 	target/release/devstack bench outages
+	target/release/devstack bench schedules
 
 .PHONY: fmt
 fmt: ## Formats the code.

@@ -5,8 +5,10 @@
 //! process, even when it is killed: see [`process`].
 //!
 //! In reading order: [`Stack`] puts everything together; [`Postgres`], [`Valkey`], [`RabbitMq`] and [`PgBouncer`] are
-//! the servers; [`Nginx`] and [`Varnish`] are caches to compare with; [`Upstreams`] are the stand-ins; [`FaultProxy`] breaks connections on purpose; [`shared`] has the
-//! servers that all tests of one process use together; [`Api`] runs the program that all of it is for.
+//! the servers; [`Nginx`] and [`Varnish`] are caches to compare with; [`Upstreams`] are the stand-ins; [`FaultProxy`]
+//! breaks connections on purpose; [`shared`] has the servers that all tests of one process use together; [`Api`] runs
+//! the program that all of it is for; [`schedules`] runs two of it while everything around is broken at random, and
+//! [`oracle`] judges what they answered.
 
 mod api;
 mod error;
@@ -14,6 +16,7 @@ pub mod fault;
 pub mod files;
 mod generate;
 mod nginx;
+pub mod oracle;
 mod pgbouncer;
 mod ports;
 mod postgres;
@@ -23,6 +26,7 @@ pub mod process;
 mod programs;
 mod rabbitmq;
 mod running;
+pub mod schedules;
 mod scratch;
 pub mod shared;
 mod stack;

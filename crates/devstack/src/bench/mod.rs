@@ -20,6 +20,7 @@ mod outages;
 mod plans;
 mod pooler;
 mod routes;
+mod schedules;
 mod viewers;
 mod watch;
 mod wrk;
@@ -106,6 +107,17 @@ enum What {
         #[arg(long, default_value_t = 20)]
         kills: usize,
     },
+    /// Reads and writes through two servers and a stand-in of the older one while all around is
+    /// broken at random: no answer is older than is promised
+    Schedules {
+        /// How long things are written and broken; the run ends a quarter of a minute later.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// What chance follows from; without it, another one each time. An odd one switches
+        /// `CACHE_MIGRATION_GUARD` on.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Downloads and archives of large files, several at once: memory, and the liveness probe;
     /// an archive beyond 4 GiB is opened by python3 and unzip
     Bulk {
@@ -169,6 +181,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
             broker,
             kills,
         } => outages::run(&options.server, jobs, broker, kills).await,
+        What::Schedules { seconds, seed } => schedules::run(&options.server, seconds, seed).await,
         What::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
         What::Folder { files, names } => folder::run(&options.server, files, names).await,
         What::Viewers {

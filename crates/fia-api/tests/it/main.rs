@@ -26,6 +26,7 @@ mod outbox;
 mod pooler;
 mod races;
 mod recorded;
+mod schedules;
 mod schema;
 mod scripts;
 mod secrets;

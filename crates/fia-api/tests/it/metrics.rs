@@ -19,7 +19,7 @@ pub(crate) type Scrape = BTreeMap<String, f64>;
 
 pub(crate) async fn scrape(metrics: &Metrics) -> Scrape {
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let (parts, body) = metrics.answer(request).await.into_parts();
+    let (parts, body) = metrics.clone().answer(request).await.into_parts();
     assert_eq!(parts.status, StatusCode::OK);
     assert_eq!(
         parts.headers["content-type"],

@@ -1,0 +1,68 @@
+//! The database notes in which order versions were committed: the oracle goes by that.
+
+use tokio_postgres::Client;
+
+use super::keys::Keys;
+use crate::oracle;
+use crate::{Error, Result};
+
+/// The notes are made in the transaction of the change and under the row's lock: they are there
+/// if the change is, and in the order of the commits.
+const NOTES: &str = "
+CREATE TABLE committed (id bigserial PRIMARY KEY, name text NOT NULL, version bigint NOT NULL);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.specification IS DISTINCT FROM OLD.specification THEN
+        INSERT INTO committed (name, version) VALUES (
+            'specification/' || NEW.instrument_name, (NEW.specification->>'version')::bigint);
+    END IF;
+    IF NEW.live_data_script IS DISTINCT FROM OLD.live_data_script THEN
+        INSERT INTO committed (name, version) VALUES (
+            'live_data_script/' || NEW.instrument_name, NEW.live_data_script::bigint);
+    END IF;
+    IF NEW.latest_run IS DISTINCT FROM OLD.latest_run THEN
+        INSERT INTO committed (name, version) VALUES (
+            'latest_run/' || NEW.instrument_name, NEW.latest_run::bigint);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note AFTER UPDATE ON instruments FOR EACH ROW EXECUTE FUNCTION note();";
+
+/// Gives every key its version 0, and has changes noted from then on.
+pub(super) async fn prepare(client: &Client, keys: &Keys) -> Result<()> {
+    for key in keys.all() {
+        let sql = "UPDATE instruments SET specification = '{\"version\": 0}', \
+                   live_data_script = '0', latest_run = '0' WHERE instrument_name = $1";
+        client
+            .execute(sql, &[&key.instrument])
+            .await
+            .map_err(failed("setting the first versions"))?;
+    }
+    let noting = client.batch_execute(NOTES).await;
+    noting.map_err(failed("having changes noted"))
+}
+
+/// The keys with what was committed.
+pub(super) async fn committed(client: &Client, keys: &Keys) -> Result<Vec<oracle::Key>> {
+    let mut all = Vec::new();
+    for key in keys.all() {
+        let name = key.name();
+        let sql = "SELECT version FROM committed WHERE name = $1 ORDER BY id";
+        let rows = client.query(sql, &[&name]).await;
+        let rows = rows.map_err(failed("reading what was committed"))?;
+        let versions = rows
+            .iter()
+            .map(|row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(u64::MAX));
+        all.push(oracle::Key {
+            committed: std::iter::once(0).chain(versions).collect(),
+            ttl: key.ttl(),
+            name,
+        });
+    }
+    Ok(all)
+}
+
+pub(super) fn failed(doing: &str) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    let doing = doing.to_owned();
+    move |source| Error::Database { doing, source }
+}
