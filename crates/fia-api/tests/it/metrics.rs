@@ -221,7 +221,10 @@ async fn anything_else_is_404() {
         (Method::GET, "/healthz"),
     ] {
         let request = Request::builder().method(&method).uri(path);
-        let answer = metrics.clone().answer(request.body(Body::empty()).unwrap()).await;
+        let answer = metrics
+            .clone()
+            .answer(request.body(Body::empty()).unwrap())
+            .await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
     }
     // Nor has the API it.

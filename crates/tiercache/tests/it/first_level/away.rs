@@ -60,11 +60,7 @@ async fn but_not_when_a_write_of_this_replica_has_replaced_it() {
 
 #[tokio::test(start_paused = true)]
 async fn and_not_beyond_its_greatest_age() {
-    let cache = Cache::new(Settings {
-        local: local(),
-        ..Settings::default()
-    })
-    .unwrap();
+    let cache = without_shared_level();
     let (rows, database) = (cache.class(kept(TTL)), Database::default());
     rows.get_or_load(NAME, database.loader()).await.unwrap();
     tokio::time::advance(TTL + MAX_STALE - Duration::from_secs(1)).await;
@@ -77,11 +73,7 @@ async fn and_not_beyond_its_greatest_age() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_long_for_what_is_known_to_be_away() {
-    let cache = Cache::new(Settings {
-        local: local(),
-        ..Settings::default()
-    })
-    .unwrap();
+    let cache = without_shared_level();
     let (rows, database) = (cache.class(kept(TTL)), Database::default());
     rows.get_or_load(NAME, database.loader()).await.unwrap();
     assert!(stale(rows.get_or_load(NAME, away).await).is_some());

@@ -23,6 +23,14 @@ fn live(url: String) -> Settings {
     }
 }
 
+fn without_shared_level() -> Cache {
+    Cache::new(Settings {
+        local: local(),
+        ..Settings::default()
+    })
+    .unwrap()
+}
+
 /// A stage whose memory has the value.
 async fn warm() -> Stage {
     let stage = Stage::with(keeping).await;
@@ -247,11 +255,7 @@ async fn an_owed_invalidation_keeps_a_key_out_of_memory() {
 
 #[tokio::test]
 async fn without_a_shared_level_nothing_that_others_change_is_remembered() {
-    let cache = Cache::new(Settings {
-        local: local(),
-        ..Settings::default()
-    })
-    .unwrap();
+    let cache = without_shared_level();
     let (rows, database) = (cache.class(kept(TTL)), Database::default());
     for _ in 0..3 {
         assert_eq!(rows.get_or_load(NAME, database.loader()).await, loaded(0));
@@ -261,11 +265,7 @@ async fn without_a_shared_level_nothing_that_others_change_is_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_class_of_this_process_alone_is_remembered_for_its_time_to_live() {
-    let cache = Cache::new(Settings {
-        local: local(),
-        ..Settings::default()
-    })
-    .unwrap();
+    let cache = without_shared_level();
     let alone = tiercache::Spec {
         is_shared: false,
         ..kept(TTL)
