@@ -46,7 +46,8 @@ impl Report {
         } = self;
         writeln!(f, "| | |\n|---|---|")?;
         for (source, count) in &verdict.sources {
-            writeln!(f, "| answers, {source:?} | {count} |")?;
+            let source = format!("{source:?}").to_lowercase();
+            writeln!(f, "| answers, {source} | {count} |")?;
         }
         let unconfirmed = history.writes.iter().filter(|write| write.outcome.is_err());
         for (what, count) in [
