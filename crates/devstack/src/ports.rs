@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::scratch::cache_dir;
@@ -59,15 +60,21 @@ pub(crate) fn retry_on_clash<T>(start: impl Fn() -> Result<T>) -> Result<T> {
     let mut attempt = 1;
     loop {
         match start() {
-            Err(Error::Ended { tail, .. }) if attempt < ATTEMPTS && is_clash(&tail) => attempt += 1,
+            Err(error) if attempt < ATTEMPTS && is_clash(&error) => attempt += 1,
             done => return done,
         }
     }
 }
 
-fn is_clash(log: &str) -> bool {
-    let log = log.to_ascii_lowercase();
-    log.contains("address already in use") || log.contains("eaddrinuse")
+fn is_clash(error: &Error) -> bool {
+    match error {
+        Error::Ended { tail, .. } => {
+            let log = tail.to_ascii_lowercase();
+            log.contains("address already in use") || log.contains("eaddrinuse")
+        }
+        Error::Io { source, .. } => source.kind() == ErrorKind::AddrInUse,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +104,15 @@ mod tests {
         assert!(retry_on_clash(|| failing("bind: Address already in use", &calls)).is_err());
         assert_eq!(calls.replace(0), ATTEMPTS);
         assert!(retry_on_clash(|| failing("no such file", &calls)).is_err());
+        assert_eq!(calls.replace(0), 1);
+
+        let listening = |kind: ErrorKind| {
+            calls.set(calls.get() + 1);
+            Err::<(), _>(Error::io("listening")(kind.into()))
+        };
+        assert!(retry_on_clash(|| listening(ErrorKind::AddrInUse)).is_err());
+        assert_eq!(calls.replace(0), ATTEMPTS);
+        assert!(retry_on_clash(|| listening(ErrorKind::PermissionDenied)).is_err());
         assert_eq!(calls.get(), 1);
     }
 }
