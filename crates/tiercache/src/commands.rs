@@ -8,8 +8,8 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::Instant;
 
 use crate::coherence::ServerId;
-use crate::link::{Session, Trouble};
 use crate::marker::{Fence, Lease, Stored};
+use crate::session::{Session, Trouble, unexpected};
 
 /// How long a lease lasts if its holder dies. A load that takes longer fills nothing.
 pub(crate) const LEASE_LIFE: Duration = Duration::from_secs(5);
@@ -281,14 +281,4 @@ fn yes(value: Value) -> Result<bool, Trouble> {
         Value::Int(answer) => Ok(answer != 0),
         _ => Err(unexpected()),
     }
-}
-
-pub(crate) fn unexpected() -> Trouble {
-    Trouble::Refused(
-        (
-            ErrorKind::UnexpectedReturnType,
-            "not a reply to this command",
-        )
-            .into(),
-    )
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::link::{Session, Trouble};
 use crate::marker::{Fence, Lease};
+use crate::session::{Session, Trouble};
 
 /// More keys than this are owed only where keys are without number. Then all keys count as
 /// owed until what the shared level held at that time has expired.

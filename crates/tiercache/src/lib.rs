@@ -22,17 +22,19 @@
 //!
 //! Modules, in reading order:
 //! * `marker`: what a key holds while it holds no payload: lease, fence, tombstone;
+//! * `session`: one connection, time limits;
 //! * `commands`: the commands of the protocol, and their scripts in `lua/`;
-//! * `link`: connection, time limits, circuit breaker, reconnection;
+//! * `link`: circuit breaker, reconnection (`back_off`);
 //! * `debts`: what could not be sent and must be, once Valkey is back;
 //! * `epochs`: how often something has happened to each key;
 //! * `coherence` and `tracker`: what Valkey tells, and when it is believed;
 //! * `local` and `recall`: what is remembered, and when it may be used;
 //! * `flight`: who travels together, and who must not;
-//! * `class`, `round` and `outcome`: reading; `write`: writing;
+//! * `class`: what entries have in common; `read`, `round`, `outcome`: reading; `write`: writing;
 //! * `refresh`: loading anew before the end; `sample`: comparing with the origin;
 //! * `stats`: numbers; `sync`: locks and atomics that can be tested.
 
+mod back_off;
 mod class;
 mod coherence;
 mod commands;
@@ -43,10 +45,12 @@ mod link;
 mod local;
 mod marker;
 mod outcome;
+mod read;
 mod recall;
 mod refresh;
 mod round;
 mod sample;
+mod session;
 mod stats;
 mod sync;
 mod tracker;
@@ -70,9 +74,10 @@ pub use write::Fence;
 use crate::coherence::Coherence;
 use crate::debts::Debts;
 use crate::epochs::Epochs;
-use crate::link::{Limits, Link, Session};
+use crate::link::{Limits, Link};
 use crate::local::Store;
 use crate::marker::Stored;
+use crate::session::Session;
 use crate::stats::Counters;
 use crate::tracker::Tracker;
 

@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use crate::class::Inner;
 use crate::commands::Lasting;
 use crate::flight::Loader;
-use crate::link::Trouble;
 use crate::marker::Stored;
+use crate::session::Trouble;
 
 /// Loads the value and stores it, if by then nothing has happened to the key: no write, and no
 /// other replica's refresh.

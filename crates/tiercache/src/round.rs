@@ -35,9 +35,9 @@ use tokio::time::{Instant, sleep};
 use crate::class::Inner;
 use crate::commands::{Claim, Lasting};
 use crate::flight::{Flight, Lane};
-use crate::link::{Session, Trouble};
 use crate::marker::{Lease, Stored};
 use crate::outcome::{Failure, Found, Source};
+use crate::session::{Session, Trouble};
 
 /// The pauses between looks at a key that somebody else is loading.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

@@ -15,10 +15,11 @@ use redis::aio::SendError;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, cmd};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::back_off::BackOff;
 use crate::coherence::{Coherence, TRUST};
 use crate::debts::Debts;
 use crate::epochs::KeyHash;
-use crate::link::{BackOff, Session, Trouble};
+use crate::session::{Session, Trouble};
 
 /// Keeps a tracking connection alive.
 pub(crate) struct Tracker {
@@ -37,17 +38,25 @@ impl Tracker {
     /// Connects, listens, and connects again; never returns.
     pub(crate) async fn run(self) {
         let mut back_off = BackOff::new();
+        let mut is_known = false;
         loop {
             let number = self.coherence.connecting();
             match timeout(self.connect_timeout, self.connect(number)).await {
                 Ok(Ok(session)) => {
                     tracing::info!("answers are kept in memory: changes are told");
-                    back_off = BackOff::new();
+                    (back_off, is_known) = (BackOff::new(), true);
                     self.listen(&session, number).await;
-                    tracing::warn!("no answers are kept in memory: changes are not told");
+                    tracing::warn!("answers in memory are not used: changes are not told");
                 }
-                Ok(Err(trouble)) => tracing::debug!(?trouble, "changes cannot be listened to"),
-                Err(_) => tracing::debug!("changes cannot be listened to: no answer"),
+                // Once, and not at each attempt.
+                Ok(Err(trouble)) if !is_known => {
+                    is_known = true;
+                    tracing::warn!(
+                        ?trouble,
+                        "answers in memory are not used: changes are not told; trying on"
+                    );
+                }
+                Ok(Err(_)) | Err(_) => {}
             }
             self.coherence.lost(number);
             sleep(back_off.next()).await;
@@ -56,20 +65,12 @@ impl Tracker {
 
     async fn connect(&self, number: u64) -> Result<Session, Trouble> {
         let coherence = Arc::clone(&self.coherence);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_push_sender(move |push: PushInfo| {
-                note(&coherence, number, &push);
-                Ok::<(), SendError>(())
-            });
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let session = Session::new(
-            "the connection that tells of changes",
-            connecting.await.map_err(Trouble::Refused)?,
-        );
+        let config = AsyncConnectionConfig::new().set_push_sender(move |push: PushInfo| {
+            note(&coherence, number, &push);
+            Ok::<(), SendError>(())
+        });
+        let purpose = "the connection that tells of changes";
+        let session = Session::open(&self.client, purpose, config).await?;
         let mut tracking = cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON").arg("BCAST");
         for prefix in &self.prefixes {

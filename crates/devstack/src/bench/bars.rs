@@ -1,7 +1,6 @@
 //! What the cached routes must reach, on each of them.
 
 use super::contenders::Kind;
-use super::routes::Line;
 use crate::Outcome;
 
 /// The least part of the constant handler's rate.
@@ -12,6 +11,23 @@ const LOGGED_RATE: f64 = 0.6;
 const P99: f64 = 1.5;
 /// The most resident memory.
 const MIB: f64 = 40.0;
+
+/// What was measured of one contender on one route: the median of each figure over the turns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    /// Requests a second.
+    pub(super) rate: f64,
+    /// The rate's part of the constant handler's in the same turn.
+    pub(super) ratio: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    /// The same of the 99th percentile.
+    pub(super) p99_ratio: f64,
+    /// Resident memory.
+    pub(super) mib: f64,
+}
 
 /// One bar: its figure on the route where it is worst.
 struct Bar {

@@ -1,14 +1,14 @@
 //! Lists, filters and counts over many jobs, uncached: how long each takes, and by which plan.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use devstack::{Api, Postgres, Stack, add_jobs, tokens};
 use serde_json::{Value, json};
 
 use super::client::Connection;
 use super::plans::Plans;
-use super::{long_list, start};
+use super::{long_list, milliseconds, start};
 use crate::Outcome;
 use crate::demo::set_up;
 
@@ -156,10 +156,6 @@ impl Bench {
         took.sort();
         Ok((milliseconds(took[TIMES / 2]), body))
     }
-}
-
-pub(super) fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 /// A text as it may stand in a query.

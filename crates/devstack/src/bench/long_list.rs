@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::client::Connection;
-use super::lists::milliseconds;
+use super::milliseconds;
 use super::resident_mib;
 use crate::Outcome;
 

@@ -249,3 +249,7 @@ fn resident_mib(pid: Option<u32>) -> Outcome<f64> {
         .ok_or("the memory of the server cannot be read")?;
     Ok(kib / 1024.0)
 }
+
+fn milliseconds(time: std::time::Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

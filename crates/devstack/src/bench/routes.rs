@@ -4,7 +4,7 @@ use std::path::Path;
 
 use devstack::{Stack, tokens};
 
-use super::bars::judge;
+use super::bars::{Line, judge};
 use super::contenders::{Contender, Kind, address, constants, get, lasting};
 use super::wrk;
 use crate::Outcome;
@@ -20,23 +20,6 @@ pub(super) const ROUTES: [&str; 6] = [
 ];
 
 const TURNS: usize = 3;
-
-/// What was measured of one contender on one route: the median of each figure over the turns.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Line {
-    pub(super) path: &'static str,
-    pub(super) kind: Kind,
-    /// Requests a second.
-    rate: f64,
-    /// The rate's part of the constant handler's in the same turn.
-    pub(super) ratio: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    /// The same of the 99th percentile.
-    pub(super) p99_ratio: f64,
-    /// Resident memory.
-    pub(super) mib: f64,
-}
 
 pub(super) async fn run(server: &Path, edge: &Path, seconds: u32) -> Outcome {
     let stack = Stack::builder().postgres().valkey().start().await?;

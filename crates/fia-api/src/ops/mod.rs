@@ -2,12 +2,10 @@
 //! the database and announced over RabbitMQ, with scripts from GitHub.
 
 mod autoreduction;
-mod delivery;
 pub mod job_access;
 pub mod job_files;
 mod jobs;
 mod outbox;
-mod relay;
 
 pub use autoreduction::{Autoreduction, Measured, Prepared};
 pub use jobs::Jobs;

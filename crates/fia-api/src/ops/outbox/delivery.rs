@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::broker::Link;
-use crate::ops::outbox::Shared;
+use crate::ops::outbox::shared::Shared;
 use crate::store::outbox::{self, CLAIM, Claimed};
 
 /// How often the claims on messages that are not confirmed yet are renewed.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::ops::delivery::deliver;
-use crate::ops::outbox::Shared;
+use crate::ops::outbox::delivery::deliver;
+use crate::ops::outbox::shared::Shared;
 use crate::store::StoreError;
 use crate::store::outbox::{self, Backlog};
 
