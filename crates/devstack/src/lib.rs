@@ -15,6 +15,7 @@ mod error;
 pub mod fault;
 pub mod files;
 mod generate;
+pub mod http;
 mod nginx;
 pub mod oracle;
 mod pgbouncer;

@@ -1,6 +1,5 @@
 //! A private nginx in front of an HTTP server, as a cache (`proxy_cache`) of everything it answers.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, find};
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{Error, Result, probe};
+use crate::{Result, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -30,7 +29,7 @@ impl Nginx {
     /// Starts it in front of what listens at `origin`.
     ///
     /// # Errors
-    /// [`Error`], with the end of its log where there is one.
+    /// [`Error`](crate::Error), with the end of its log where there is one.
     pub async fn start(origin: SocketAddr) -> Result<Self> {
         blocking(move || retry_on_clash(|| Self::launch(origin))).await
     }
@@ -39,20 +38,15 @@ impl Nginx {
         let user = ServerUser::find();
         let scratch = Scratch::in_memory("nginx", user.as_ref())?;
         let port = Port::lease()?;
-        let run = scratch.run();
-        let file = run.join("nginx.conf");
-        fs::write(&file, configuration(origin, port.number()))
-            .map_err(Error::io(format!("writing {}", file.display())))?;
-        if let Some(user) = &user {
-            user.own(&file)?;
-        }
+        let text = configuration(origin, port.number());
+        scratch.write("nginx.conf", &text, user.as_ref())?;
         let launch = Launch {
             program: find("nginx", &[])?,
             args: vec![
                 "-e".into(),
                 "stderr".into(),
                 "-p".into(),
-                run.into(),
+                scratch.run().into(),
                 "-c".into(),
                 "nginx.conf".into(),
             ],

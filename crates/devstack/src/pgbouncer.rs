@@ -1,6 +1,5 @@
 //! A private `PgBouncer` in front of a PostgreSQL.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, find};
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{Error, Postgres, Result, probe};
+use crate::{Postgres, Result, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -92,19 +91,9 @@ impl PgBouncer {
         let scratch = Scratch::new("pgbouncer", user.as_ref())?;
         let port = Port::lease()?;
         let users = format!("\"{}\" \"{}\"\n", Postgres::USER, Postgres::PASSWORD);
-        for (file, text) in [
-            (
-                "pgbouncer.ini",
-                configuration(upstream, port.number(), options),
-            ),
-            ("users.txt", users),
-        ] {
-            let file = scratch.run().join(file);
-            fs::write(&file, text).map_err(Error::io(format!("writing {}", file.display())))?;
-            if let Some(user) = &user {
-                user.own(&file)?;
-            }
-        }
+        let settings = configuration(upstream, port.number(), options);
+        scratch.write("pgbouncer.ini", &settings, user.as_ref())?;
+        scratch.write("users.txt", &users, user.as_ref())?;
         let launch = Launch {
             program: find("pgbouncer", &[])?,
             args: vec!["pgbouncer.ini".into()],

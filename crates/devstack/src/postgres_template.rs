@@ -90,11 +90,7 @@ fn key(user: Option<&ServerUser>) -> Result<String> {
 
 fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
     let scratch = Scratch::new("template", user)?;
-    let password = scratch.run().join("password");
-    fs::write(&password, Postgres::PASSWORD).map_err(Error::io("writing the password file"))?;
-    if let Some(user) = user {
-        user.own(&password)?;
-    }
+    scratch.write("password", Postgres::PASSWORD, user)?;
     let initdb = find("initdb", &postgres_dirs())?;
     run(command_as(user, &initdb)?
         .args(INITDB)

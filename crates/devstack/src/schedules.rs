@@ -30,6 +30,7 @@ use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use self::traffic::Caller;
 use crate::oracle::{self, History, REPLICAS, Span};
 use crate::{Api, Error, FaultProxy, Postgres, Result, Stack, Valkey};
 
@@ -159,11 +160,11 @@ pub async fn run(server: &Path, plan: Plan) -> Result<Report> {
     for (replica, api) in world.replicas.iter().enumerate() {
         for i in 0..READERS {
             let task = 100 * replica as u64 + i;
-            readers.spawn(traffic::read(Arc::clone(&run), task, replica, api.addr()));
+            readers.spawn(Caller::new(&run, task, replica, api.addr()).read());
         }
         for i in 0..WRITERS {
             let task = 1000 + 100 * replica as u64 + i;
-            others.spawn(traffic::write(Arc::clone(&run), task, replica, api.addr()));
+            others.spawn(Caller::new(&run, task, replica, api.addr()).write());
         }
         let link = Arc::clone(&world.links[replica]);
         others.spawn(faults::of_link(Arc::clone(&run), replica, link));

@@ -118,6 +118,19 @@ impl Scratch {
         self.dir.join("run")
     }
 
+    /// Writes a file there, and gives it to the server's user.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, name: &str, text: &str, user: Option<&ServerUser>) -> Result<PathBuf> {
+        let file = self.run().join(name);
+        fs::write(&file, text).map_err(Error::io(format!("writing {}", file.display())))?;
+        if let Some(user) = user {
+            user.own(&file)?;
+        }
+        Ok(file)
+    }
+
     /// The processes that work in [`run`](Self::run) or below: the server and everything it started.
     pub fn processes(&self) -> Vec<Pid> {
         let run = self.run();

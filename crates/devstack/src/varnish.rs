@@ -1,6 +1,5 @@
 //! A private Varnish in front of an HTTP server, as a cache of everything it answers.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, find};
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{Error, Result, probe};
+use crate::{Result, probe};
 
 /// It compiles its configuration with the C compiler.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -63,7 +62,7 @@ impl Varnish {
     /// Starts it in front of what listens at `origin`.
     ///
     /// # Errors
-    /// [`Error`], with the end of its log where there is one.
+    /// [`Error`](crate::Error), with the end of its log where there is one.
     pub async fn start(origin: SocketAddr) -> Result<Self> {
         blocking(move || retry_on_clash(|| Self::launch(origin))).await
     }
@@ -72,17 +71,11 @@ impl Varnish {
         let user = ServerUser::find();
         let scratch = Scratch::in_memory("varnish", user.as_ref())?;
         let port = Port::lease()?;
-        let run = scratch.run();
-        let file = run.join("answers.vcl");
-        fs::write(&file, configuration(origin))
-            .map_err(Error::io(format!("writing {}", file.display())))?;
-        if let Some(user) = &user {
-            user.own(&file)?;
-        }
+        let file = scratch.write("answers.vcl", &configuration(origin), user.as_ref())?;
         let mut args = vec![
             "-F".into(),
             "-n".into(),
-            run.join("work").into(),
+            scratch.run().join("work").into(),
             "-a".into(),
             port.addr().to_string().into(),
             "-f".into(),

@@ -50,7 +50,7 @@ pub(super) async fn run(api: &Api) -> Outcome {
     Ok(())
 }
 
-fn text(error: Box<dyn std::error::Error>) -> String {
+fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

@@ -4,10 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::http::{self, Connection};
 use crate::oracle::Source;
 use crate::tokens;
 
@@ -16,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct Client {
     address: SocketAddr,
-    stream: Option<BufReader<TcpStream>>,
+    connection: Option<Connection>,
 }
 
 /// An answer of status 200.
@@ -30,76 +29,47 @@ impl Client {
     pub(super) fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            stream: None,
+            connection: None,
         }
     }
 
     pub(super) async fn get(&mut self, path: &str) -> Result<Answer, String> {
-        self.ask("GET", path, "").await
+        self.ask(async |connection| connection.get(path).await)
+            .await
     }
 
     pub(super) async fn put(&mut self, path: &str, json: &str) -> Result<Answer, String> {
-        self.ask("PUT", path, json).await
+        self.ask(async |connection| connection.put(path, json).await)
+            .await
     }
 
     /// Anything but a 200 is an error.
-    async fn ask(&mut self, method: &str, path: &str, json: &str) -> Result<Answer, String> {
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: schedule\r\nauthorization: Bearer {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
-            tokens::API_KEY,
-            json.len()
-        );
-        let (status, answer) = match timeout(LIMIT, self.exchange(&request)).await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(error)) => {
-                self.stream = None;
-                return Err(format!("no answer: {error}"));
-            }
-            Err(_) => {
-                self.stream = None;
-                return Err(format!("no answer in {} s", LIMIT.as_secs()));
-            }
-        };
-        match status {
-            200 => Ok(answer),
-            status => Err(format!(
-                "{status} {}",
-                String::from_utf8_lossy(&answer.body)
-            )),
-        }
-    }
-
-    async fn exchange(&mut self, request: &str) -> io::Result<(u16, Answer)> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            none => {
-                let stream = TcpStream::connect(self.address).await?;
-                stream.set_nodelay(true)?;
-                none.insert(BufReader::new(stream))
-            }
-        };
-        stream.write_all(request.as_bytes()).await?;
-        let mut line = String::new();
-        stream.read_line(&mut line).await?;
-        let status = line.split(' ').nth(1).and_then(|text| text.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other("no status line"))?;
-        let (mut length, mut source) = (0, None);
-        loop {
-            line.clear();
-            stream.read_line(&mut line).await?;
-            let Some((name, value)) = line.trim_end().split_once(':') else {
-                break;
+    async fn ask(
+        &mut self,
+        exchange: impl AsyncFnOnce(&mut Connection) -> io::Result<http::Answer>,
+    ) -> Result<Answer, String> {
+        let (address, kept) = (self.address, self.connection.take());
+        let work = async move {
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Connection::open(address, &format!("Bearer {}", tokens::API_KEY)).await?,
             };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            } else if name.eq_ignore_ascii_case("cache-status") {
-                source = said(value);
-            }
+            let answer = exchange(&mut connection).await?;
+            Ok::<_, io::Error>((connection, answer))
+        };
+        let (connection, answer) = timeout(LIMIT, work)
+            .await
+            .map_err(|_| format!("no answer in {} s", LIMIT.as_secs()))?
+            .map_err(|error| format!("no answer: {error}"))?;
+        self.connection = Some(connection);
+        if answer.status != 200 {
+            let text = String::from_utf8_lossy(&answer.body);
+            return Err(format!("{} {text}", answer.status));
         }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
-        Ok((status, Answer { body, source }))
+        Ok(Answer {
+            source: answer.header("cache-status").and_then(said),
+            body: answer.body,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 use tokio::time::sleep;
 
 use super::Run;
@@ -21,72 +22,80 @@ const BURST_REST: Duration = Duration::from_millis(20);
 /// How often another write of the key follows.
 const BURST: f64 = 0.8;
 
-/// Reads from a replica until the run has ended.
-pub(super) async fn read(
+/// One client of a replica.
+pub(super) struct Caller {
     run: Arc<Run>,
-    task: u64,
+    chance: StdRng,
     replica: usize,
-    address: SocketAddr,
-) -> Result<History> {
-    let mut chance = run.chance(task);
-    let mut client = Client::new(address);
-    let mut history = History::default();
-    while !run.is_ended() {
-        let (key, about) = if chance.random() {
-            run.keys.in_turn(run.now(), &mut chance)
-        } else {
-            run.keys.any(&mut chance)
-        };
-        let from = run.now();
-        let answer = client.get(&about.path()).await;
-        let span = run.since(from);
-        let outcome = match answer {
-            Ok(answer) => match (about.version(&answer.body), answer.source) {
-                (Some(version), Some(source)) => Outcome::Value(version, source),
-                _ => Outcome::Failed(format!("{:?}", String::from_utf8_lossy(&answer.body))),
-            },
-            Err(why) => Outcome::Failed(why),
-        };
-        history.reads.push(Read {
-            key,
-            replica,
-            span,
-            outcome,
-        });
-        sleep(READER_REST.mul_f64(chance.random())).await;
-    }
-    Ok(history)
+    client: Client,
+    history: History,
 }
 
-/// Writes through a replica while the run is busy.
-pub(super) async fn write(
-    run: Arc<Run>,
-    task: u64,
-    replica: usize,
-    address: SocketAddr,
-) -> Result<History> {
-    let mut chance = run.chance(task);
-    let mut client = Client::new(address);
-    let mut history = History::default();
-    let (mut key, mut about) = run.keys.in_turn(run.now(), &mut chance);
-    while run.is_busy() {
-        let version = about.next_version();
-        let from = run.now();
-        let answer = client.put(&about.path(), &about.put(version)).await;
-        history.writes.push(Write {
-            key,
-            version,
-            by: Writer::Replica(replica),
-            span: run.since(from),
-            outcome: answer.map(drop),
-            cleared: true,
-        });
-        if chance.random_bool(BURST) {
-            sleep(BURST_REST.mul_f64(chance.random())).await;
-        } else {
-            sleep(WRITER_REST.mul_f64(chance.random())).await;
-            (key, about) = run.keys.in_turn(run.now(), &mut chance);
+impl Caller {
+    pub(super) fn new(run: &Arc<Run>, task: u64, replica: usize, address: SocketAddr) -> Self {
+        Self {
+            run: Arc::clone(run),
+            chance: run.chance(task),
+            replica,
+            client: Client::new(address),
+            history: History::default(),
         }
     }
-    Ok(history)
+
+    /// Reads until the run has ended.
+    pub(super) async fn read(mut self) -> Result<History> {
+        let run = Arc::clone(&self.run);
+        while !run.is_ended() {
+            let (key, about) = if self.chance.random() {
+                run.keys.in_turn(run.now(), &mut self.chance)
+            } else {
+                run.keys.any(&mut self.chance)
+            };
+            let from = run.now();
+            let answer = self.client.get(&about.path()).await;
+            let span = run.since(from);
+            let outcome = match answer {
+                Ok(answer) => match (about.version(&answer.body), answer.source) {
+                    (Some(version), Some(source)) => Outcome::Value(version, source),
+                    _ => Outcome::Failed(format!("{:?}", String::from_utf8_lossy(&answer.body))),
+                },
+                Err(why) => Outcome::Failed(why),
+            };
+            self.history.reads.push(Read {
+                key,
+                replica: self.replica,
+                span,
+                outcome,
+            });
+            sleep(READER_REST.mul_f64(self.chance.random())).await;
+        }
+        Ok(self.history)
+    }
+
+    /// Writes while the run is busy.
+    pub(super) async fn write(mut self) -> Result<History> {
+        let run = Arc::clone(&self.run);
+        let (mut key, mut about) = run.keys.in_turn(run.now(), &mut self.chance);
+        while run.is_busy() {
+            let version = about.next_version();
+            let from = run.now();
+            let put = about.put(version);
+            let answer = self.client.put(&about.path(), &put).await;
+            self.history.writes.push(Write {
+                key,
+                version,
+                by: Writer::Replica(self.replica),
+                span: run.since(from),
+                outcome: answer.map(drop),
+                cleared: true,
+            });
+            if self.chance.random_bool(BURST) {
+                sleep(BURST_REST.mul_f64(self.chance.random())).await;
+            } else {
+                sleep(WRITER_REST.mul_f64(self.chance.random())).await;
+                (key, about) = run.keys.in_turn(run.now(), &mut self.chance);
+            }
+        }
+        Ok(self.history)
+    }
 }

@@ -148,7 +148,7 @@ pub(super) fn read_cache(r: &mut Reader<'_>) -> Cache {
         max_stale: Duration::from_secs(r.number(
             "CACHE_MAX_STALE_SECONDS",
             300,
-            "seconds beyond its time to live that an answer may serve while the database is away",
+            "seconds beyond its time to live that an answer may serve while the database is away; a silent one is found out in 4",
         )),
         migration_guard: r.flag(
             "CACHE_MIGRATION_GUARD",

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use devstack::Valkey;
 use http::StatusCode;
 use redis::AsyncCommands as _;
-use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use tiercache::ClassStats;
 
-use crate::harness::{Database, Replica, Vars, vars};
+use crate::harness::{Replica, Stage, Vars, vars};
 
 /// A cached read, in the terms of an instrument `name` of the seed data.
 struct Read {
@@ -128,46 +126,14 @@ impl Read {
     }
 }
 
-/// A database, a Valkey and replicas on both.
-struct Bench {
-    database: Database,
-    valkey: Valkey,
-}
-
-impl Bench {
-    async fn new() -> Self {
-        let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
-        Self {
-            database,
-            valkey: valkey.unwrap(),
-        }
-    }
-
-    async fn replica_with(&self, more: &Vars) -> Replica {
-        let valkey = vars(&[("VALKEY_URL", &self.valkey.url())]);
-        let replica = Replica::new(&[&self.database.vars(), &valkey, more]);
-        replica.shared_level_is_up().await;
-        replica
-    }
-
-    async fn replica(&self) -> Replica {
-        self.replica_with(&Vars::new()).await
-    }
-
-    async fn redis(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.valkey.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
-    }
-
-    /// Changes a value behind the server's back.
-    async fn set(&self, read: &Read, value: &Value, instrument: &str) {
-        let client = self.database.client().await;
-        let changed = client
-            .execute(read.set, &[&value.to_string(), &instrument])
-            .await
-            .unwrap();
-        assert!(changed > 0, "no instrument {instrument}");
-    }
+/// Changes a value behind the server's back.
+async fn set(stage: &Stage, read: &Read, value: &Value, instrument: &str) {
+    let client = stage.database.client().await;
+    let changed = client
+        .execute(read.set, &[&value.to_string(), &instrument])
+        .await
+        .unwrap();
+    assert!(changed > 0, "no instrument {instrument}");
 }
 
 async fn body(replica: &Replica, path: &str) -> Value {
@@ -185,11 +151,11 @@ fn stats(replica: &Replica, read: &Read) -> ClassStats {
 
 #[tokio::test]
 async fn a_miss_fills_and_a_hit_asks_no_database() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let mut redis = bench.redis().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
+    let mut redis = stage.redis().await;
     for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
-        bench.set(&read, &json!("one é \"x\""), "MARI").await;
+        set(&stage, &read, &json!("one é \"x\""), "MARI").await;
         let expected = (read.body)(&json!("one é \"x\""));
         assert_eq!(body(&replica, &read.path("MARI")).await, expected);
 
@@ -209,7 +175,7 @@ async fn a_miss_fills_and_a_hit_asks_no_database() {
 
         // Any case of the name leads to the same entry, which hides what the database holds.
         if read.class != INSTRUMENTS.class {
-            bench.set(&read, &json!("two"), "MARI").await;
+            set(&stage, &read, &json!("two"), "MARI").await;
             assert_eq!(body(&replica, &read.path("mArI")).await, expected);
         }
         assert_eq!(body(&replica, &read.path("mari")).await, expected);
@@ -219,13 +185,13 @@ async fn a_miss_fills_and_a_hit_asks_no_database() {
 
 #[tokio::test]
 async fn a_cached_none_is_a_hit() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
     for read in OF_AN_INSTRUMENT {
-        bench.set(&read, &Value::Null, "MARI").await;
+        set(&stage, &read, &Value::Null, "MARI").await;
         let none = (read.body)(&Value::Null);
         assert_eq!(body(&replica, &read.path("MARI")).await, none);
-        bench.set(&read, &json!("now there is one"), "MARI").await;
+        set(&stage, &read, &json!("now there is one"), "MARI").await;
         assert_eq!(
             body(&replica, &read.path("MARI")).await,
             none,
@@ -239,9 +205,9 @@ async fn a_cached_none_is_a_hit() {
 /// The older server writes spaces and escapes.
 #[tokio::test]
 async fn a_peers_entry_is_served_as_this_server_writes() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let mut redis = bench.redis().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
+    let mut redis = stage.redis().await;
     for (read, payload, served) in [
         (
             SCRIPT,
@@ -271,11 +237,11 @@ async fn a_peers_entry_is_served_as_this_server_writes() {
 
 #[tokio::test]
 async fn a_poisoned_entry_is_a_miss_and_is_replaced() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let mut redis = bench.redis().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
+    let mut redis = stage.redis().await;
     for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
-        bench.set(&read, &json!("good"), "MARI").await;
+        set(&stage, &read, &json!("good"), "MARI").await;
         let key = read.key("MARI");
         let good = (read.payload)(&json!("good")).to_string();
         let not_json = ["", "{", "nul", "{\"a\":1}x", "NaN", "{\"script\":NaN}"];
@@ -305,9 +271,9 @@ async fn a_poisoned_entry_is_a_miss_and_is_replaced() {
 
 #[tokio::test]
 async fn an_unknown_instrument_is_not_cached() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let mut redis = bench.redis().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
+    let mut redis = stage.redis().await;
     for read in OF_AN_INSTRUMENT {
         let answer = replica.get(&read.path("nosuch"), "staff").await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -318,8 +284,8 @@ async fn an_unknown_instrument_is_not_cached() {
 
 #[tokio::test]
 async fn a_put_is_seen_at_once_on_every_replica() {
-    let bench = Bench::new().await;
-    let replicas = [bench.replica().await, bench.replica().await];
+    let stage = Stage::new().await;
+    let replicas = [stage.replica().await, stage.replica().await];
     for read in OF_AN_INSTRUMENT {
         let put = read.put.unwrap();
         for (i, writer) in replicas.iter().chain(&replicas).enumerate() {
@@ -344,11 +310,11 @@ async fn a_put_is_seen_at_once_on_every_replica() {
 
 #[tokio::test]
 async fn a_refused_put_changes_nothing() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let mut redis = bench.redis().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
+    let mut redis = stage.redis().await;
     for read in OF_AN_INSTRUMENT {
-        bench.set(&read, &json!("kept"), "MARI").await;
+        set(&stage, &read, &json!("kept"), "MARI").await;
         body(&replica, &read.path("MARI")).await;
         let before: String = redis.get(read.key("MARI")).await.unwrap();
         let good = (read.put.unwrap())(&json!("lost"));
@@ -381,20 +347,20 @@ async fn a_refused_put_changes_nothing() {
 
 #[tokio::test]
 async fn a_ttl_of_zero_or_less_switches_a_class_off_but_not_its_invalidation() {
-    let bench = Bench::new().await;
-    let mut redis = bench.redis().await;
+    let stage = Stage::new().await;
+    let mut redis = stage.redis().await;
     for ttl in ["0", " -5 "] {
         let off: Vars = OF_AN_INSTRUMENT
             .iter()
             .map(|r| (r.ttl_var.to_owned(), ttl.to_owned()))
             .collect();
-        let replica = bench.replica_with(&off).await;
+        let replica = stage.replica_with(&off).await;
         for read in OF_AN_INSTRUMENT {
             // Another replica may cache.
             let other = (read.payload)(&json!("another's")).to_string();
             let _: () = redis.set_ex(read.key("MARI"), other, 100).await.unwrap();
             for value in ["a", "b"] {
-                bench.set(&read, &json!(value), "MARI").await;
+                set(&stage, &read, &json!(value), "MARI").await;
                 assert_eq!(
                     body(&replica, &read.path("MARI")).await,
                     (read.body)(&json!(value))
@@ -413,8 +379,8 @@ async fn a_ttl_of_zero_or_less_switches_a_class_off_but_not_its_invalidation() {
 
 #[tokio::test]
 async fn sixty_misses_at_once_are_one_select() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
     for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
         let path = read.path("MARI");
         let asked = (0..60).map(|_| replica.get(&path, "staff"));
@@ -427,9 +393,9 @@ async fn sixty_misses_at_once_are_one_select() {
 
 #[tokio::test]
 async fn a_traceback_is_what_the_processor_left_until_the_script_changes() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let mut redis = bench.redis().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
+    let mut redis = stage.redis().await;
     let path = "/live-data/mari/traceback";
     assert_eq!(body(&replica, path).await, Value::Null);
 
@@ -459,19 +425,19 @@ async fn a_traceback_is_what_the_processor_left_until_the_script_changes() {
         body(&replica, "/live-data/nosuch/traceback").await,
         Value::Null
     );
-    let without = Replica::new(&[&bench.database.vars()]);
+    let without = Replica::new(&[&stage.database.vars()]);
     assert_eq!(body(&without, path).await, Value::Null);
 }
 
 /// What a peer's SETEX leaves is gone after its time to live, and so is ours.
 #[tokio::test]
 async fn entries_end() {
-    let bench = Bench::new().await;
+    let stage = Stage::new().await;
     let short = vars(&[("INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS", "1")]);
-    let replica = bench.replica_with(&short).await;
-    bench.set(&LATEST_RUN, &json!("1"), "MARI").await;
+    let replica = stage.replica_with(&short).await;
+    set(&stage, &LATEST_RUN, &json!("1"), "MARI").await;
     body(&replica, "/instrument/MARI/latest-run").await;
-    bench.set(&LATEST_RUN, &json!("2"), "MARI").await;
+    set(&stage, &LATEST_RUN, &json!("2"), "MARI").await;
     // Over a second: there is no shorter time to live.
     crate::harness::eventually(Duration::from_secs(3), async || {
         body(&replica, "/instrument/MARI/latest-run").await == json!({"latest_run": "2"})

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use devstack::{PgBouncer, PgBouncerOptions, Postgres, Valkey};
+use devstack::{PgBouncer, PgBouncerOptions, Postgres};
 use fia_api::app::Metrics;
 use fia_api::store::{Db, FeedStatistics, schema};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::harness::{Database, Replica, Vars, config, eventually, vars};
+use crate::harness::{Database, Replica, Stage, Vars, config, eventually, vars};
 use crate::metrics::scrape;
 
 /// How soon a change shows. The times to live are the defaults, 15 s and more.
@@ -19,35 +19,19 @@ const LIST: &str = "/live-data/instruments";
 const BACKENDS: &str = "FROM pg_stat_activity \
      WHERE datname = current_database() AND application_name = 'fia-api change feed'";
 
-struct Bench {
-    database: Database,
-    valkey: Valkey,
+/// A stage with the trigger.
+async fn notifying() -> Stage {
+    let stage = Stage::new().await;
+    install(&stage.database).await;
+    stage
 }
 
-impl Bench {
-    async fn new() -> Self {
-        let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
-        install(&database).await;
-        Self {
-            database,
-            valkey: valkey.unwrap(),
-        }
-    }
-
-    async fn replica(&self) -> Replica {
-        let settings = vars(&[
-            ("VALKEY_URL", &self.valkey.url()),
-            (
-                "DB_LISTEN_URL",
-                &self.database.server.url(&self.database.name),
-            ),
-        ]);
-        let replica = Replica::new(&[&self.database.vars(), &settings]);
-        replica.shared_level_is_up().await;
-        replica.state.cached.until_tracking().await;
-        is_up(&replica).await;
-        replica
-    }
+/// A replica that listens.
+async fn listening(stage: &Stage) -> Replica {
+    let url = stage.database.server.url(&stage.database.name);
+    let replica = stage.replica_with(&vars(&[("DB_LISTEN_URL", &url)])).await;
+    is_up(&replica).await;
+    replica
 }
 
 async fn install(database: &Database) {
@@ -99,9 +83,9 @@ async fn heard(replica: &Replica, client: &Client) {
 
 #[tokio::test]
 async fn what_others_change_shows_at_once() {
-    let bench = Bench::new().await;
-    let (one, other) = tokio::join!(bench.replica(), bench.replica());
-    let client = bench.database.client().await;
+    let stage = notifying().await;
+    let (one, other) = tokio::join!(listening(&stage), listening(&stage));
+    let client = stage.database.client().await;
     for (column, value, path, expected) in [
         (
             "live_data_script",
@@ -150,9 +134,9 @@ async fn what_others_change_shows_at_once() {
 
 #[tokio::test]
 async fn instruments_that_come_go_or_change_their_name_show() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let client = bench.database.client().await;
+    let stage = notifying().await;
+    let replica = listening(&stage).await;
+    let client = stage.database.client().await;
     let has = async |name: &str| {
         let names = body(&replica, LIST).await;
         names.as_array().unwrap().contains(&json!(name))
@@ -192,9 +176,9 @@ async fn instruments_that_come_go_or_change_their_name_show() {
 
 #[tokio::test]
 async fn what_changes_nothing_is_told_to_nobody_and_a_burst_is_heard_whole() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let client = bench.database.client().await;
+    let stage = notifying().await;
+    let replica = listening(&stage).await;
+    let client = stage.database.client().await;
     // As the older server writes: one column, whatever it was.
     let same = "UPDATE instruments SET latest_run = latest_run, specification = specification";
     client.batch_execute(same).await.unwrap();
@@ -215,9 +199,9 @@ async fn what_changes_nothing_is_told_to_nobody_and_a_burst_is_heard_whole() {
 
 #[tokio::test]
 async fn a_connection_that_is_ended_is_made_anew_and_the_list_is_looked_up() {
-    let bench = Bench::new().await;
-    let replica = bench.replica().await;
-    let client = bench.database.client().await;
+    let stage = notifying().await;
+    let replica = listening(&stage).await;
+    let client = stage.database.client().await;
     let before = body(&replica, LIST).await;
     for round in 1..=3 {
         remembered(&replica, LIST).await;
@@ -270,8 +254,8 @@ async fn a_server_that_is_away_or_silent_delays_nothing() {
 /// The task and its connection end with the replica.
 #[tokio::test]
 async fn nothing_is_left_behind_and_nothing_is_there_by_default() {
-    let bench = Bench::new().await;
-    let client = bench.database.client().await;
+    let stage = notifying().await;
+    let client = stage.database.client().await;
     let count = format!("SELECT count(*) {BACKENDS}");
     let backends = async || {
         client
@@ -280,12 +264,12 @@ async fn nothing_is_left_behind_and_nothing_is_there_by_default() {
             .unwrap()
             .get::<_, i64>(0)
     };
-    let replica = bench.replica().await;
+    let replica = listening(&stage).await;
     assert_eq!(backends().await, 1);
     drop(replica);
     eventually(SOON, async || backends().await == 0).await;
 
-    let without = Replica::new(&[&bench.database.vars()]);
+    let without = Replica::new(&[&stage.database.vars()]);
     assert_eq!(without.state.cached.feed(), None);
     let text = scrape(&Metrics::new(without.edge())).await;
     assert!(!text.contains_key("fia_api_change_feed_up"));

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use devstack::{FaultProxy, Valkey};
+use devstack::FaultProxy;
 use http::{Method, Request, StatusCode, header};
 use serde_json::json;
 
-use crate::harness::{Answer, Database, Replica, Vars, eventually, request, vars};
+use crate::harness::{Answer, Replica, Stage, eventually, request, vars};
 
 const LOCAL: &str = "fia-api; hit; detail=local";
 const SOON: Duration = Duration::from_secs(5);
@@ -22,31 +22,6 @@ const READS: [(&str, bool); 8] = [
     ("/jobs/count", false),
     ("/instrument/MARI/jobs/count", false),
 ];
-
-struct Stage {
-    _valkey: Valkey,
-    database: Database,
-    valkey: Vars,
-}
-
-impl Stage {
-    async fn new() -> Self {
-        let valkey = Valkey::start().await.unwrap();
-        Self {
-            valkey: vars(&[("VALKEY_URL", &valkey.url())]),
-            database: Database::seeded().await,
-            _valkey: valkey,
-        }
-    }
-
-    async fn replica(&self, more: &[(&str, &str)]) -> Replica {
-        let more = vars(more);
-        let replica = Replica::new(&[&self.database.vars(), &self.valkey, &more]);
-        replica.shared_level_is_up().await;
-        replica.state.cached.until_tracking().await;
-        replica
-    }
-}
 
 fn source(answer: &Answer) -> &str {
     answer.header("cache-status")
@@ -69,7 +44,7 @@ async fn local(replica: &Replica, path: &str, who: &str) -> Answer {
 #[tokio::test]
 async fn every_cached_route_is_answered_from_memory_and_says_so() {
     let stage = Stage::new().await;
-    let replica = stage.replica(&[]).await;
+    let replica = stage.replica().await;
     for (path, wants_token) in READS {
         let first = replica.get(path, "apikey").await;
         assert_eq!(source(&first), "fia-api; fwd=miss", "{path}");
@@ -94,7 +69,7 @@ async fn every_cached_route_is_answered_from_memory_and_says_so() {
 #[tokio::test]
 async fn what_a_client_has_is_not_sent_again() {
     let stage = Stage::new().await;
-    let replica = stage.replica(&[]).await;
+    let replica = stage.replica().await;
     for (path, _) in READS {
         for _ in 0..3 {
             let answer = replica.get(path, "apikey").await;
@@ -127,7 +102,7 @@ async fn what_a_client_has_is_not_sent_again() {
 #[tokio::test]
 async fn a_token_is_wanted_for_an_answer_from_memory_too() {
     let stage = Stage::new().await;
-    let replica = stage.replica(&[]).await;
+    let replica = stage.replica().await;
     for (path, _) in READS.into_iter().filter(|(_, wants_token)| *wants_token) {
         for who in ["apikey", "staff"] {
             local(&replica, path, who).await;
@@ -148,7 +123,7 @@ async fn a_token_is_wanted_for_an_answer_from_memory_too() {
 #[tokio::test]
 async fn a_put_is_seen_at_once_here_and_soon_elsewhere() {
     let stage = Stage::new().await;
-    let (one, other) = (stage.replica(&[]).await, stage.replica(&[]).await);
+    let (one, other) = (stage.replica().await, stage.replica().await);
     for (path, body) in [
         ("/live-data/MARI/script", "value"),
         ("/instrument/MARI/specification", "v"),
@@ -179,7 +154,7 @@ async fn a_put_is_seen_at_once_here_and_soon_elsewhere() {
 async fn operators_can_switch_each_level_off() {
     let stage = Stage::new().await;
     let path = "/instrument/MARI/specification";
-    let without_memory = stage.replica(&[("CACHE_LOCAL", "off")]).await;
+    let without_memory = stage.replica_with(&vars(&[("CACHE_LOCAL", "off")])).await;
     for _ in 0..3 {
         let answer = without_memory.get(path, "apikey").await;
         assert_ne!(source(&answer), LOCAL);
@@ -188,7 +163,7 @@ async fn operators_can_switch_each_level_off() {
     assert_eq!(source(&answer), "fia-api; hit; detail=shared");
 
     let off = vars(&[("CACHE_SHARED", "off")]);
-    let without_valkey = Replica::new(&[&stage.database.vars(), &stage.valkey, &off]);
+    let without_valkey = Replica::new(&[&stage.vars(), &off]);
     for _ in 0..3 {
         let answer = without_valkey.get(path, "apikey").await;
         assert_eq!(source(&answer), "fia-api; fwd=miss");
@@ -199,10 +174,10 @@ async fn operators_can_switch_each_level_off() {
 #[tokio::test]
 async fn a_list_that_is_not_shared_is_kept_here_only() {
     let stage = Stage::new().await;
-    let replica = stage.replica(&[]).await;
+    let replica = stage.replica().await;
     let path = "/jobs?limit=5&filters=%7B%22title%22%3A%22100%25%22%7D";
     local(&replica, path, "apikey").await;
-    let other = stage.replica(&[]).await;
+    let other = stage.replica().await;
     let answer = other.get(path, "apikey").await;
     assert_eq!(source(&answer), "fia-api; fwd=miss");
 }
@@ -224,7 +199,7 @@ mod while_postgresql_is_away {
             ("JOB_COUNT_CACHE_TTL_SECONDS", "1"),
             ("CACHE_MAX_STALE_SECONDS", "2"),
         ]);
-        let replica = Replica::new(&[&database, &stage.valkey, &more]);
+        let replica = Replica::new(&[&stage.vars(), &database, &more]);
         replica.shared_level_is_up().await;
         let paths = ["/live-data/MARI/script", "/jobs?limit=3", "/jobs/count"];
         let mut known = Vec::new();
@@ -267,7 +242,7 @@ mod while_postgresql_is_away {
 #[tokio::test]
 async fn a_body_in_a_get_does_no_harm() {
     let stage = Stage::new().await;
-    let replica = stage.replica(&[]).await;
+    let replica = stage.replica().await;
     let path = "/live-data/MARI/script";
     let known = local(&replica, path, "none").await;
     let odd = Request::get(path).body("ignored".into()).unwrap();

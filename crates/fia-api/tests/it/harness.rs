@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use devstack::{Postgres, Upstreams, shared, tokens};
+use devstack::{Postgres, Upstreams, Valkey, shared, tokens};
 use fia_api::app::Edge;
 use fia_api::config::Config;
 use fia_api::state::AppState;
 use fia_api::store::{Db, schema};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tiercache::SharedLevel;
 use tokio_postgres::Client;
@@ -64,6 +65,46 @@ impl Database {
 
     pub(crate) fn vars(&self) -> Vars {
         self.vars_at(self.server.addr())
+    }
+}
+
+/// A database and a Valkey of a test's own, and replicas on both.
+pub(crate) struct Stage {
+    pub(crate) database: Database,
+    pub(crate) valkey: Valkey,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
+        Self {
+            database,
+            valkey: valkey.unwrap(),
+        }
+    }
+
+    pub(crate) async fn redis(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.valkey.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// What leads a replica to both.
+    pub(crate) fn vars(&self) -> Vars {
+        let mut vars = self.database.vars();
+        vars.insert("VALKEY_URL".to_owned(), self.valkey.url());
+        vars
+    }
+
+    /// A replica that uses Valkey, and memory unless that is switched off.
+    pub(crate) async fn replica_with(&self, more: &Vars) -> Replica {
+        let replica = Replica::new(&[&self.vars(), more]);
+        replica.shared_level_is_up().await;
+        replica.state.cached.until_tracking().await;
+        replica
+    }
+
+    pub(crate) async fn replica(&self) -> Replica {
+        self.replica_with(&Vars::new()).await
     }
 }
 

@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use axum::body::Body;
-use devstack::{Api, Valkey};
+use devstack::Api;
 use fia_api::app::{Metrics, Service as _};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use crate::harness::{Database, Replica, Vars, defaults, eventually, vars};
+use crate::harness::{Replica, Stage, Vars, defaults, eventually, vars};
 
 /// A scrape: each sample, as it is written, with its value.
 pub(crate) type Scrape = BTreeMap<String, f64>;
@@ -141,11 +141,8 @@ fn assert_complete(start: &Scrape) {
 
 #[tokio::test]
 async fn every_line_can_be_read_and_the_numbers_move() {
-    let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
-    let valkey = vars(&[("VALKEY_URL", &valkey.as_ref().unwrap().url())]);
-    let replica = Replica::new(&[&database.vars(), &valkey]);
-    replica.shared_level_is_up().await;
-    replica.state.cached.until_tracking().await;
+    let stage = Stage::new().await;
+    let replica = stage.replica().await;
     let metrics = Metrics::new(replica.edge());
     let start = scrape(&metrics).await;
     assert_complete(&start);
