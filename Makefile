@@ -58,6 +58,12 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/devstack bench outages
 	target/release/devstack bench schedules
 
+.PHONY: image
+image: ## Builds the container image with buildah, without a container registry.
+	@scripts/install-deps run image
+	cargo build --release --locked --package fia-api
+	scripts/image
+
 .PHONY: fmt
 fmt: ## Formats the code.
 	cargo fmt --all
