@@ -14,7 +14,7 @@ use crate::files::Files;
 use crate::model::openapi;
 use crate::ops::{Autoreduction, Jobs, Outbox};
 use crate::scripts::Scripts;
-use crate::store::{Db, Feed};
+use crate::store::{ChangeFeed, Db};
 use crate::streams::LogStreams;
 use crate::upstream::{Experiments, Packages, ScriptRepository, Unreachable};
 
@@ -49,9 +49,9 @@ pub struct Services {
 /// The state could not be built; the text says why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct BadState(String);
+pub struct StateError(String);
 
-impl From<Unreachable> for BadState {
+impl From<Unreachable> for StateError {
     fn from(error: Unreachable) -> Self {
         Self(error.to_string())
     }
@@ -63,16 +63,16 @@ impl AppState {
     ///
     /// # Errors
     /// When a library cannot be set up or an address cannot be parsed.
-    pub fn new(config: &Config) -> Result<Self, BadState> {
-        let db = Db::new(&config.database).map_err(|error| BadState(error.to_string()))?;
+    pub fn new(config: &Config) -> Result<Self, StateError> {
+        let db = Db::new(&config.database).map_err(|error| StateError(error.to_string()))?;
         let upstreams = Upstreams {
             experiments: Experiments::new(&config.auth)?,
             packages: Packages::new(&config.github)?,
         };
-        let feed = Feed::start(&config.database)
-            .map_err(|error| BadState(format!("DB_LISTEN_URL: {error}")))?;
+        let feed = ChangeFeed::start(&config.database)
+            .map_err(|error| StateError(format!("DB_LISTEN_URL: {error}")))?;
         let cached = Cached::new(&config.cache, db.clone(), upstreams, feed)
-            .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?;
+            .map_err(|error| StateError(format!("VALKEY_URL: {error}")))?;
         let outbox = Outbox::new(db.clone(), Broker::new(&config.queue));
         let queue = config.queue.egress_queue.clone();
         let github = &config.github;
@@ -87,7 +87,7 @@ impl AppState {
             db,
             files: Files::new(&config.files),
             logs: LogStreams::new(config)
-                .map_err(|error| BadState(format!("VALKEY_URL: {error}")))?,
+                .map_err(|error| StateError(format!("VALKEY_URL: {error}")))?,
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.dev_mode),

@@ -1,4 +1,5 @@
-//! What every request passes and every answer gets, in one place instead of a stack of layers.
+//! Cross-cutting request handling in one type instead of a stack of layers: fast path, CORS,
+//! admission, timeout, panic handling, request id, access log and metrics.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -18,24 +19,24 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
-use crate::app::access::{Line, is_probe};
+use crate::app::access_log::{AccessLogEntry, is_probe};
 use crate::app::cors::Cors;
+use crate::app::http_metrics::HttpMetrics;
 use crate::app::path;
-use crate::app::repeats::Repeats;
 use crate::app::request_id::{self, RequestIds};
+use crate::app::response_index::ResponseIndex;
 use crate::app::server::Service;
-use crate::app::traffic::Traffic;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
 
-/// How long an answer may take to begin. The gateway in front gives up after 15 s.
-const ANSWER: Duration = Duration::from_secs(14);
-/// The same for an upload, which begins when it is stored.
-const UPLOAD: Duration = Duration::from_secs(600);
+/// The time limit until a response begins. The gateway in front gives up after 15 s.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(14);
+/// The same for an upload, whose response begins when the file is stored.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The whole server but for its sockets; cheap to clone.
+/// The whole server except its sockets; cheap to clone.
 #[derive(Clone)]
 pub struct Edge(Arc<Inner>);
 
@@ -43,52 +44,52 @@ struct Inner {
     router: Router,
     cors: Cors,
     ids: RequestIds,
-    repeats: Repeats,
+    index: ResponseIndex,
     in_flight: Semaphore,
     max_in_flight: usize,
-    traffic: Traffic,
+    metrics: HttpMetrics,
     state: AppState,
     dev_mode: bool,
 }
 
 impl Edge {
-    /// Puts the routes together.
+    /// The edge around the API's routes.
     #[must_use]
     pub fn new(config: &Config, state: AppState) -> Self {
         Self::around(routes::router(state.clone()), config, state)
     }
 
-    /// The same around other routes: what the edge itself costs can be measured.
+    /// The edge around other routes, for benchmarks of the edge itself.
     #[must_use]
     pub fn around(router: Router, config: &Config, state: AppState) -> Self {
         Self(Arc::new(Inner {
             router,
             cors: Cors::new(config.http.allowed_origins.clone()),
             ids: RequestIds::new(),
-            repeats: Repeats::new(),
+            index: ResponseIndex::new(),
             in_flight: Semaphore::new(config.http.max_in_flight),
             max_in_flight: config.http.max_in_flight,
-            traffic: Traffic::default(),
+            metrics: HttpMetrics::default(),
             state,
             dev_mode: config.dev_mode,
         }))
     }
 
-    /// Answers a request, whatever happens: at once, where memory has the answer.
-    pub fn answer(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
+    /// Handles a request; never fails. A hit in the response index is ready immediately.
+    pub fn handle(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
         let arrival = Arrival {
-            line: Line::start(request.method(), request.uri()),
+            entry: AccessLogEntry::start(request.method(), request.uri()),
             id: self.0.ids.of(request.headers()),
             origin: self.0.cors.origin(request.headers()),
         };
-        match self.0.repeats.answer(&request, &self.0.state.authenticator) {
-            Some(response) => Either::Left(ready(self.leave(arrival, response))),
-            // In a box: what is large and rarely needed is not moved about with every request.
-            None => Either::Right(Box::pin(self.clone().work(request, arrival))),
+        match self.0.index.respond(&request, &self.0.state.authenticator) {
+            Some(response) => Either::Left(ready(self.finish(arrival, response))),
+            // Boxed, so that the fast path does not move this large future.
+            None => Either::Right(Box::pin(self.clone().process(request, arrival))),
         }
     }
 
-    async fn work(self, request: Request, arrival: Arrival) -> Response {
+    async fn process(self, request: Request, arrival: Arrival) -> Response {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let mut response = match self.0.cors.preflight(&method, request.headers()) {
             Some(preflight) => preflight,
@@ -98,48 +99,52 @@ impl Edge {
                 self.admit(request).instrument(span).await
             }
         };
-        self.0.repeats.note(&method, &uri, &mut response);
-        self.leave(arrival, response)
+        self.0.index.insert(&method, &uri, &mut response);
+        self.finish(arrival, response)
     }
 
-    fn leave(&self, arrival: Arrival, mut response: Response) -> Response {
-        let Arrival { line, id, origin } = arrival;
+    fn finish(&self, arrival: Arrival, mut response: Response) -> Response {
+        let Arrival { entry, id, origin } = arrival;
         Cors::mark(response.headers_mut(), origin);
-        let took = line.age();
-        self.0.traffic.answered(response.status(), took);
-        line.end(response.status(), took, &id);
+        let elapsed = entry.elapsed();
+        self.0.metrics.record(response.status(), elapsed);
+        entry.finish(response.status(), elapsed, &id);
         response.headers_mut().insert(request_id::HEADER, id);
         response
     }
 
-    /// What the routes share.
+    /// The services behind the routes.
     pub(super) fn state(&self) -> &AppState {
         &self.0.state
     }
 
-    /// What was answered so far.
-    pub(super) fn traffic(&self) -> &Traffic {
-        &self.0.traffic
+    /// The request counters.
+    pub(super) fn metrics(&self) -> &HttpMetrics {
+        &self.0.metrics
     }
 
-    /// The requests under way whose answer has not begun.
+    /// The requests whose response has not begun.
     pub(super) fn in_flight(&self) -> usize {
         let free = self.0.in_flight.available_permits();
         self.0.max_in_flight.saturating_sub(free)
     }
 
-    /// Turns requests away at once while too many are under way: those would only wait, and
-    /// the ones under way with them. The probes always pass.
+    /// Refuses a request at once while too many are in flight: queueing it would only slow down
+    /// the others. Probes are always admitted.
     async fn admit(&self, request: Request) -> Response {
-        let _place = match self.0.in_flight.try_acquire() {
-            Ok(place) => Some(place),
+        let _permit = match self.0.in_flight.try_acquire() {
+            Ok(permit) => Some(permit),
             Err(_) if is_probe(request.uri()) => None,
             Err(_) => {
-                self.0.traffic.refused();
+                self.0.metrics.record_refused();
                 return ApiError::Unavailable.into_response();
             }
         };
-        let limit = if is_upload(&request) { UPLOAD } else { ANSWER };
+        let limit = if is_upload(&request) {
+            UPLOAD_TIMEOUT
+        } else {
+            RESPONSE_TIMEOUT
+        };
         let work = AssertUnwindSafe(timeout(limit, self.route(request)));
         match work.catch_unwind().await {
             Ok(Ok(response)) => response,
@@ -159,26 +164,26 @@ impl Edge {
             *request.uri_mut() = uri;
         }
         if request.method() == Method::HEAD && !routes::serves_head(request.uri().path()) {
-            *request.method_mut() = unserved();
+            *request.method_mut() = unsupported_method();
         }
         let Ok(mut response) = self.0.router.clone().oneshot(request).await;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            name_first_method(&mut response);
+            keep_first_method(&mut response);
         }
         response
     }
 }
 
-/// What is noted of a request when it comes, for when its answer leaves.
+/// What `finish` needs of a request.
 struct Arrival {
-    line: Line,
+    entry: AccessLogEntry,
     id: HeaderValue,
     origin: Option<HeaderValue>,
 }
 
 impl Service for Edge {
-    fn answer(self, request: Request) -> impl Future<Output = Response> + Send {
-        Edge::answer(&self, request)
+    fn handle(self, request: Request) -> impl Future<Output = Response> + Send {
+        Edge::handle(&self, request)
     }
 
     fn end_streams(&self) {
@@ -191,14 +196,14 @@ fn is_upload(request: &Request) -> bool {
     media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"multipart/"))
 }
 
-/// A method that no route has: what HEAD is treated as where it is not served.
-fn unserved() -> Method {
+/// A method that no route has: HEAD is routed as this where it is not served.
+fn unsupported_method() -> Method {
     Method::from_bytes(b"UNSERVED").unwrap_or(Method::TRACE)
 }
 
-/// The older server names the methods of the first route that fits, and each of its routes has
-/// one method.
-fn name_first_method(response: &mut Response<Body>) {
+/// Reduces `Allow` to its first method: each route of the older server has one method, and its
+/// 405 lists that of the first route with the path.
+fn keep_first_method(response: &mut Response<Body>) {
     let first = response.headers().get(ALLOW).and_then(|methods| {
         let first = methods.to_str().ok()?.split(',').next()?;
         HeaderValue::from_str(first).ok()

@@ -1,14 +1,14 @@
-//! The running server: what stands around the routes, and the sockets.
+//! The running server: request handling around the routes, metrics, and sockets.
 
-mod access;
+mod access_log;
 mod cors;
 mod edge;
+mod http_metrics;
 mod metrics;
 mod path;
-mod repeats;
 mod request_id;
+mod response_index;
 mod server;
-mod traffic;
 
 pub use edge::Edge;
 pub use metrics::Metrics;

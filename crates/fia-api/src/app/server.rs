@@ -17,24 +17,24 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-/// How long a connection may stay silent, or take to send the head of a request.
-const HEAD: Duration = Duration::from_secs(9);
-/// How long requests under way may take to end after the signal to stop.
-const DRAIN: Duration = Duration::from_secs(8);
-/// How long a client may leave an answer unread.
-const UNREAD: Duration = Duration::from_secs(30);
-/// The most that one connection keeps in memory to be read or written, in bytes; a request's
-/// head must fit.
-const BUFFER: usize = 64 * 1024;
-/// How long to wait when a connection cannot be accepted (no file descriptor left).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The time limit for the head of a request, from the end of the one before: also the keep-alive
+/// timeout.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(9);
+/// The time limit for in-flight requests after the shutdown signal.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// The time limit for a client to acknowledge sent data, after which its connection is reset.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
+/// The limit of a connection's read and write buffers, in bytes; a request's head must fit.
+const MAX_BUFFER: usize = 64 * 1024;
+/// The pause after a failed accept, such as for want of file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What stands behind a server's sockets; cheap to clone.
+/// A request handler behind a server's sockets; cheap to clone.
 pub trait Service: Clone + Send + 'static {
-    /// Answers a request, whatever happens.
-    fn answer(self, request: Request) -> impl Future<Output = Response> + Send;
+    /// Handles a request; never fails.
+    fn handle(self, request: Request) -> impl Future<Output = Response> + Send;
 
-    /// Breaks off the answers that have no end.
+    /// Ends the responses that would otherwise never end.
     fn end_streams(&self) {}
 }
 
@@ -45,7 +45,7 @@ pub struct Server<S> {
 }
 
 impl<S: Service> Server<S> {
-    /// Takes the address.
+    /// Binds the address.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -56,21 +56,21 @@ impl<S: Service> Server<S> {
         })
     }
 
-    /// The address that was bound.
+    /// The bound address, with the port that the operating system chose for port 0.
     ///
     /// # Errors
-    /// When the operating system cannot tell.
+    /// When the operating system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` ends, then lets requests under way end, for 8 s at most.
+    /// Serves until `shutdown` completes; then in-flight requests get up to 8 s to finish.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let connections = GracefulShutdown::new();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_buf_size(BUFFER);
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_BUFFER);
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -78,20 +78,21 @@ impl<S: Service> Server<S> {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => serve(&http, stream, &self.service, &connections),
                     Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        sleep(ACCEPT_PAUSE).await;
+                        tracing::warn!(%error, "accept failed: retrying");
+                        sleep(ACCEPT_BACKOFF).await;
                     }
                 },
             }
         }
         drop(self.listener);
-        tracing::info!("stopping: waiting for requests under way");
+        tracing::info!("shutting down: waiting for in-flight requests");
         self.service.end_streams();
-        if timeout(DRAIN, connections.shutdown()).await.is_err() {
-            tracing::warn!(
-                "requests still under way after {} s are cut",
-                DRAIN.as_secs()
-            );
+        if timeout(DRAIN_TIMEOUT, connections.shutdown())
+            .await
+            .is_err()
+        {
+            let limit_ms = DRAIN_TIMEOUT.as_millis();
+            tracing::warn!(limit_ms, "drain timeout: in-flight requests are aborted");
         }
     }
 }
@@ -99,35 +100,35 @@ impl<S: Service> Server<S> {
 fn serve<S: Service>(
     http: &http1::Builder,
     stream: TcpStream,
-    answering: &S,
+    handler: &S,
     connections: &GracefulShutdown,
 ) {
     if let Err(error) = prepare(&stream) {
-        tracing::debug!(%error, "a connection closed at once");
+        tracing::debug!(%error, "connection closed before its first request");
         return;
     }
-    let answering = answering.clone();
+    let handler = handler.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let answer = answering.clone().answer(request.map(Body::new));
-        answer.map(Ok::<_, std::convert::Infallible>)
+        let response = handler.clone().handle(request.map(Body::new));
+        response.map(Ok::<_, std::convert::Infallible>)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let connection = connections.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
+            tracing::debug!(%error, "connection ended early");
         }
     });
 }
 
-/// Answers are written whole: waiting to fill a packet would only add delay. A client that takes
-/// nothing of its answer is let go by the operating system.
+/// Sets socket options: no Nagle delay, as responses are written whole; and a limit on
+/// unacknowledged data, so that a client that stops reading is disconnected.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD))
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))
 }
 
-/// Ends when the process is asked to: SIGTERM, or Ctrl-C.
+/// Completes on SIGTERM or Ctrl-C.
 pub async fn shutdown_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut term) = signal(SignalKind::terminate()) else {

@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use tiercache::{Cache, Fence, Keep, Spec};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Answer, Answered, Bodies, Body, CacheError, Cached, cause, is_outage};
+use crate::cached::{
+    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage,
+};
 use crate::config;
 use crate::model::InstrumentName;
 use crate::model::json::{self, compact, parse, render};
@@ -17,22 +19,22 @@ use crate::store::instruments::{self, Field};
 
 /// The classes of entries about instruments. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Classes {
+pub(super) struct InstrumentCaches {
     live_data_instruments: Bodies,
-    live_data_script: Which,
-    specification: Which,
-    latest_run: Which,
+    live_data_script: CachedColumn,
+    specification: CachedColumn,
+    latest_run: CachedColumn,
 }
 
 /// A field of instruments: its entries, its place in the database, and its body.
 #[derive(Clone)]
-struct Which {
+struct CachedColumn {
     class: Bodies,
     field: Field,
     body: fn(Option<String>) -> Result<Bytes, CacheError>,
 }
 
-impl Classes {
+impl InstrumentCaches {
     pub(super) fn new(cache: &Cache, config: &config::Cache) -> Self {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
         let class = |name, prefix, ttl: Duration, keep: Keep<Body>, decode, encode| {
@@ -57,7 +59,7 @@ impl Classes {
                 |payload| read_names(payload).map(Body::new),
                 |body| body.bytes().clone(),
             ),
-            live_data_script: Which {
+            live_data_script: CachedColumn {
                 class: class(
                     "live_data_script",
                     "fia_api:live_data:script:",
@@ -69,7 +71,7 @@ impl Classes {
                 field: Field::LiveDataScript,
                 body: text_body,
             },
-            specification: Which {
+            specification: CachedColumn {
                 class: class(
                     "specification",
                     "fia_api:instrument:spec:",
@@ -81,7 +83,7 @@ impl Classes {
                 field: Field::Specification,
                 body: json_body,
             },
-            latest_run: Which {
+            latest_run: CachedColumn {
                 class: class(
                     "latest_run",
                     "fia_api:instrument:latest_run:",
@@ -97,7 +99,7 @@ impl Classes {
     }
 }
 
-impl Classes {
+impl InstrumentCaches {
     /// Sees to it that nothing older than now is served of an instrument.
     pub(super) async fn invalidate_fields(&self, name: &str) {
         tokio::join!(
@@ -118,20 +120,20 @@ impl Cached {
     ///
     /// # Errors
     /// When neither the cache nor the database has an answer.
-    pub async fn live_data_instruments(&self) -> Answer {
+    pub async fn live_data_instruments(&self) -> CachedResult {
         let db = self.db.clone();
         let load =
             || async move { Ok(Body::new(render(&instruments::with_live_data(&db).await?))) };
         let class = &self.instruments.live_data_instruments;
         let found = class.get_or_load("", load).await.map_err(cause)?;
-        Ok(Answered::new(class, "", found))
+        Ok(CachedResponse::new(class, "", found))
     }
 
     /// An instrument's live-data script: a JSON string, or `null`.
     ///
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
-    pub async fn live_data_script(&self, name: &InstrumentName) -> Answer {
+    pub async fn live_data_script(&self, name: &InstrumentName) -> CachedResult {
         self.field(&self.instruments.live_data_script, name).await
     }
 
@@ -139,7 +141,7 @@ impl Cached {
     ///
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
-    pub async fn specification(&self, name: &InstrumentName) -> Answer {
+    pub async fn specification(&self, name: &InstrumentName) -> CachedResult {
         self.field(&self.instruments.specification, name).await
     }
 
@@ -147,7 +149,7 @@ impl Cached {
     ///
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; else as any read.
-    pub async fn latest_run(&self, name: &InstrumentName) -> Answer {
+    pub async fn latest_run(&self, name: &InstrumentName) -> CachedResult {
         self.field(&self.instruments.latest_run, name).await
     }
 
@@ -161,9 +163,9 @@ impl Cached {
         name: InstrumentName,
         script: String,
     ) -> Result<(), CacheError> {
-        let which = &self.instruments.live_data_script;
+        let column = &self.instruments.live_data_script;
         let clears = vec![traceback_key(&name)];
-        self.set_field(which, name, script, clears).await
+        self.set_field(column, name, script, clears).await
     }
 
     /// Sets an instrument's specification, given as JSON text.
@@ -175,8 +177,8 @@ impl Cached {
         name: InstrumentName,
         json: String,
     ) -> Result<(), CacheError> {
-        let which = &self.instruments.specification;
-        self.set_field(which, name, json, Vec::new()).await
+        let column = &self.instruments.specification;
+        self.set_field(column, name, json, Vec::new()).await
     }
 
     /// Sets an instrument's latest run.
@@ -188,44 +190,48 @@ impl Cached {
         name: InstrumentName,
         run: String,
     ) -> Result<(), CacheError> {
-        let which = &self.instruments.latest_run;
-        self.set_field(which, name, run, Vec::new()).await
+        let column = &self.instruments.latest_run;
+        self.set_field(column, name, run, Vec::new()).await
     }
 
-    async fn field(&self, which: &Which, name: &InstrumentName) -> Answer {
-        let (class, load) = (&which.class, self.loader(which, name));
+    async fn field(&self, column: &CachedColumn, name: &InstrumentName) -> CachedResult {
+        let (class, load) = (&column.class, self.loader(column, name));
         let found = class.get_or_load(name.as_str(), load).await;
-        Ok(Answered::new(class, name.as_str(), found.map_err(cause)?))
+        Ok(CachedResponse::new(
+            class,
+            name.as_str(),
+            found.map_err(cause)?,
+        ))
     }
 
     async fn set_field(
         &self,
-        which: &Which,
+        column: &CachedColumn,
         name: InstrumentName,
         value: String,
         clears: Vec<String>,
     ) -> Result<(), CacheError> {
         let db = self.db.clone();
-        let (key, field) = (name.clone(), which.field);
+        let (key, field) = (name.clone(), column.field);
         let work = async move |fence: Fence| {
             let raise = async { fence.raise().await };
             let set = instruments::set_field(&db, field, &name, &value, raise);
             set.await?.then_some(()).ok_or(CacheError::Missing)
         };
-        let written = which.class.write(key.as_str(), clears, work).await;
+        let written = column.class.write(key.as_str(), clears, work).await;
         if self.guards_writes {
-            which.class.guard(key.as_str(), self.loader(which, &key));
+            column.class.guard(key.as_str(), self.loader(column, &key));
         }
         written.map_err(cause)
     }
 
     fn loader(
         &self,
-        which: &Which,
+        column: &CachedColumn,
         name: &InstrumentName,
     ) -> impl Fn() -> BoxFuture<'static, Result<Body, CacheError>> + Send + Sync + use<> {
         let (db, name) = (self.db.clone(), name.clone());
-        let (field, body) = (which.field, which.body);
+        let (field, body) = (column.field, column.body);
         move || {
             let (db, name) = (db.clone(), name.clone());
             Box::pin(async move {

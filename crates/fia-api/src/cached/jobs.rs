@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use tiercache::{Cache, Class, Failure, Source, Spec};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Answer, Answered, Bodies, Body, CacheError, Cached, cause, is_outage};
+use crate::cached::{
+    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage,
+};
 use crate::config;
 use crate::model::json::{compact, render};
 use crate::model::{JobList, Selection};
@@ -31,7 +33,7 @@ impl From<CacheError> for Unkept {
 }
 
 /// The classes of entries about jobs.
-pub(super) struct Classes {
+pub(super) struct JobCaches {
     lists: Lists,
     lists_of_instruments: Lists,
     counts: Bodies,
@@ -41,7 +43,7 @@ pub(super) struct Classes {
     unshared_counts: Bodies,
 }
 
-impl Classes {
+impl JobCaches {
     pub(super) fn new(cache: &Cache, config: &config::Cache) -> Self {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
         let lists = |name, prefix, is_shared| {
@@ -103,7 +105,7 @@ impl Cached {
     /// # Errors
     /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read, of
     /// the user's experiments, too.
-    pub async fn job_list(&self, list: JobList) -> Answer {
+    pub async fn job_list(&self, list: JobList) -> CachedResult {
         let class = self.jobs.of_list(&list);
         let name = list.digest();
         let (db, experiments) = (self.db.clone(), self.experiments.clone());
@@ -121,11 +123,11 @@ impl Cached {
             }
         };
         match class.get_or_load(&name, load).await {
-            Ok(found) => Ok(Answered::new(class, &name, found)),
-            Err(Failure::Failed(Unkept::TooLarge(body))) => Ok(Answered {
+            Ok(found) => Ok(CachedResponse::new(class, &name, found)),
+            Err(Failure::Failed(Unkept::TooLarge(body))) => Ok(CachedResponse {
                 body,
                 source: Source::Loaded,
-                again: None,
+                local: None,
             }),
             Err(Failure::Failed(Unkept::Failed(error))) => Err(error),
             Err(Failure::Panicked) => Err(cause(Failure::Panicked)),
@@ -151,7 +153,7 @@ impl Cached {
     ///
     /// # Errors
     /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read.
-    pub async fn job_count(&self, selection: Selection) -> Answer {
+    pub async fn job_count(&self, selection: Selection) -> CachedResult {
         let class = self.jobs.of_count(&selection);
         let name = selection.digest();
         let db = self.db.clone();
@@ -160,7 +162,7 @@ impl Cached {
             Ok(Body::new(count_body(count)))
         };
         let found = class.get_or_load(&name, load).await.map_err(cause)?;
-        Ok(Answered::new(class, &name, found))
+        Ok(CachedResponse::new(class, &name, found))
     }
 }
 

@@ -4,8 +4,8 @@
 //! Keys, payloads and times to live are shared with replicas of the older server.
 
 mod body;
+mod change_feed;
 mod experiments;
-mod feed;
 mod instruments;
 mod jobs;
 mod payload;
@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 use tiercache::{Cache, Class, Failure, Found, Local, Settings, Source};
 
 use crate::config;
-use crate::store::{Db, Feed, StoreError};
+use crate::store::{ChangeFeed, Db, StoreError};
 use crate::upstream;
 
 pub use body::Body;
@@ -58,12 +58,12 @@ const KEPT: [&str; 4] = [
 pub struct Cached {
     db: Db,
     cache: Cache,
-    instruments: instruments::Classes,
-    jobs: jobs::Classes,
+    instruments: instruments::InstrumentCaches,
+    jobs: jobs::JobCaches,
     experiments: experiments::Experiments,
     runner_images: runner_images::RunnerImages,
     guards_writes: bool,
-    follower: Option<feed::Follower>,
+    follower: Option<change_feed::Follower>,
 }
 
 /// What is cached of others.
@@ -86,7 +86,7 @@ impl Cached {
         config: &config::Cache,
         db: Db,
         upstreams: Upstreams,
-        feed: Option<Feed>,
+        feed: Option<ChangeFeed>,
     ) -> Result<Self, tiercache::BadUrl> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let cache = Cache::new(Settings {
@@ -97,11 +97,11 @@ impl Cached {
             }),
             ..Settings::default()
         })?;
-        let instruments = instruments::Classes::new(&cache, config);
+        let instruments = instruments::InstrumentCaches::new(&cache, config);
         Ok(Self {
-            follower: feed.map(|feed| feed::Follower::start(feed, instruments.clone())),
+            follower: feed.map(|feed| change_feed::Follower::start(feed, instruments.clone())),
             instruments,
-            jobs: jobs::Classes::new(&cache, config),
+            jobs: jobs::JobCaches::new(&cache, config),
             experiments: experiments::Experiments::new(
                 &cache,
                 config.ttl.experiments,
@@ -132,22 +132,22 @@ impl Cached {
 
 /// What a cached read gives.
 #[derive(Debug, Clone)]
-pub struct Answered {
+pub struct CachedResponse {
     /// The body.
     pub body: Body,
     /// Where it came from.
     pub source: Source,
     /// How to have it again without a wait, if it came from memory.
-    pub again: Option<Again>,
+    pub local: Option<LocalHandle>,
 }
 
-type Answer = Result<Answered, CacheError>;
+type CachedResult = Result<CachedResponse, CacheError>;
 
 /// A cached read that was answered from memory, to be asked for again.
 #[derive(Clone)]
-pub struct Again(Arc<dyn Fn() -> Option<Body> + Send + Sync>);
+pub struct LocalHandle(Arc<dyn Fn() -> Option<Body> + Send + Sync>);
 
-impl Again {
+impl LocalHandle {
     /// The body, if memory still has it and it is current; else the read itself is to be asked.
     #[must_use]
     pub fn body(&self) -> Option<Body> {
@@ -155,35 +155,35 @@ impl Again {
     }
 }
 
-impl fmt::Debug for Again {
+impl fmt::Debug for LocalHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Again")
+        f.write_str("LocalHandle")
     }
 }
 
-impl Answered {
+impl CachedResponse {
     fn new<E>(class: &Class<Body, E>, name: &str, found: Found<Body>) -> Self
     where
         E: Clone + Send + Sync + 'static,
     {
-        let again = (found.source == Source::Local).then(|| {
+        let local = (found.source == Source::Local).then(|| {
             let (class, name) = (class.clone(), name.to_owned());
-            Again(Arc::new(move || class.recall(&name)))
+            LocalHandle(Arc::new(move || class.recall(&name)))
         });
         Self {
             body: found.value,
             source: found.source,
-            again,
+            local,
         }
     }
 }
 
-impl From<Found<Body>> for Answered {
+impl From<Found<Body>> for CachedResponse {
     fn from(found: Found<Body>) -> Self {
         Self {
             body: found.value,
             source: found.source,
-            again: None,
+            local: None,
         }
     }
 }

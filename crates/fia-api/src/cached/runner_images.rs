@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tiercache::{Cache, Class, Found, Source, Spec};
 
-use crate::cached::{Answer, Answered, Body, CacheError, Cached, cause, is_outage};
+use crate::cached::{Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage};
 use crate::model::json::render;
 use crate::upstream::Packages;
 
@@ -59,7 +59,7 @@ impl RunnerImages {
         }
     }
 
-    async fn get(&self) -> Answer {
+    async fn get(&self) -> CachedResult {
         if let Some(known) = self.last().while_failing(Instant::now()) {
             return Ok(known);
         }
@@ -84,24 +84,28 @@ impl RunnerImages {
 
 impl Last {
     /// What is known, for a while after a failure.
-    fn while_failing(&self, now: Instant) -> Option<Answered> {
+    fn while_failing(&self, now: Instant) -> Option<CachedResponse> {
         let failure = self.failure?;
         let paused = now.duration_since(failure) < PAUSE;
         paused.then(|| self.known(now)).flatten()
     }
 
-    fn known(&self, now: Instant) -> Option<Answered> {
+    fn known(&self, now: Instant) -> Option<CachedResponse> {
         let (since, body) = self.body.as_ref()?;
         let age = now.duration_since(*since);
-        (age <= MAX_AGE).then(|| Answered {
+        (age <= MAX_AGE).then(|| CachedResponse {
             body: body.clone(),
             source: Source::Stale { age, overdue: age },
-            again: None,
+            local: None,
         })
     }
 
     /// Remembers an outcome; for a failure, gives what is known instead.
-    fn settle(&mut self, found: Result<Found<Arc<Versions>>, CacheError>, now: Instant) -> Answer {
+    fn settle(
+        &mut self,
+        found: Result<Found<Arc<Versions>>, CacheError>,
+        now: Instant,
+    ) -> CachedResult {
         match found {
             Ok(Found {
                 value: versions,
@@ -125,7 +129,7 @@ impl Cached {
     ///
     /// # Errors
     /// [`CacheError::GitHub`] where it fails and nothing is known.
-    pub async fn runner_images(&self) -> Answer {
+    pub async fn runner_images(&self) -> CachedResult {
         self.runner_images.get().await
     }
 }

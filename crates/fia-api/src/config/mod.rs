@@ -17,7 +17,7 @@ use groups::{
     read_auth, read_cache, read_database, read_files, read_github, read_http, read_log,
     read_log_viewers, read_queue,
 };
-pub use reader::{BadSetting, Setting};
+pub use reader::{InvalidSetting, Setting};
 use reader::{Reader, parse_address};
 
 /// Everything that an operator can set, with the list of what was read.
@@ -232,7 +232,7 @@ impl Config {
     ///
     /// # Errors
     /// Every setting that cannot be used.
-    pub fn from_env() -> Result<Self, Vec<BadSetting>> {
+    pub fn from_env() -> Result<Self, Vec<InvalidSetting>> {
         let vars: std::collections::HashMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -243,7 +243,7 @@ impl Config {
     ///
     /// # Errors
     /// Every setting that cannot be used.
-    pub fn from_vars(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<BadSetting>> {
+    pub fn from_vars(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<InvalidSetting>> {
         let mut r = Reader::new(get);
         let config = Self {
             bind: r.address(

@@ -21,7 +21,7 @@ pub struct Setting {
 /// A variable whose value cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {problem}")]
-pub struct BadSetting {
+pub struct InvalidSetting {
     /// The environment variable.
     pub name: &'static str,
     /// What is wrong with its value, without the value of a secret.
@@ -32,7 +32,7 @@ pub struct BadSetting {
 pub(super) struct Reader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
     pub(super) settings: Vec<Setting>,
-    pub(super) errors: Vec<BadSetting>,
+    pub(super) errors: Vec<InvalidSetting>,
 }
 
 impl<'a> Reader<'a> {
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bad(&mut self, name: &'static str, problem: impl Into<String>) {
-        self.errors.push(BadSetting {
+        self.errors.push(InvalidSetting {
             name,
             problem: problem.into(),
         });

@@ -6,18 +6,18 @@ use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, Json, Problems, Received};
 use crate::model::InstrumentName;
 use crate::model::json::render;
-use crate::routes::cached::{Audience, Known};
+use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 
 /// `GET /instrument/{instrument}/latest-run`
 pub(super) async fn latest_run(
     State(state): State<AppState>,
-    known: Known,
+    if_none_match: IfNoneMatch,
     call: Authed<Staff, InstrumentName>,
 ) -> Answer {
     let found = state.cached.latest_run(&call.input).await?;
-    Ok(known.answer(found, Audience::Only(call.caller.caller())))
+    Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
 }
 
 /// `PUT /instrument/{instrument}/latest-run`
@@ -34,11 +34,11 @@ pub(super) async fn update_latest_run(
 /// `GET /instrument/{instrument}/specification`
 pub(super) async fn specification(
     State(state): State<AppState>,
-    known: Known,
+    if_none_match: IfNoneMatch,
     call: Authed<Staff, InstrumentName>,
 ) -> Answer {
     let found = state.cached.specification(&call.input).await?;
-    Ok(known.answer(found, Audience::Only(call.caller.caller())))
+    Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
 }
 
 /// `PUT /instrument/{instrument}/specification`: answers with what was sent, in its order.

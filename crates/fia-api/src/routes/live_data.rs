@@ -6,24 +6,27 @@ use bytes::Bytes;
 use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, Open, Problems, Received};
 use crate::model::InstrumentName;
-use crate::routes::cached::{Audience, Known};
+use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 
 /// `GET /live-data/instruments`
-pub(super) async fn instruments(State(state): State<AppState>, known: Known) -> Answer {
+pub(super) async fn instruments(
+    State(state): State<AppState>,
+    if_none_match: IfNoneMatch,
+) -> Answer {
     let found = state.cached.live_data_instruments().await?;
-    Ok(known.answer(found, Audience::Anybody))
+    Ok(if_none_match.respond(found, CacheScope::Public))
 }
 
 /// `GET /live-data/{instrument}/script`
 pub(super) async fn script(
     State(state): State<AppState>,
-    known: Known,
+    if_none_match: IfNoneMatch,
     Open(instrument): Open<InstrumentName>,
 ) -> Answer {
     let found = state.cached.live_data_script(&instrument).await?;
-    Ok(known.answer(found, Audience::Anybody))
+    Ok(if_none_match.respond(found, CacheScope::Public))
 }
 
 /// `PUT /live-data/{instrument}/script`

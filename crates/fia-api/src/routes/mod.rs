@@ -1,6 +1,6 @@
 //! The route table, and what every handler answers with.
 
-mod cached;
+mod conditional;
 mod docs;
 mod extras;
 mod files;
@@ -18,7 +18,7 @@ use axum::routing::{MethodRouter, get, post};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
 
-pub(crate) use cached::{Audience, Known, Repeatable};
+pub(crate) use conditional::{CacheScope, IfNoneMatch, Indexable};
 
 use crate::error::ApiError;
 use crate::state::AppState;

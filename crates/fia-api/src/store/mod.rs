@@ -3,8 +3,8 @@
 //! Everything here is safe behind a pooler in transaction mode, `PgBouncer` 1.18 included: no
 //! named statements, no session state, no cancel requests; values are always bound.
 
+mod change_feed;
 mod db;
-mod feed;
 pub mod indexes;
 pub mod instruments;
 pub mod jobs;
@@ -15,6 +15,6 @@ pub mod schema;
 mod tls;
 mod transaction;
 
+pub use change_feed::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
 pub use db::{Connections, Db, StoreError};
-pub use feed::{Change, Counts as FeedCounts, Feed, FeedStatistics};
 pub use transaction::Transaction;

@@ -6,7 +6,7 @@ use crate::store::{Db, StoreError};
 
 /// Statements that create the tables and types that are missing, and alter nothing.
 pub const TABLES: &str = include_str!("schema.sql");
-/// Statements that have the database tell of changed instruments (see [`crate::store::Feed`]).
+/// Statements that have the database tell of changed instruments (see [`crate::store::ChangeFeed`]).
 pub const CHANGE_FEED: &str = include_str!("change_feed.sql");
 
 /// Creates what is missing.

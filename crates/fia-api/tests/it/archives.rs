@@ -202,7 +202,7 @@ async fn an_archive_that_nobody_takes_is_not_read_on() {
     let asked = || request(Method::POST, "/job/download-zip", "staff", Some(&body));
     // More than there may be at once, one after another: each frees its place.
     for _ in 0..40 {
-        let answer = replica.edge().answer(asked()).await;
+        let answer = replica.edge().handle(asked()).await;
         assert_eq!(answer.status(), StatusCode::OK);
         let first = answer.into_body().into_data_stream().next().await;
         assert!(!first.unwrap().unwrap().is_empty());
@@ -218,7 +218,7 @@ async fn a_file_that_vanishes_meanwhile_breaks_the_archive_off() {
     let (replica, _database) = replica(&files, &Vars::new()).await;
     let body = json!({"1": ["big", "later"]});
     let asked = request(Method::POST, "/job/download-zip", "staff", Some(&body));
-    let answer = replica.edge().answer(asked).await;
+    let answer = replica.edge().handle(asked).await;
     fs::remove_file(files.reduced(FOLDER).join("later")).unwrap();
     let received: Result<_, axum::Error> = Body::new(answer.into_body()).collect().await;
     assert!(received.is_err());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use devstack::{PgBouncer, PgBouncerOptions, Postgres};
 use fia_api::app::Metrics;
-use fia_api::store::{Db, FeedStatistics, schema};
+use fia_api::store::{ChangeFeedStats, Db, schema};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -39,7 +39,7 @@ async fn install(database: &Database) {
     schema::install_change_feed(&db).await.unwrap();
 }
 
-fn feed(replica: &Replica) -> FeedStatistics {
+fn feed(replica: &Replica) -> ChangeFeedStats {
     replica.state.cached.feed().unwrap()
 }
 

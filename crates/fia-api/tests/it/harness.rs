@@ -164,7 +164,7 @@ impl Replica {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let (parts, body) = self.edge.answer(request).await.into_parts();
+        let (parts, body) = self.edge.handle(request).await.into_parts();
         Answer {
             status: parts.status,
             headers: parts.headers,

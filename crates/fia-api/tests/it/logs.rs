@@ -52,7 +52,7 @@ impl Logs {
 
     async fn view(&self, query: &str) -> Viewer {
         let request = request(Method::GET, &format!("{PATH}{query}"), "apikey", None);
-        let answer = self.replica.edge().answer(request).await;
+        let answer = self.replica.edge().handle(request).await;
         assert_eq!(answer.status(), StatusCode::OK);
         Viewer::new(answer.into_body().into_data_stream())
     }
@@ -155,7 +155,7 @@ async fn what_was_written_and_what_is_comes_once_and_in_order() {
 async fn events_have_the_form_that_clients_know() {
     let logs = Logs::start(&Vars::new()).await;
     let asked = request(Method::GET, PATH, "user", None);
-    let answer = logs.replica.edge().answer(asked).await;
+    let answer = logs.replica.edge().handle(asked).await;
     for (name, value) in [
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache"),
@@ -217,7 +217,7 @@ async fn a_viewer_resumes_by_id() {
     asked
         .headers_mut()
         .insert("last-event-id", end.parse().unwrap());
-    let answer = logs.replica.edge().answer(asked).await;
+    let answer = logs.replica.edge().handle(asked).await;
     let mut browser = Viewer::new(answer.into_body().into_data_stream());
     assert_eq!(browser.messages(3).await, [20, 21, 22]);
 }
@@ -322,7 +322,7 @@ async fn a_key_that_is_no_stream_disturbs_no_other() {
     fine.messages(1).await;
     let mut other = {
         let asked = request(Method::GET, "/live-data/LET/logs", "apikey", None);
-        let answer = logs.replica.edge().answer(asked).await;
+        let answer = logs.replica.edge().handle(asked).await;
         Viewer::new(answer.into_body().into_data_stream())
     };
     other.until(&Event::KeepAlive).await;
@@ -370,7 +370,7 @@ async fn viewers_are_limited_and_leave_their_seats() {
     let logs = Logs::start(&settings).await;
     let answer = async |who: &str| {
         let request = request(Method::GET, PATH, who, None);
-        logs.replica.edge().answer(request).await
+        logs.replica.edge().handle(request).await
     };
     let first = answer("user").await;
     let second = answer("user").await;
@@ -405,7 +405,7 @@ async fn a_stream_breaks_off_when_its_token_ends() {
     let bearer = format!("Bearer {token}").parse().unwrap();
     asked.headers_mut().insert(header::AUTHORIZATION, bearer);
     let began = Instant::now();
-    let answer = logs.replica.edge().answer(asked).await;
+    let answer = logs.replica.edge().handle(asked).await;
     let mut viewer = Viewer::new(answer.into_body().into_data_stream());
     viewer.until(&Event::BrokenOff).await;
     let lasted = began.elapsed();

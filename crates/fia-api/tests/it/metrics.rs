@@ -19,7 +19,7 @@ pub(crate) type Scrape = BTreeMap<String, f64>;
 
 pub(crate) async fn scrape(metrics: &Metrics) -> Scrape {
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let (parts, body) = metrics.clone().answer(request).await.into_parts();
+    let (parts, body) = metrics.clone().handle(request).await.into_parts();
     assert_eq!(parts.status, StatusCode::OK);
     assert_eq!(
         parts.headers["content-type"],
@@ -155,7 +155,7 @@ async fn every_line_can_be_read_and_the_numbers_move() {
     let miss = numbers(&[
         ("requests_total", 1.0),
         ("misses_total", 1.0),
-        ("flights_total", 1.0),
+        ("fetches_total", 1.0),
         ("loads_total", 1.0),
         ("fills_total", 1.0),
     ]);
@@ -164,7 +164,7 @@ async fn every_line_can_be_read_and_the_numbers_move() {
     let shared = numbers(&[
         ("requests_total", 1.0),
         (SHARED_HIT, 1.0),
-        ("flights_total", 1.0),
+        ("fetches_total", 1.0),
     ]);
     assert_eq!(get().await, shared);
     let local = numbers(&[("requests_total", 1.0), (HIT, 1.0)]);
@@ -220,7 +220,7 @@ async fn anything_else_is_404() {
         let request = Request::builder().method(&method).uri(path);
         let answer = metrics
             .clone()
-            .answer(request.body(Body::empty()).unwrap())
+            .handle(request.body(Body::empty()).unwrap())
             .await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
     }

@@ -215,7 +215,7 @@ async fn an_upload_that_is_broken_off_leaves_nothing() {
         Body::from_stream(arriving.boxed()),
     );
     let edge = replica.edge();
-    let answering = tokio::spawn(async move { edge.answer(sent).await.status() });
+    let answering = tokio::spawn(async move { edge.handle(sent).await.status() });
     let half = Bytes::from(body).slice(..1_500_000);
     sender.send(Ok(half)).await.unwrap();
     eventually(Duration::from_secs(5), async || {

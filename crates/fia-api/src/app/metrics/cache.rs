@@ -1,73 +1,70 @@
-//! What the cache counts.
+//! The metrics of the cache.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tiercache::{ClassStats, SharedLevel, Snapshot, Tracking};
 
-/// Counters of a class of cache entries: name, meaning, further label, value.
-type OfClass = (
+/// A counter of a cache namespace: name, HELP, further label, value.
+type NamespaceCounter = (
     &'static str,
     &'static str,
     Option<(&'static str, &'static str)>,
     fn(&ClassStats) -> u64,
 );
 
-/// Those that share a name share its meaning, and stand together.
-const OF_CLASSES: [OfClass; 24] = [
+/// Counters of one name are adjacent, and the first of them has the HELP text.
+const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
     ("fia_api_cache_requests_total", "Cached reads.", None, |c| {
         c.requests
     }),
     (
         HITS,
-        "Cached reads answered from memory (local) or Valkey (shared).",
+        "Cached reads served from the local cache (local) or Valkey (shared).",
         Some(("level", "local")),
         |c| c.local_hits,
     ),
     (HITS, "", Some(("level", "shared")), |c| c.hits),
     (
         "fia_api_cache_misses_total",
-        "Cached reads that neither memory nor Valkey could answer; a few too many under load.",
+        "Cached reads that neither the local cache nor Valkey served; slightly overcounted under load.",
         None,
         misses,
     ),
     (
         "fia_api_cache_stale_served_total",
-        "Cached reads answered with a last known value because its origin was away.",
+        "Cached reads served past their TTL because the origin was unavailable.",
         None,
         |c| c.stale,
     ),
     (
         "fia_api_cache_joins_total",
-        "Cached reads that waited for another one's look-up of the same key.",
+        "Cached reads that waited for another fetch of the same key.",
         None,
         |c| c.joins,
     ),
     (
-        "fia_api_cache_flights_total",
-        "Look-ups beyond memory, each for all that waited for it.",
+        "fia_api_cache_fetches_total",
+        "Fetches beyond the local cache, each for all of its waiters.",
         None,
         |c| c.flights,
     ),
-    (
-        "fia_api_cache_loads_total",
-        "Questions to the origin.",
-        None,
-        |c| c.loads,
-    ),
+    ("fia_api_cache_loads_total", "Loader calls.", None, |c| {
+        c.loads
+    }),
     (
         "fia_api_cache_load_failures_total",
-        "Questions to the origin that failed.",
+        "Loader calls that failed.",
         None,
         |c| c.load_failures,
     ),
     (
         "fia_api_cache_fills_total",
-        "Loaded values that were stored in Valkey.",
+        "Loaded values stored in Valkey.",
         None,
         |c| c.fills,
     ),
     (
         CONFLICTS,
-        "Fills refused because the key had changed; look-ups that met another one's lease; those that met a write's fence.",
+        "Fills refused because the key had changed; fetches that met another replica's lease; fetches that met a write fence.",
         Some(("kind", "fill_refused")),
         |c| c.fills_refused,
     ),
@@ -75,44 +72,49 @@ const OF_CLASSES: [OfClass; 24] = [
     (CONFLICTS, "", Some(("kind", "fence")), |c| c.fences_met),
     (
         BYPASSES,
-        "Look-ups past Valkey: because it was away, or an invalidation of the key was owed.",
-        Some(("reason", "away")),
+        "Fetches that bypassed Valkey: it was unavailable, or an invalidation of the key was pending.",
+        Some(("reason", "unavailable")),
         |c| c.without_shared,
     ),
-    (BYPASSES, "", Some(("reason", "owed")), |c| c.owed),
+    (
+        BYPASSES,
+        "",
+        Some(("reason", "pending_invalidation")),
+        |c| c.owed,
+    ),
     (
         "fia_api_cache_refreshes_total",
-        "Values loaded anew before their time to live ended.",
+        "Early refreshes: values reloaded before their TTL expired.",
         None,
         |c| c.refreshes,
     ),
     (
         "fia_api_cache_refreshes_refused_total",
-        "Of these, those that were not stored.",
+        "Early refreshes that Valkey refused to store.",
         None,
         |c| c.refreshes_refused,
     ),
     (
         "fia_api_cache_rejected_entries_total",
-        "Entries in Valkey that could not be used.",
+        "Entries in Valkey with an unusable payload.",
         None,
         |c| c.rejected,
     ),
     (
         "fia_api_cache_samples_total",
-        "Answers from memory that were compared with the database.",
+        "Local cache hits compared with the database.",
         None,
         |c| c.samples,
     ),
     (
         "fia_api_cache_samples_stale_total",
-        "Of these, those that were out of date: 0 if all is well.",
+        "Compared local cache hits that were stale; 0 in normal operation.",
         None,
         |c| c.samples_stale,
     ),
     (
         "fia_api_cache_guarded_total",
-        "Older values found in Valkey after a write, and invalidated.",
+        "Older values found in Valkey after a write and invalidated.",
         None,
         |c| c.guarded,
     ),
@@ -130,7 +132,7 @@ const OF_CLASSES: [OfClass; 24] = [
     ),
     (
         "fia_api_cache_invalidations_lost_total",
-        "Invalidations that Valkey did not confirm at once; they are made up for.",
+        "Invalidations that Valkey did not confirm at once; they are retried.",
         None,
         |c| c.fins_lost,
     ),
@@ -146,58 +148,54 @@ const TRACKING_AGE: &str = "fia_api_cache_tracking_age_seconds";
 const LOCAL_BYTES: &str = "fia_api_cache_local_bytes";
 const LOCAL_ENTRIES: &str = "fia_api_cache_local_entries";
 const BREAKER_OPENINGS: &str = "fia_api_cache_breaker_openings_total";
-const OWED: &str = "fia_api_cache_owed_invalidations";
+const PENDING: &str = "fia_api_cache_pending_invalidations";
 
-/// What goes up and down.
+/// Name, unit and HELP of the gauges.
 const GAUGES: [(&str, Unit, &str); 6] = [
     (
         SHARED_UP,
         Unit::Count,
-        "Whether Valkey is in use as a cache; absent if it never is.",
+        "Whether Valkey is in use as a cache; absent where it is switched off.",
     ),
     (
         TRACKING_UP,
         Unit::Count,
-        "Whether Valkey tells of changes, so that memory is used; absent if it never is.",
+        "Whether client tracking is connected, so that the local cache is used; absent where it is switched off.",
     ),
     (
         TRACKING_AGE,
         Unit::Seconds,
-        "For how long it has told of changes; 0 if it does not.",
+        "Time since client tracking connected; 0 while it is not.",
     ),
+    (LOCAL_BYTES, Unit::Bytes, "Size of the local cache."),
+    (LOCAL_ENTRIES, Unit::Count, "Entries of the local cache."),
     (
-        LOCAL_BYTES,
-        Unit::Bytes,
-        "What the values kept in memory take.",
-    ),
-    (LOCAL_ENTRIES, Unit::Count, "The values kept in memory."),
-    (
-        OWED,
+        PENDING,
         Unit::Count,
-        "Keys whose invalidation waits for Valkey.",
+        "Keys whose invalidation is queued until Valkey is available.",
     ),
 ];
 
 pub(super) fn describe() {
-    for (name, meaning, ..) in OF_CLASSES {
-        if !meaning.is_empty() {
-            describe_counter!(name, Unit::Count, meaning);
+    for (name, help, ..) in NAMESPACE_COUNTERS {
+        if !help.is_empty() {
+            describe_counter!(name, Unit::Count, help);
         }
     }
-    for (name, unit, meaning) in GAUGES {
-        describe_gauge!(name, unit, meaning);
+    for (name, unit, help) in GAUGES {
+        describe_gauge!(name, unit, help);
     }
     describe_counter!(
         BREAKER_OPENINGS,
         Unit::Count,
-        "Times that Valkey was found to be away."
+        "Openings of the circuit breaker in front of Valkey."
     );
 }
 
-/// Takes the numbers.
-pub(super) fn take(cache: &Snapshot) {
+/// Collects all values.
+pub(super) fn collect(cache: &Snapshot) {
     for stats in &cache.classes {
-        for (name, _, label, value) in OF_CLASSES {
+        for (name, _, label, value) in NAMESPACE_COUNTERS {
             let counter = match label {
                 None => counter!(name, "class" => stats.class),
                 Some((key, label)) => counter!(name, "class" => stats.class, key => label),
@@ -222,12 +220,12 @@ pub(super) fn take(cache: &Snapshot) {
     gauge!(LOCAL_BYTES).set(cache.local_bytes as f64);
     gauge!(LOCAL_ENTRIES).set(cache.local_entries as f64);
     counter!(BREAKER_OPENINGS).absolute(cache.breaker_openings);
-    gauge!(OWED).set(cache.owed_invalidations as f64);
+    gauge!(PENDING).set(cache.owed_invalidations as f64);
 }
 
-/// The counts are taken one by one, and of requests under way the outcome is not known yet: those
-/// count as misses at that moment. As a counter does not go back, a few may stay.
+/// An upper bound: the counters are not read atomically, so that requests in flight count as
+/// misses, and as a counter never decreases, some of these stay.
 fn misses(stats: &ClassStats) -> u64 {
-    let answered = stats.local_hits + stats.hits + stats.stale;
-    stats.requests.saturating_sub(answered)
+    let served = stats.local_hits + stats.hits + stats.stale;
+    stats.requests.saturating_sub(served)
 }

@@ -1,9 +1,10 @@
-//! `/metrics`: what is counted anyway, in Prometheus' text format, on a listener of its own.
+//! `/metrics` in Prometheus' text format, on a listener of its own.
 //!
-//! Nothing is recorded while requests are served: the numbers are taken when they are asked for.
+//! Serving a request records nothing here: metrics are collected at scrape time from the counters
+//! of the other modules.
 
 mod cache;
-mod numbers;
+mod catalogue;
 mod process;
 
 use std::fmt::Write as _;
@@ -17,63 +18,63 @@ use http::{Method, StatusCode};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use crate::app::Edge;
+use crate::app::http_metrics::Durations;
 use crate::app::server::Service;
-use crate::app::traffic::Durations;
 
 /// The media type of the text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers `GET /metrics`, and 404 to anything else; cheap to clone.
+/// The metrics service: `GET /metrics`, 404 for anything else; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
 struct Inner {
     edge: Edge,
-    /// Kept from one scrape to the next, so that no counter ever goes back.
+    /// Kept between scrapes, so that no counter ever decreases.
     recorder: PrometheusRecorder,
 }
 
 impl Metrics {
-    /// Prepares to tell of a server. May take a tenth of a second, to measure the processor's
-    /// clock.
+    /// The metrics of a server. Takes about 0.1 s, in which the recorder calibrates the
+    /// processor's clock.
     #[must_use]
     pub fn new(edge: Edge) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        with_local_recorder(&recorder, numbers::describe);
+        with_local_recorder(&recorder, catalogue::describe);
         Self(Arc::new(Inner { edge, recorder }))
     }
 
-    /// The numbers now.
+    /// The current metrics as text.
     fn text(&self) -> String {
         let Inner { edge, recorder } = &*self.0;
         with_local_recorder(recorder, || {
-            numbers::take(edge);
-            process::take();
+            catalogue::collect(edge);
+            process::collect();
         });
         let mut text = recorder.handle().render();
-        durations(&mut text, &edge.traffic().durations());
+        durations(&mut text, &edge.metrics().durations());
         text
     }
 }
 
 impl Service for Metrics {
-    async fn answer(self, request: Request) -> Response {
+    async fn handle(self, request: Request) -> Response {
         if request.method() != Method::GET || request.uri().path() != "/metrics" {
             return StatusCode::NOT_FOUND.into_response();
         }
         let metrics = self.clone();
-        // It takes milliseconds, and looks into /proc.
+        // Reads /proc, which blocks for milliseconds.
         match tokio::task::spawn_blocking(move || metrics.text()).await {
             Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
             Err(error) => {
-                tracing::error!(%error, "the metrics could not be taken");
+                tracing::error!(%error, "metrics not collected: scrape fails with 500");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
         }
     }
 }
 
-/// A histogram that was counted elsewhere: the recorder only takes single values.
+/// Appends the duration histogram, which the recorder cannot import: it accepts single values only.
 fn durations(text: &mut String, durations: &Durations) {
     const NAME: &str = "fia_api_http_request_duration_seconds";
     let mut line = |what: std::fmt::Arguments<'_>| {
@@ -81,10 +82,10 @@ fn durations(text: &mut String, durations: &Durations) {
         let _ = writeln!(text, "{what}");
     };
     line(format_args!(
-        "# HELP {NAME} Time until the head of an answer, from the head of its request."
+        "# HELP {NAME} Time from the head of a request to the head of its response."
     ));
     line(format_args!("# TYPE {NAME} histogram"));
-    for (bound, count) in &durations.up_to {
+    for (bound, count) in &durations.buckets {
         line(format_args!("{NAME}_bucket{{le=\"{bound}\"}} {count}"));
     }
     let count = durations.count;

@@ -1,4 +1,4 @@
-//! What the operating system knows of this process, under the names that every program uses.
+//! Process metrics under Prometheus' conventional names.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use metrics::{Unit, describe_gauge, gauge};
 const MEMORY: &str = "process_resident_memory_bytes";
 const OPEN_FILES: &str = "process_open_fds";
 const START: &str = "process_start_time_seconds";
-/// What Linux counts a process's times in, on every machine that this runs on.
+/// The unit of process times in `/proc` (`USER_HZ`), on every platform that Rust targets.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(super) fn describe() {
@@ -20,13 +20,13 @@ pub(super) fn describe() {
     );
 }
 
-/// Takes the numbers; what cannot be read is left out.
-pub(super) fn take() {
+/// Collects the metrics; omits those that cannot be read.
+pub(super) fn collect() {
     if let Some(bytes) = resident() {
         gauge!(MEMORY).set(bytes);
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
-        // One of them is the folder itself.
+        // One of them is the open directory itself.
         gauge!(OPEN_FILES).set(files.count().saturating_sub(1) as f64);
     }
     if let Some(start) = start() {
@@ -45,7 +45,7 @@ fn resident() -> Option<f64> {
 
 fn start() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program comes second, in brackets, and may hold anything.
+    // The second field is the program's name in parentheses, which may contain anything.
     let (_, after_name) = stat.rsplit_once(')')?;
     let ticks: f64 = after_name.split_whitespace().nth(19)?.parse().ok()?;
     let system = fs::read_to_string("/proc/stat").ok()?;
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_memory_and_started_just_now() {
+    fn memory_and_start_time_of_this_process_are_plausible() {
         assert!(resident().unwrap() > 1e6);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let age = now.as_secs_f64() - start().unwrap();

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::extract::{Authed, Counted};
 use crate::model::{Filters, InstrumentName, Selection};
 use crate::ops::job_access;
-use crate::routes::cached::{Audience, Known};
+use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::routes::{Answer, json};
 use crate::state::AppState;
 use crate::store::StoreError;
@@ -23,47 +23,47 @@ use input::{Changes, Count, JobId, List};
 /// `GET /jobs`
 pub(super) async fn all(
     State(state): State<AppState>,
-    known: Known,
+    if_none_match: IfNoneMatch,
     call: Authed<Caller, List>,
 ) -> Answer {
-    list(&state, known, None, call.caller, call.input).await
+    list(&state, if_none_match, None, call.caller, call.input).await
 }
 
 /// `GET /instrument/{instrument}/jobs`
 pub(super) async fn of_instrument(
     State(state): State<AppState>,
-    known: Known,
+    if_none_match: IfNoneMatch,
     call: Authed<Caller, (InstrumentName, List)>,
 ) -> Answer {
     let (instrument, input) = call.input;
-    list(&state, known, Some(instrument), call.caller, input).await
+    list(&state, if_none_match, Some(instrument), call.caller, input).await
 }
 
 /// `GET /jobs/count`
 pub(super) async fn count(
     State(state): State<AppState>,
-    known: Known,
+    if_none_match: IfNoneMatch,
     input: Counted<Count>,
 ) -> Answer {
-    let (audience, Count { filters }) = audience(input);
-    counted(&state, &known, audience, None, filters.as_deref()).await
+    let (scope, Count { filters }) = cache_scope(input);
+    counted(&state, &if_none_match, scope, None, filters.as_deref()).await
 }
 
 /// `GET /instrument/{instrument}/jobs/count`
 pub(super) async fn count_of_instrument(
     State(state): State<AppState>,
-    known: Known,
+    if_none_match: IfNoneMatch,
     input: Counted<(InstrumentName, Count)>,
 ) -> Answer {
-    let (audience, (instrument, Count { filters })) = audience(input);
+    let (scope, (instrument, Count { filters })) = cache_scope(input);
     let filters = filters.as_deref();
-    counted(&state, &known, audience, Some(instrument), filters).await
+    counted(&state, &if_none_match, scope, Some(instrument), filters).await
 }
 
 async fn counted(
     state: &AppState,
-    known: &Known,
-    audience: Audience,
+    if_none_match: &IfNoneMatch,
+    scope: CacheScope,
     instrument: Option<InstrumentName>,
     filters: Option<&str>,
 ) -> Answer {
@@ -71,12 +71,15 @@ async fn counted(
         instrument,
         filters: Filters::parse(filters)?,
     };
-    Ok(known.answer(state.cached.job_count(selection).await?, audience))
+    Ok(if_none_match.respond(state.cached.job_count(selection).await?, scope))
 }
 
-fn audience<P>(counted: Counted<P>) -> (Audience, P) {
+fn cache_scope<P>(counted: Counted<P>) -> (CacheScope, P) {
     let Counted { caller, input } = counted;
-    (caller.map_or(Audience::Anybody, Audience::Only), input)
+    (
+        caller.map_or(CacheScope::Public, CacheScope::Private),
+        input,
+    )
 }
 
 /// `GET /job/{job_id}`: a job that is not there is 404 for everybody.
@@ -99,17 +102,17 @@ pub(super) async fn update(
 
 async fn list(
     state: &AppState,
-    known: Known,
+    if_none_match: IfNoneMatch,
     instrument: Option<InstrumentName>,
     caller: Caller,
     input: List,
 ) -> Answer {
-    let audience = Audience::Only(caller);
+    let scope = CacheScope::Private(caller);
     let list = input.of(instrument, caller)?;
     if list.is_long() {
         return long(state.cached.long_job_list(&list).await?).await;
     }
-    Ok(known.answer(state.cached.job_list(list).await?, audience))
+    Ok(if_none_match.respond(state.cached.job_list(list).await?, scope))
 }
 
 /// Sends a list while it is read. What goes wrong before the first piece is still an error of

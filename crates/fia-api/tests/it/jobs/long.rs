@@ -61,7 +61,7 @@ async fn at_most_four_are_read_at_once_and_others_are_turned_away() {
     let ask = || request(Method::GET, "/jobs", "apikey", None);
     let mut open = Vec::new();
     for _ in 0..4 {
-        open.push(replica.edge().answer(ask()).await);
+        open.push(replica.edge().handle(ask()).await);
     }
     assert!(open.iter().all(|answer| answer.status() == 200));
     assert_eq!(replica.get("/jobs", "apikey").await.status, 503);
@@ -80,7 +80,7 @@ async fn at_most_four_are_read_at_once_and_others_are_turned_away() {
     assert_eq!(whole.as_array().unwrap().len(), 5117);
     drop(open.pop());
     for _ in 0..2 {
-        open.push(replica.edge().answer(ask()).await);
+        open.push(replica.edge().handle(ask()).await);
     }
     assert!(open.iter().all(|answer| answer.status() == 200));
 }
@@ -92,7 +92,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     let replica = bench.replica();
     for _ in 0..8 {
         let ask = request(Method::GET, "/jobs", "apikey", None);
-        let answer = replica.edge().answer(ask).await;
+        let answer = replica.edge().handle(ask).await;
         assert_eq!(answer.status(), 200);
     }
     let client = bench.database.client().await;
@@ -115,7 +115,7 @@ async fn a_list_that_fails_half_way_does_not_end_like_a_whole_one() {
     fill(&bench.database).await;
     let replica = bench.replica();
     let ask = request(Method::GET, "/jobs", "apikey", None);
-    let answer = replica.edge().answer(ask).await;
+    let answer = replica.edge().handle(ask).await;
     assert_eq!(answer.status(), 200);
     let client = bench.database.client().await;
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \

@@ -48,7 +48,7 @@ pub enum Change {
 
 /// How the change feed is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FeedStatistics {
+pub struct ChangeFeedStats {
     /// Whether changes are heard of.
     pub up: bool,
     /// What was heard so far.
@@ -58,25 +58,25 @@ pub struct FeedStatistics {
 }
 
 /// The changes of instruments, as they happen. Dropped, it hears no more.
-pub struct Feed {
+pub struct ChangeFeed {
     changes: mpsc::Receiver<Change>,
-    counts: Arc<Counts>,
+    counts: Arc<ChangeFeedCounters>,
     task: AbortHandle,
 }
 
 /// What is counted of a feed; it may be kept beyond it.
 #[derive(Default)]
-pub struct Counts {
+pub struct ChangeFeedCounters {
     up: AtomicBool,
     notifications: AtomicU64,
     connections: AtomicU64,
 }
 
-impl Counts {
+impl ChangeFeedCounters {
     /// The counts now.
     #[must_use]
-    pub fn statistics(&self) -> FeedStatistics {
-        FeedStatistics {
+    pub fn statistics(&self) -> ChangeFeedStats {
+        ChangeFeedStats {
             up: self.up.load(Ordering::Relaxed),
             notifications: self.notifications.load(Ordering::Relaxed),
             reconnects: self.connections.load(Ordering::Relaxed).saturating_sub(1),
@@ -84,7 +84,7 @@ impl Counts {
     }
 }
 
-impl Feed {
+impl ChangeFeed {
     /// Starts to listen, if there is an address for that; does not wait for the server. To be
     /// called within a Tokio runtime.
     ///
@@ -112,7 +112,7 @@ impl Feed {
             .tcp_user_timeout(ANSWER)
             .keepalives_idle(Duration::from_secs(30));
         let (sender, changes) = mpsc::channel(WAITING);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(ChangeFeedCounters::default());
         let listener = Listener {
             pg,
             tls: tls::connector(config.ssl_mode)?,
@@ -135,12 +135,12 @@ impl Feed {
 
     /// What is counted.
     #[must_use]
-    pub fn counts(&self) -> Arc<Counts> {
+    pub fn counts(&self) -> Arc<ChangeFeedCounters> {
         Arc::clone(&self.counts)
     }
 }
 
-impl Drop for Feed {
+impl Drop for ChangeFeed {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -151,7 +151,7 @@ struct Listener {
     pg: PgConfig,
     tls: MakeRustlsConnect,
     changes: mpsc::Sender<Change>,
-    counts: Arc<Counts>,
+    counts: Arc<ChangeFeedCounters>,
 }
 
 impl Listener {

@@ -1,4 +1,5 @@
-//! Answers of cached reads: how they may be reused, and where they came from.
+//! Conditional responses of cached reads: `ETag` and `If-None-Match`, `Cache-Control`, and the
+//! level of the cache that a body came from.
 
 use std::convert::Infallible;
 
@@ -11,42 +12,44 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tiercache::Source;
 
 use crate::auth::Caller;
-use crate::cached::{self, Again, Answered};
+use crate::cached::{self, CachedResponse, LocalHandle};
 use crate::routes::json;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Who may have an answer. Whoever keeps it asks before each use whether it is still good.
+/// The callers that may receive a stored response.
+///
+/// Every response is `no-cache`: clients and proxies revalidate before each reuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Audience {
-    /// Anybody: no token was wanted.
-    Anybody,
-    /// This caller, whose token allowed it.
-    Only(Caller),
+pub(crate) enum CacheScope {
+    /// Anybody: the route requires no token.
+    Public,
+    /// The caller whose token was verified.
+    Private(Caller),
 }
 
-impl Audience {
-    fn control(self) -> HeaderValue {
+impl CacheScope {
+    fn cache_control(self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Self::Anybody => "no-cache",
-            Self::Only(_) => "private, no-cache",
+            Self::Public => "no-cache",
+            Self::Private(_) => "private, no-cache",
         })
     }
 }
 
-/// What a response says to the edge: this request can be answered again from memory, for this
-/// audience.
+/// Response extension: the edge may serve further requests of this target from the local cache,
+/// within the scope.
 #[derive(Debug, Clone)]
-pub(crate) struct Repeatable {
-    pub(crate) again: Again,
-    pub(crate) audience: Audience,
+pub(crate) struct Indexable {
+    pub(crate) local: LocalHandle,
+    pub(crate) scope: CacheScope,
 }
 
-/// The answers that a client has already: the header `If-None-Match`.
+/// The header `If-None-Match` of a request.
 #[derive(Debug)]
-pub(crate) struct Known(Option<HeaderValue>);
+pub(crate) struct IfNoneMatch(Option<HeaderValue>);
 
-impl<S: Sync> FromRequestParts<S> for Known {
+impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -54,41 +57,41 @@ impl<S: Sync> FromRequestParts<S> for Known {
     }
 }
 
-impl Known {
+impl IfNoneMatch {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self(headers.get(IF_NONE_MATCH).cloned())
     }
 
-    /// Whether the answer with this tag is among them.
-    fn has(&self, etag: &HeaderValue) -> bool {
-        let Some(Ok(known)) = self.0.as_ref().map(HeaderValue::to_str) else {
+    /// Compares weakly, as RFC 9110 requires for this header.
+    fn matches(&self, etag: &HeaderValue) -> bool {
+        let Some(Ok(list)) = self.0.as_ref().map(HeaderValue::to_str) else {
             return false;
         };
-        known.split(',').map(str::trim).any(|one| {
-            let strong = one.strip_prefix("W/").unwrap_or(one);
-            one == "*" || etag == strong
+        list.split(',').map(str::trim).any(|one| {
+            let opaque = one.strip_prefix("W/").unwrap_or(one);
+            one == "*" || etag == opaque
         })
     }
 
-    /// An answer to a cached read.
-    pub(super) fn answer(&self, answered: Answered, audience: Audience) -> Response {
-        let mut response = self.respond(&answered.body, answered.source, audience);
-        if let Some(again) = answered.again {
-            let repeatable = Repeatable { again, audience };
-            response.extensions_mut().insert(repeatable);
+    /// The response of a cached read.
+    pub(super) fn respond(&self, cached: CachedResponse, scope: CacheScope) -> Response {
+        let mut response = self.respond_with(&cached.body, cached.source, scope);
+        if let Some(local) = cached.local {
+            let indexable = Indexable { local, scope };
+            response.extensions_mut().insert(indexable);
         }
         response
     }
 
-    /// An answer with this body, or 304 if the client has it.
-    pub(crate) fn respond(
+    /// A response with this body, or 304 where the client has it already.
+    pub(crate) fn respond_with(
         &self,
         body: &cached::Body,
         source: Source,
-        audience: Audience,
+        scope: CacheScope,
     ) -> Response {
         let etag = body.etag();
-        let mut response = if etag.is_some_and(|etag| self.has(etag)) {
+        let mut response = if etag.is_some_and(|etag| self.matches(etag)) {
             let mut unchanged = Response::new(Body::empty());
             *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
             unchanged
@@ -100,8 +103,8 @@ impl Known {
         if let Some(etag) = etag {
             headers.insert(ETAG, etag.clone());
         }
-        headers.insert(CACHE_CONTROL, audience.control());
-        headers.insert(CACHE_STATUS, status(source));
+        headers.insert(CACHE_CONTROL, scope.cache_control());
+        headers.insert(CACHE_STATUS, cache_status(source));
         if let Source::Stale { age, .. } = source {
             headers.insert(AGE, HeaderValue::from(age.as_secs()));
         }
@@ -109,8 +112,8 @@ impl Known {
     }
 }
 
-/// How the cache took part (RFC 9211), with the level an answer came from.
-fn status(source: Source) -> HeaderValue {
+/// The header `Cache-Status` (RFC 9211); its `detail` names the level of the cache.
+fn cache_status(source: Source) -> HeaderValue {
     match source {
         Source::Local => HeaderValue::from_static("fia-api; hit; detail=local"),
         Source::Shared => HeaderValue::from_static("fia-api; hit; detail=shared"),
@@ -131,10 +134,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_known_answer_is_not_sent_again() {
+    fn a_matching_etag_yields_304_without_a_body() {
         let body = cached::Body::new(Bytes::from_static(b"null"));
         let etag = body.etag().unwrap().to_str().unwrap().to_owned();
-        for (known, unchanged) in [
+        for (list, unchanged) in [
             (None, false),
             (Some("\"other\"".to_owned()), false),
             (Some(etag.clone()), true),
@@ -143,10 +146,10 @@ mod tests {
             (Some("*".to_owned()), true),
             (Some("74234e98afe7498fb5daf1f36ac2d78a".to_owned()), false),
         ] {
-            let header = known.as_deref().map(|known| known.parse().unwrap());
-            let audience = Audience::Only(Caller::ApiKey);
-            let response = Known(header).respond(&body, Source::Local, audience);
-            assert_eq!(response.status() == 304, unchanged, "{known:?}");
+            let header = list.as_deref().map(|list| list.parse().unwrap());
+            let scope = CacheScope::Private(Caller::ApiKey);
+            let response = IfNoneMatch(header).respond_with(&body, Source::Local, scope);
+            assert_eq!(response.status() == 304, unchanged, "{list:?}");
             let header = |name: HeaderName| response.headers()[name].to_str().unwrap();
             assert_eq!(header(ETAG), etag);
             assert_eq!(header(CACHE_CONTROL), "private, no-cache");
@@ -156,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_answer_says_how_old_it_is() {
+    fn a_stale_response_carries_its_age() {
         let body = cached::Body::new(Bytes::from_static(b"null"));
         let source = Source::Stale {
             age: Duration::from_millis(17_900),
             overdue: Duration::from_millis(2_900),
         };
-        let response = Known(None).respond(&body, source, Audience::Anybody);
+        let response = IfNoneMatch(None).respond_with(&body, source, CacheScope::Public);
         let headers = response.headers();
         assert_eq!(headers[AGE], "17");
         assert_eq!(headers[CACHE_STATUS], "fia-api; hit; ttl=-2; detail=stale");

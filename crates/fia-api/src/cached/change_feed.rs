@@ -7,20 +7,20 @@ use futures_util::future::join_all;
 use tokio::task::AbortHandle;
 
 use crate::cached::Cached;
-use crate::cached::instruments::Classes;
-use crate::store::{Change, Feed, FeedCounts, FeedStatistics};
+use crate::cached::instruments::InstrumentCaches;
+use crate::store::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
 
 /// How many instruments are invalidated at once.
 const AT_ONCE: usize = 16;
 
 /// The task that follows the change feed; it ends with this.
 pub(super) struct Follower {
-    counts: Arc<FeedCounts>,
+    counts: Arc<ChangeFeedCounters>,
     task: AbortHandle,
 }
 
 impl Follower {
-    pub(super) fn start(feed: Feed, classes: Classes) -> Self {
+    pub(super) fn start(feed: ChangeFeed, classes: InstrumentCaches) -> Self {
         Self {
             counts: feed.counts(),
             task: tokio::spawn(follow(feed, classes)).abort_handle(),
@@ -36,7 +36,7 @@ impl Drop for Follower {
 
 /// A burst of changes is one to each instrument, and one to the list. What was changed while the
 /// feed was away is not known by name: but for the list, it shows when its time to live ends.
-async fn follow(mut feed: Feed, classes: Classes) {
+async fn follow(mut feed: ChangeFeed, classes: InstrumentCaches) {
     loop {
         let changes = feed.next().await;
         if changes.is_empty() {
@@ -58,7 +58,7 @@ async fn follow(mut feed: Feed, classes: Classes) {
 impl Cached {
     /// How the change feed is; `None` without one.
     #[must_use]
-    pub fn feed(&self) -> Option<FeedStatistics> {
+    pub fn feed(&self) -> Option<ChangeFeedStats> {
         Some(self.follower.as_ref()?.counts.statistics())
     }
 }

@@ -1,4 +1,4 @@
-//! What the other parts of the server count, under the names and in the units of Prometheus.
+//! The catalogue of the server's metrics: names, units, HELP texts and where each value comes from.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
@@ -8,12 +8,12 @@ use crate::ops::Statistics;
 use crate::store::Connections;
 
 const PUBLISHED: &str = "fia_api_outbox_published_total";
-const UNCONFIRMED: &str = "fia_api_outbox_failures_total";
+const PUBLISH_FAILURES: &str = "fia_api_outbox_failures_total";
 const BACKLOG: &str = "fia_api_outbox_backlog_messages";
 const BACKLOG_AGE: &str = "fia_api_outbox_backlog_age_seconds";
 const CONNECTIONS: &str = "fia_api_database_connections";
 const CONNECTIONS_MAX: &str = "fia_api_database_connections_max";
-const CONNECTIONS_WANTED: &str = "fia_api_database_waiting_requests";
+const CONNECTIONS_AWAITED: &str = "fia_api_database_waiting_requests";
 const FEED_UP: &str = "fia_api_change_feed_up";
 const FEED_NOTIFICATIONS: &str = "fia_api_change_feed_notifications_total";
 const FEED_RECONNECTS: &str = "fia_api_change_feed_reconnects_total";
@@ -23,93 +23,93 @@ const REFUSED: &str = "fia_api_http_requests_refused_total";
 const IN_FLIGHT: &str = "fia_api_http_requests_in_flight";
 const BUILD: &str = "fia_api_build_info";
 
-/// What only grows.
+/// Name, unit and HELP of the counters.
 const COUNTERS: [(&str, Unit, &str); 6] = [
+    (PUBLISHED, Unit::Count, "Messages that RabbitMQ confirmed."),
     (
-        PUBLISHED,
+        PUBLISH_FAILURES,
         Unit::Count,
-        "Messages that RabbitMQ has confirmed.",
-    ),
-    (
-        UNCONFIRMED,
-        Unit::Count,
-        "Attempts to publish that it did not confirm.",
+        "Publish attempts that RabbitMQ did not confirm.",
     ),
     (
         FEED_NOTIFICATIONS,
         Unit::Count,
-        "Changes of instruments that PostgreSQL told of.",
+        "Notifications of changed instruments from PostgreSQL.",
     ),
     (
         FEED_RECONNECTS,
         Unit::Count,
-        "Times that the connection for that was made anew.",
+        "Reconnects of the change feed.",
     ),
-    (
-        REQUESTS,
-        Unit::Count,
-        "Requests answered, by class of status.",
-    ),
+    (REQUESTS, Unit::Count, "HTTP responses by status class."),
     (
         REFUSED,
         Unit::Count,
-        "Requests turned away because too many were under way.",
+        "HTTP requests refused because too many were in flight.",
     ),
 ];
 
-/// What goes up and down.
+/// Name, unit and HELP of the gauges.
 const GAUGES: [(&str, Unit, &str); 9] = [
     (
         BACKLOG,
         Unit::Count,
-        "Messages that wait to be published, as last seen.",
+        "Messages waiting to be published, as of the last check.",
     ),
     (
         BACKLOG_AGE,
         Unit::Seconds,
-        "For how long the oldest of them has waited.",
+        "Age of the oldest message waiting to be published.",
     ),
     (
         CONNECTIONS,
         Unit::Count,
-        "Open connections to PostgreSQL, by what they do.",
+        "Open connections to PostgreSQL by state.",
     ),
-    (CONNECTIONS_MAX, Unit::Count, "The most that there may be."),
     (
-        CONNECTIONS_WANTED,
+        CONNECTIONS_MAX,
         Unit::Count,
-        "Requests that wait for a connection to PostgreSQL.",
+        "Limit of open connections to PostgreSQL.",
+    ),
+    (
+        CONNECTIONS_AWAITED,
+        Unit::Count,
+        "Requests waiting for a connection to PostgreSQL.",
     ),
     (
         FEED_UP,
         Unit::Count,
-        "Whether PostgreSQL tells of changed instruments; absent if it is not asked to.",
+        "Whether the change feed is connected; absent where DB_LISTEN_URL is unset.",
     ),
-    (VIEWERS, Unit::Count, "Live log streams that are open."),
+    (VIEWERS, Unit::Count, "Open live log streams."),
     (
         IN_FLIGHT,
         Unit::Count,
-        "Requests under way whose answer has not begun.",
+        "HTTP requests whose response has not begun.",
     ),
-    (BUILD, Unit::Count, "Which version this is; always 1."),
+    (
+        BUILD,
+        Unit::Count,
+        "The running version as a label; always 1.",
+    ),
 ];
 
-/// Says what each number means.
+/// Registers units and HELP texts.
 pub(super) fn describe() {
-    for (name, unit, meaning) in COUNTERS {
-        describe_counter!(name, unit, meaning);
+    for (name, unit, help) in COUNTERS {
+        describe_counter!(name, unit, help);
     }
-    for (name, unit, meaning) in GAUGES {
-        describe_gauge!(name, unit, meaning);
+    for (name, unit, help) in GAUGES {
+        describe_gauge!(name, unit, help);
     }
     cache::describe();
     process::describe();
 }
 
-/// Takes all numbers.
-pub(super) fn take(edge: &Edge) {
+/// Collects all values.
+pub(super) fn collect(edge: &Edge) {
     let state = edge.state();
-    cache::take(&state.cached.statistics());
+    cache::collect(&state.cached.statistics());
     outbox(&state.jobs.outbox().statistics());
     connections(state.db.connections());
     if let Some(feed) = state.cached.feed() {
@@ -118,17 +118,17 @@ pub(super) fn take(edge: &Edge) {
         counter!(FEED_RECONNECTS).absolute(feed.reconnects);
     }
     gauge!(VIEWERS).set(count(state.logs.viewers()));
-    for (class, answers) in edge.traffic().by_class() {
-        counter!(REQUESTS, "code" => class).absolute(answers);
+    for (class, responses) in edge.metrics().by_class() {
+        counter!(REQUESTS, "code" => class).absolute(responses);
     }
-    counter!(REFUSED).absolute(edge.traffic().refusals());
+    counter!(REFUSED).absolute(edge.metrics().refused());
     gauge!(IN_FLIGHT).set(count(edge.in_flight()));
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
 
 fn outbox(outbox: &Statistics) {
     counter!(PUBLISHED).absolute(outbox.published);
-    counter!(UNCONFIRMED).absolute(outbox.failed);
+    counter!(PUBLISH_FAILURES).absolute(outbox.failed);
     gauge!(BACKLOG).set(outbox.backlog.messages as f64);
     gauge!(BACKLOG_AGE).set(outbox.backlog.oldest.as_secs_f64());
 }
@@ -137,7 +137,7 @@ fn connections(pool: Connections) {
     gauge!(CONNECTIONS, "state" => "in_use").set(count(pool.in_use));
     gauge!(CONNECTIONS, "state" => "idle").set(count(pool.idle));
     gauge!(CONNECTIONS_MAX).set(count(pool.max));
-    gauge!(CONNECTIONS_WANTED).set(count(pool.waiting));
+    gauge!(CONNECTIONS_AWAITED).set(count(pool.waiting));
 }
 
 fn count(n: usize) -> f64 {
