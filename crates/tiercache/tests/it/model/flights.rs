@@ -1,29 +1,29 @@
-//! What requests and the lanes that they travel in do.
+//! Steps of the requests and of the fetches that serve them.
 
-use super::state::{Key, Lane, Late, RequestPhase, State};
+use super::state::{Delayed, Key, RequestPhase, Slot, State};
 use super::{Mutant, Protocol};
 
 impl State {
-    pub(super) fn waits(&self, replica: usize) -> bool {
+    pub(super) fn has_waiters(&self, replica: usize) -> bool {
         let here = self
             .requests
             .iter()
             .filter(|request| usize::from(request.replica) == replica);
         here.clone()
-            .any(|request| request.phase == RequestPhase::Waiting)
+            .any(|request| request.phase == RequestPhase::Enqueued)
     }
 
-    pub(super) fn come(&mut self, model: &Protocol, request: usize) {
+    pub(super) fn enqueue(&mut self, model: &Protocol, request: usize) {
         let replica = self.replicas[usize::from(self.requests[request].replica)];
-        let joins = model.mutant == Mutant::JoinRunningFlight && replica.lane != Lane::Idle;
+        let joins = model.mutant == Mutant::JoinRunningFlight && replica.slot != Slot::Idle;
         let request = &mut self.requests[request];
         request.phase = if joins {
-            RequestPhase::Aboard
+            RequestPhase::Admitted
         } else {
-            RequestPhase::Waiting
+            RequestPhase::Enqueued
         };
-        request.epoch = replica.epoch;
-        request.oldest = replica.promised;
+        request.key_version = replica.key_version;
+        request.min_version = replica.min_version;
     }
 
     /// Moves the requests of a replica from one phase to another.
@@ -36,148 +36,148 @@ impl State {
         replica: usize,
         from: RequestPhase,
         to: RequestPhase,
-        epoch: impl Fn(u8) -> bool,
+        key_version: impl Fn(u8) -> bool,
     ) {
         for request in &mut self.requests {
             if usize::from(request.replica) == replica
                 && request.phase == from
-                && epoch(request.epoch)
+                && key_version(request.key_version)
             {
                 request.phase = to;
             }
         }
     }
 
-    fn board(&mut self, replica: usize) {
-        self.move_requests(replica, RequestPhase::Waiting, RequestPhase::Aboard);
+    fn admit_waiters(&mut self, replica: usize) {
+        self.move_requests(replica, RequestPhase::Enqueued, RequestPhase::Admitted);
     }
 
-    fn deliver(&mut self, replica: usize, value: u8) {
-        let mut answered = false;
+    fn complete(&mut self, replica: usize, value: u8) {
+        let mut completed_any = false;
         for request in &mut self.requests {
-            if usize::from(request.replica) == replica && request.phase == RequestPhase::Aboard {
-                request.phase = RequestPhase::Answered;
-                self.answers += 1;
-                self.stale_answer |= value < request.oldest;
-                answered = true;
+            if usize::from(request.replica) == replica && request.phase == RequestPhase::Admitted {
+                request.phase = RequestPhase::Completed;
+                self.completed += 1;
+                self.stale_response |= value < request.min_version;
+                completed_any = true;
             }
         }
-        if answered && self.is_local(replica as u8) {
-            self.answered_past_local(value);
+        if completed_any && self.is_local(replica as u8) {
+            self.completed_past_local(value);
         }
-        self.move_requests(replica, RequestPhase::Standby, RequestPhase::Waiting);
-        self.replicas[replica].lane = Lane::Idle;
+        self.move_requests(replica, RequestPhase::Deferred, RequestPhase::Enqueued);
+        self.replicas[replica].slot = Slot::Idle;
     }
 
-    /// Whether the next step of a lane is a command to Valkey.
+    /// True if the next step of the fetch is a command to Valkey.
     pub(super) fn sends_next(&self, model: &Protocol, replica: usize) -> bool {
         let here = self.replicas[replica];
-        match here.lane {
-            Lane::Idle => !self.is_local(replica as u8) && !self.bypasses(model, replica),
-            Lane::Looking { .. } => true,
-            Lane::Loaded { lease, epoch, .. } => {
-                lease.is_some() && epoch == here.epoch && here.owed.is_none()
-            }
-            Lane::Missed { .. } | Lane::Found { .. } | Lane::Filled { .. } => false,
+        match here.slot {
+            Slot::Idle => !self.is_local(replica as u8) && !self.bypasses(model, replica),
+            Slot::Getting { .. } => true,
+            Slot::Loaded {
+                lease, key_version, ..
+            } => lease.is_some() && key_version == here.key_version && here.pending.is_none(),
+            Slot::Miss { .. } | Slot::Hit { .. } | Slot::Filled { .. } => false,
         }
     }
 
-    pub(super) fn fly(&mut self, model: &Protocol, replica: usize) {
-        match self.replicas[replica].lane {
-            Lane::Idle if self.is_local(replica as u8) => self.take_off(model, replica),
-            Lane::Idle => self.look_up(model, replica),
-            Lane::Looking { stamped } => self.get(model, replica, stamped),
-            Lane::Found { value, stamped } => {
-                self.keep(model, value, stamped);
-                self.deliver(replica, value);
+    pub(super) fn advance(&mut self, model: &Protocol, replica: usize) {
+        match self.replicas[replica].slot {
+            Slot::Idle if self.is_local(replica as u8) => self.start_get(model, replica),
+            Slot::Idle => self.look_up(model, replica),
+            Slot::Getting { unchanged } => self.get(model, replica, unchanged),
+            Slot::Hit { value, unchanged } => {
+                self.store(model, value, unchanged);
+                self.complete(replica, value);
             }
-            Lane::Missed { lease } => {
-                self.board(replica);
-                let (epoch, value) = (self.replicas[replica].epoch, self.database);
+            Slot::Miss { lease } => {
+                self.admit_waiters(replica);
+                let (key_version, value) = (self.replicas[replica].key_version, self.database);
                 if self.is_local(replica as u8) && model.mutant != Mutant::EntryOutlivesFlight {
-                    // What was loaded takes the entry's place, though it is not to be served.
+                    // The loaded value replaces the local entry, as a fallback only.
                     self.forget_entry();
                 }
-                self.replicas[replica].lane = Lane::Loaded {
+                self.replicas[replica].slot = Slot::Loaded {
                     lease,
-                    epoch,
+                    key_version,
                     value,
                 };
             }
-            Lane::Loaded {
+            Slot::Loaded {
                 lease,
-                epoch,
+                key_version,
                 value,
             } => {
-                if let Some(lease) = self.call_standby(model, replica, lease, epoch) {
+                if let Some(lease) = self.defer_waiters(model, replica, lease, key_version) {
                     let accepted = self.execute_fill(model, lease, value);
-                    self.replicas[replica].lane = Lane::Filled {
-                        epoch,
+                    self.replicas[replica].slot = Slot::Filled {
+                        key_version,
                         value,
                         accepted,
                     };
                 } else {
-                    self.deliver(replica, value);
+                    self.complete(replica, value);
                 }
             }
-            Lane::Filled {
-                epoch,
+            Slot::Filled {
+                key_version,
                 value,
                 accepted,
             } => {
                 if accepted {
-                    if model.mutant == Mutant::OwnFillKept && self.is_local(replica as u8) {
-                        self.keep(model, value, true);
+                    if model.mutant == Mutant::OwnFillCached && self.is_local(replica as u8) {
+                        self.store(model, value, true);
                     }
-                    self.move_requests(replica, RequestPhase::Standby, RequestPhase::Aboard);
+                    self.move_requests(replica, RequestPhase::Deferred, RequestPhase::Admitted);
                     if model.mutant == Mutant::JoinAtFillReply {
-                        let same = |of: u8| of == epoch;
+                        let same = |of: u8| of == key_version;
                         self.move_requests_of(
                             replica,
-                            RequestPhase::Waiting,
-                            RequestPhase::Aboard,
+                            RequestPhase::Enqueued,
+                            RequestPhase::Admitted,
                             same,
                         );
                     }
                 }
-                self.deliver(replica, value);
+                self.complete(replica, value);
             }
         }
     }
 
     fn look_up(&mut self, model: &Protocol, replica: usize) {
-        self.board(replica);
+        self.admit_waiters(replica);
         if self.bypasses(model, replica) {
-            self.replicas[replica].lane = Lane::Missed { lease: None };
+            self.replicas[replica].slot = Slot::Miss { lease: None };
         } else if let Some(value) = self.execute_get(model, replica) {
-            self.deliver(replica, value);
+            self.complete(replica, value);
         }
     }
 
-    /// The same in the replica with a first level: reads the stamp and looks for debts, in this
-    /// order, and GET comes later.
-    fn take_off(&mut self, model: &Protocol, replica: usize) {
-        self.board(replica);
-        self.replicas[replica].lane = if self.bypasses(model, replica) {
-            Lane::Missed { lease: None }
+    /// The same with a local level: takes the read snapshot, then checks for a pending
+    /// invalidation, in this order. GET executes in a later step.
+    fn start_get(&mut self, model: &Protocol, replica: usize) {
+        self.admit_waiters(replica);
+        self.replicas[replica].slot = if self.bypasses(model, replica) {
+            Slot::Miss { lease: None }
         } else {
-            Lane::Looking { stamped: true }
+            Slot::Getting { unchanged: true }
         };
     }
 
-    fn get(&mut self, model: &Protocol, replica: usize, stamped: bool) {
-        let stamped = stamped || model.mutant == Mutant::StampAfterDebts;
+    fn get(&mut self, model: &Protocol, replica: usize, unchanged: bool) {
+        let unchanged = unchanged || model.mutant == Mutant::SnapshotAfterPendingCheck;
         if let Some(value) = self.execute_get(model, replica) {
-            self.replicas[replica].lane = Lane::Found { value, stamped };
+            self.replicas[replica].slot = Slot::Hit { value, unchanged };
         }
     }
 
-    /// Whether the shared level is not to be asked.
+    /// True if the shared level is bypassed for the key.
     fn bypasses(&self, model: &Protocol, replica: usize) -> bool {
-        self.replicas[replica].owed.is_some() && model.mutant != Mutant::DebtsNotBypassed
+        self.replicas[replica].pending.is_some() && model.mutant != Mutant::PendingNotBypassed
     }
 
-    /// GET and GETLEASE in one: a GET that finds nothing has no consequence.
+    /// GET and GETLEASE in one step: a GET that misses has no effect.
     fn execute_get(&mut self, model: &Protocol, replica: usize) -> Option<u8> {
         let leaseless = matches!(model.mutant, Mutant::FillWithoutLease | Mutant::FillIfEmpty);
         let lease = self.nonce(model, replica);
@@ -186,7 +186,7 @@ impl State {
             _ if leaseless => Some(0),
             _ => (self.execute_get_lease(lease) == Key::Lease(lease)).then_some(lease),
         };
-        self.replicas[replica].lane = Lane::Missed { lease };
+        self.replicas[replica].slot = Slot::Miss { lease };
         None
     }
 
@@ -198,57 +198,57 @@ impl State {
         }
     }
 
-    /// Before FILL: who may take the value if it is accepted. Without a right to fill, or with
-    /// a write of this replica in between, there is no FILL.
-    fn call_standby(
+    /// Before FILL: defers the waiters that get the value if the fill is accepted, and returns
+    /// the lease. `None`, and no FILL, without a lease or after a write of this replica.
+    fn defer_waiters(
         &mut self,
         model: &Protocol,
         replica: usize,
         lease: Option<u8>,
-        epoch: u8,
+        key_version: u8,
     ) -> Option<u8> {
         let lease = lease?;
         let here = self.replicas[replica];
-        let ignores_epochs = model.mutant == Mutant::NoEpoch;
-        if !ignores_epochs && (here.epoch != epoch || here.owed.is_some()) {
+        let ignores_versions = model.mutant == Mutant::NoKeyVersion;
+        if !ignores_versions && (here.key_version != key_version || here.pending.is_some()) {
             if self.key == Key::Lease(lease) {
                 self.set_key(Key::Empty);
             }
             return None;
         }
-        let of_age = |of: u8| ignores_epochs || of == epoch;
+        let matches_version = |of: u8| ignores_versions || of == key_version;
         self.move_requests_of(
             replica,
-            RequestPhase::Waiting,
-            RequestPhase::Standby,
-            of_age,
+            RequestPhase::Enqueued,
+            RequestPhase::Deferred,
+            matches_version,
         );
         Some(lease)
     }
 
-    pub(super) fn fly_unanswered(&mut self, model: &Protocol, replica: usize) {
+    pub(super) fn advance_timeout(&mut self, model: &Protocol, replica: usize) {
         self.faults -= 1;
-        match self.replicas[replica].lane {
-            Lane::Loaded {
+        match self.replicas[replica].slot {
+            Slot::Loaded {
                 lease: Some(lease),
                 value,
                 ..
             } => {
-                self.late(Late::Fill { lease, value });
-                self.deliver(replica, value);
+                self.delayed(Delayed::Fill { lease, value });
+                self.complete(replica, value);
             }
-            lane => {
-                if lane == Lane::Idle {
-                    self.board(replica);
+            slot => {
+                if slot == Slot::Idle {
+                    self.admit_waiters(replica);
                 }
-                self.late(Late::GetLease(self.nonce(model, replica)));
-                self.replicas[replica].lane = Lane::Missed { lease: None };
+                self.delayed(Delayed::GetLease(self.nonce(model, replica)));
+                self.replicas[replica].slot = Slot::Miss { lease: None };
             }
         }
     }
 
-    pub(super) fn late(&mut self, command: Late) {
-        self.late.push(command);
-        self.late.sort();
+    pub(super) fn delayed(&mut self, command: Delayed) {
+        self.delayed.push(command);
+        self.delayed.sort();
     }
 }

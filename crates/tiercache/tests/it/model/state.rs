@@ -1,9 +1,9 @@
-//! What there is: one row, its key, replicas with their lanes, requests, writers.
+//! The state: one row, its key in Valkey, replicas, requests and writers.
 
 use super::Protocol;
 use super::local::{Event, Local};
 
-/// What the key holds. A payload is the version of the row it was made from.
+/// The content of the key. A payload is represented by the version of the row it was loaded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Key {
     Empty,
@@ -13,45 +13,44 @@ pub(super) enum Key {
     Value(u8),
 }
 
-/// A command that is on its way to Valkey although its sender has given up on it.
+/// A command that timed out at its sender and may still execute in Valkey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Late {
+pub(super) enum Delayed {
     GetLease(u8),
     Fill { lease: u8, value: u8 },
     Fence(u8),
-    Fin { own: Option<u8> },
+    Invalidate { own: Option<u8> },
 }
 
-/// Where the lane of a replica stands. Boarding, sending a command and its execution are one
-/// step: an execution that comes later than the boarding before it finds nothing older, and
-/// what it finds is for fewer. Where the answer makes a difference to those who come before
-/// it arrives, its arrival is a step of its own.
+/// The in-flight slot of the key on a replica, and the state of its fetch. Admitting the
+/// waiters, sending a command and executing it are one step: a later execution reads nothing
+/// older and serves no more waiters. The reply is a step of its own where waiters that enqueue
+/// before its arrival make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Lane {
+pub(super) enum Slot {
     Idle,
-    /// In a replica with a first level: GET is on its way. `stamped`: the stamp that was read
-    /// before is still current. (A stamp that is outdated never becomes current again, so
-    /// nothing else about it matters.)
-    Looking {
-        stamped: bool,
+    /// With a local level: GET is in flight. `unchanged`: the versions in the read snapshot
+    /// are still current. (Versions only grow, so an outdated snapshot stays outdated.)
+    Getting {
+        unchanged: bool,
     },
-    /// In a replica with a first level: GET was a hit, and its answer is on its way.
-    Found {
+    /// With a local level: GET was a hit; its reply is in flight.
+    Hit {
         value: u8,
-        stamped: bool,
+        unchanged: bool,
     },
-    /// The shared level has answered; to load, with or without a lease.
-    Missed {
+    /// GET was a miss; the next step loads, with or without a lease.
+    Miss {
         lease: Option<u8>,
     },
     Loaded {
         lease: Option<u8>,
-        epoch: u8,
+        key_version: u8,
         value: u8,
     },
-    /// FILL has been executed, and its answer is on its way.
+    /// FILL was executed; its reply is in flight.
     Filled {
-        epoch: u8,
+        key_version: u8,
         value: u8,
         accepted: bool,
     },
@@ -59,43 +58,43 @@ pub(super) enum Lane {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Replica {
-    pub(super) lane: Lane,
-    pub(super) epoch: u8,
-    /// A FIN is owed, with this own fence.
-    pub(super) owed: Option<Option<u8>>,
-    /// The version that whoever starts to read here now must see, or a newer one.
-    pub(super) promised: u8,
+    pub(super) slot: Slot,
+    pub(super) key_version: u8,
+    /// A pending invalidation, with the fence that it owns.
+    pub(super) pending: Option<Option<u8>>,
+    /// The minimum version that a read starting now on this replica must return.
+    pub(super) min_version: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum RequestPhase {
-    Coming,
-    Waiting,
-    Aboard,
-    Standby,
-    Answered,
+    NotStarted,
+    Enqueued,
+    Admitted,
+    Deferred,
+    Completed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Request {
     pub(super) replica: u8,
     pub(super) phase: RequestPhase,
-    pub(super) epoch: u8,
-    /// What was promised when it came.
-    pub(super) oldest: u8,
+    pub(super) key_version: u8,
+    /// The replica's minimum version when the request was enqueued.
+    pub(super) min_version: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WriterPhase {
     Begun,
     Locked,
-    /// The fence is up, or else there was no answer.
+    /// The fence is acknowledged, or its command timed out.
     Fenced,
     /// Committed or rolled back.
     Ended,
-    /// The epoch is bumped, FIN comes next.
+    /// The key version is bumped; INVALIDATE is next.
     Bumped,
-    /// FIN was executed, or is owed; where there is a first level, the stamps end next.
+    /// INVALIDATE was executed or is pending; with a local level, the versions are bumped next.
     Finished {
         invalidated: bool,
     },
@@ -108,10 +107,10 @@ pub(super) struct Writer {
     pub(super) replica: u8,
     pub(super) phase: WriterPhase,
     pub(super) acknowledged: bool,
-    /// The version it has committed, if it has.
+    /// The committed version; 0 before the commit.
     pub(super) version: u8,
-    /// A writer of the older server: no lock held for longer than a commit, no fence.
-    pub(super) older: bool,
+    /// A writer of the legacy server: no fence, and the lock is held only for the commit.
+    pub(super) is_legacy: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,43 +121,43 @@ pub(super) struct State {
     pub(super) replicas: Vec<Replica>,
     pub(super) requests: Vec<Request>,
     pub(super) writers: Vec<Writer>,
-    pub(super) late: Vec<Late>,
+    pub(super) delayed: Vec<Delayed>,
     pub(super) faults: u8,
-    pub(super) answers: u8,
-    pub(super) stale_answer: bool,
-    /// How often all keys may yet be flushed, and whether they were.
+    pub(super) completed: u8,
+    pub(super) stale_response: bool,
+    /// The remaining flushes of all keys, and whether one has happened.
     pub(super) flushes: u8,
     pub(super) flushed: bool,
-    /// The first level of replica 0.
+    /// The local level of replica 0.
     pub(super) local: Option<Local>,
 }
 
-/// What can happen next.
+/// A transition of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// A request comes and waits in its replica's lane.
+    /// A request enqueues as a waiter on its replica.
     Come(usize),
-    /// A request comes and is answered by the first level.
+    /// A request is a local hit.
     Serve(usize),
-    /// The lane of a replica takes its next step.
-    Fly(usize),
-    /// As `Fly`, but the command gets no answer: it is executed late, if at all.
-    FlyUnanswered(usize),
+    /// The fetch of a replica takes its next step.
+    Advance(usize),
+    /// As `Advance`, but the command times out: it may execute later, or never.
+    AdvanceTimeout(usize),
     /// A writer takes its next step.
     Write(usize),
     RollBack(usize),
-    /// As `Write`, but the command gets no answer.
-    WriteUnanswered(usize),
+    /// As `Write`, but the command times out.
+    WriteTimeout(usize),
     Crash(usize),
-    /// A command that its sender gave up on is executed after all.
-    Execute(usize),
-    /// The background task of a replica makes up for an owed FIN.
-    Settle(usize),
-    /// The key's time is over.
+    /// A delayed command executes.
+    ExecuteDelayed(usize),
+    /// The background task of a replica flushes its pending invalidation.
+    FlushPending(usize),
+    /// The key's TTL expires.
     Expire,
-    /// All keys are flushed.
+    /// FLUSHALL.
     Flush,
-    /// Something happens to the first level or to its connection.
+    /// An event of the local level or its tracking connection.
     Local(Event),
 }
 
@@ -172,60 +171,60 @@ impl State {
             .map_or(1, |last| last + 1);
         let request = |replica: &u8| Request {
             replica: *replica,
-            phase: RequestPhase::Coming,
-            epoch: 0,
-            oldest: 0,
+            phase: RequestPhase::NotStarted,
+            key_version: 0,
+            min_version: 0,
         };
-        let writer = |replica: u8, older| Writer {
+        let writer = |replica: u8, is_legacy| Writer {
             replica,
             phase: WriterPhase::Begun,
             acknowledged: false,
             version: 0,
-            older,
+            is_legacy,
         };
-        let ours = model.writers.iter().map(|replica| writer(*replica, false));
-        let theirs = (0..model.older_writers).map(|_| writer(0, true));
+        let writers = model.writers.iter().map(|replica| writer(*replica, false));
+        let legacy = (0..model.legacy_writers).map(|_| writer(0, true));
         Self {
             database: 0,
             lock: None,
-            key: model.breaks.map_or(Key::Empty, |_| Key::Value(0)),
+            key: model.disconnects.map_or(Key::Empty, |_| Key::Value(0)),
             replicas: vec![
                 Replica {
-                    lane: Lane::Idle,
-                    epoch: 0,
-                    owed: None,
-                    promised: 0
+                    slot: Slot::Idle,
+                    key_version: 0,
+                    pending: None,
+                    min_version: 0
                 };
                 usize::from(replicas)
             ],
             requests: model.requests.iter().map(request).collect(),
-            writers: ours.chain(theirs).collect(),
-            late: Vec::new(),
+            writers: writers.chain(legacy).collect(),
+            delayed: Vec::new(),
             faults: model.faults,
-            answers: 0,
-            stale_answer: false,
+            completed: 0,
+            stale_response: false,
             flushes: model.flushes,
             flushed: false,
-            local: model.breaks.map(Local::new),
+            local: model.disconnects.map(Local::new),
         }
     }
 
-    /// A nonce that nobody has; the smallest, so that states that differ in names are the same.
+    /// The smallest unused nonce: states that differ only in nonces are the same state.
     pub(super) fn new_lease(&self) -> u8 {
         let in_use = |lease: &u8| {
-            let held = |lane: &Lane| match lane {
-                Lane::Missed { lease: held } | Lane::Loaded { lease: held, .. } => {
+            let held = |slot: &Slot| match slot {
+                Slot::Miss { lease: held } | Slot::Loaded { lease: held, .. } => {
                     *held == Some(*lease)
                 }
-                Lane::Idle | Lane::Looking { .. } | Lane::Found { .. } | Lane::Filled { .. } => {
-                    false
-                }
+                Slot::Idle | Slot::Getting { .. } | Slot::Hit { .. } | Slot::Filled { .. } => false,
             };
             self.key == Key::Lease(*lease)
-                || self.replicas.iter().any(|replica| held(&replica.lane))
-                || self.late.iter().any(|late| match late {
-                    Late::GetLease(late) | Late::Fill { lease: late, .. } => late == lease,
-                    Late::Fence(_) | Late::Fin { .. } => false,
+                || self.replicas.iter().any(|replica| held(&replica.slot))
+                || self.delayed.iter().any(|delayed| match delayed {
+                    Delayed::GetLease(delayed) | Delayed::Fill { lease: delayed, .. } => {
+                        delayed == lease
+                    }
+                    Delayed::Fence(_) | Delayed::Invalidate { .. } => false,
                 })
         };
         (0..).find(|lease| !in_use(lease)).unwrap_or_default()
@@ -235,24 +234,24 @@ impl State {
         matches!(self.key, Key::Value(version) if version < self.database)
     }
 
-    /// Whether an acknowledged fence stands until its writer's end. Where older servers write,
-    /// too, they overwrite it, and a flush takes it away.
+    /// True if an acknowledged fence stays until its writer has finished. A legacy writer may
+    /// overwrite it, and a flush removes it.
     pub(super) fn fences_last(&self) -> bool {
-        !self.flushed && !self.writers.iter().any(|writer| writer.older)
+        !self.flushed && !self.writers.iter().any(|writer| writer.is_legacy)
     }
 
-    /// Whether this writer may have left the shared level stale: it has committed, and neither
-    /// a fence nor a FIN has said so yet.
-    pub(super) fn excuses(&self, writer: &Writer) -> bool {
+    /// True while this writer may have left the shared level stale: it has committed, and
+    /// neither its fence nor its INVALIDATE has reached Valkey.
+    pub(super) fn may_leave_stale(&self, writer: &Writer) -> bool {
         use WriterPhase::{Bumped, Crashed, Ended, Finished, Returned};
         let fenced = writer.acknowledged && self.fences_last();
-        let owed = self.replicas[usize::from(writer.replica)].owed.is_some();
-        let under_way = match writer.phase {
+        let pending = self.replicas[usize::from(writer.replica)].pending.is_some();
+        let in_progress = match writer.phase {
             Ended | Bumped | Crashed => true,
             Finished { invalidated } => !invalidated,
-            Returned => owed && !writer.older,
+            Returned => pending && !writer.is_legacy,
             _ => false,
         };
-        writer.version > 0 && under_way && !fenced
+        writer.version > 0 && in_progress && !fenced
     }
 }

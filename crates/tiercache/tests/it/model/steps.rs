@@ -1,12 +1,12 @@
-//! What can happen, step by step. A step is what one party does without waiting.
+//! The transitions. A step is what one participant does without waiting.
 
-use super::local::possible as possible_local;
-use super::state::{Action, Key, Lane, Late, RequestPhase, State, Writer, WriterPhase};
+use super::local::possible as local_transitions;
+use super::state::{Action, Delayed, Key, RequestPhase, Slot, State, Writer, WriterPhase};
 use super::{Mutant, Protocol};
 
 pub(super) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action>) {
     for (i, request) in state.requests.iter().enumerate() {
-        if request.phase == RequestPhase::Coming {
+        if request.phase == RequestPhase::NotStarted {
             actions.push(Action::Come(i));
             if state.is_local(request.replica) && state.usable().is_some() {
                 actions.push(Action::Serve(i));
@@ -14,27 +14,27 @@ pub(super) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
         }
     }
     for (i, replica) in state.replicas.iter().enumerate() {
-        if replica.lane != Lane::Idle || state.waits(i) {
-            actions.push(Action::Fly(i));
+        if replica.slot != Slot::Idle || state.has_waiters(i) {
+            actions.push(Action::Advance(i));
             if state.faults > 0 && state.sends_next(model, i) {
-                actions.push(Action::FlyUnanswered(i));
+                actions.push(Action::AdvanceTimeout(i));
             }
         }
-        if replica.owed.is_some() {
-            actions.push(Action::Settle(i));
+        if replica.pending.is_some() {
+            actions.push(Action::FlushPending(i));
         }
     }
     for (i, writer) in state.writers.iter().enumerate() {
         writer_actions(model, state, i, writer, actions);
     }
-    actions.extend((0..state.late.len()).map(Action::Execute));
+    actions.extend((0..state.delayed.len()).map(Action::ExecuteDelayed));
     if may_expire(state) {
         actions.push(Action::Expire);
     }
     if state.flushes > 0 {
         actions.push(Action::Flush);
     }
-    possible_local(model, state, actions);
+    local_transitions(model, state, actions);
 }
 
 fn writer_actions(
@@ -53,7 +53,7 @@ fn writer_actions(
     if !needs_lock || state.lock.is_none() {
         actions.push(Action::Write(i));
     }
-    if writer.older {
+    if writer.is_legacy {
         if model.crashes && writer.phase == WriterPhase::Ended {
             actions.push(Action::Crash(i));
         }
@@ -61,7 +61,7 @@ fn writer_actions(
     }
     let sends = writer.phase == Bumped || writer.phase == if fence_first { Begun } else { Locked };
     if sends && state.faults > 0 {
-        actions.push(Action::WriteUnanswered(i));
+        actions.push(Action::WriteTimeout(i));
     }
     if writer.phase == Fenced && !fence_first {
         actions.push(Action::RollBack(i));
@@ -71,9 +71,9 @@ fn writer_actions(
     }
 }
 
-/// Everything may expire at any time, but for a fence while a writer who had his acknowledged
-/// is before his commit: that a fence outlives the commit is the protocol's one assumption
-/// about time. (The fence that stands then is his, or a later one with as long a life.)
+/// Any key may expire at any time, except a fence between its acknowledgement and the commit of
+/// its writer: that the fence outlives the commit is the protocol's only assumption about time.
+/// (The fence in the key is then that writer's, or a later one with the same TTL.)
 fn may_expire(state: &State) -> bool {
     let before_commit =
         |writer: &Writer| writer.phase == WriterPhase::Fenced && writer.acknowledged;
@@ -86,12 +86,12 @@ fn may_expire(state: &State) -> bool {
 
 pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
     match action {
-        Action::Come(request) => state.come(model, request),
+        Action::Come(request) => state.enqueue(model, request),
         Action::Serve(request) => state.serve(model, request),
-        Action::Fly(replica) => state.fly(model, replica),
-        Action::FlyUnanswered(replica) => state.fly_unanswered(model, replica),
+        Action::Advance(replica) => state.advance(model, replica),
+        Action::AdvanceTimeout(replica) => state.advance_timeout(model, replica),
         Action::Write(writer) => state.write(model, writer),
-        Action::WriteUnanswered(writer) => state.write_unanswered(model, writer),
+        Action::WriteTimeout(writer) => state.write_timeout(model, writer),
         Action::RollBack(writer) => {
             state.lock = None;
             state.writers[writer].phase = WriterPhase::Ended;
@@ -102,26 +102,26 @@ pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
             }
             state.writers[writer].phase = WriterPhase::Crashed;
         }
-        Action::Execute(late) => match state.late.remove(late) {
-            Late::GetLease(lease) => drop(state.execute_get_lease(lease)),
-            Late::Fill { lease, value } => drop(state.execute_fill(model, lease, value)),
-            Late::Fence(writer) => state.set_key(Key::Fence(writer)),
-            Late::Fin { own } => state.execute_fin(own),
+        Action::ExecuteDelayed(delayed) => match state.delayed.remove(delayed) {
+            Delayed::GetLease(lease) => drop(state.execute_get_lease(lease)),
+            Delayed::Fill { lease, value } => drop(state.execute_fill(model, lease, value)),
+            Delayed::Fence(writer) => state.set_key(Key::Fence(writer)),
+            Delayed::Invalidate { own } => state.execute_invalidate(own),
         },
-        Action::Settle(replica) => {
-            if let Some(own) = state.replicas[replica].owed.take() {
-                state.execute_fin(own);
+        Action::FlushPending(replica) => {
+            if let Some(own) = state.replicas[replica].pending.take() {
+                state.execute_invalidate(own);
             }
         }
         Action::Expire => state.set_key(Key::Empty),
         Action::Flush => state.flush(model),
-        Action::Local(event) => state.happen(model, event),
+        Action::Local(event) => state.apply(model, event),
     }
 }
 
-/// What Valkey does.
+/// Commands as Valkey executes them.
 impl State {
-    /// Whatever changes the key is pushed to those who track it.
+    /// Sets the key. Every change is pushed to the tracking connection.
     pub(super) fn set_key(&mut self, key: Key) {
         self.key = key;
         self.push();
@@ -131,7 +131,7 @@ impl State {
         self.flushes -= 1;
         self.flushed = true;
         self.key = Key::Empty;
-        if model.mutant != Mutant::FlushUnheard {
+        if model.mutant != Mutant::FlushIgnored {
             self.push();
         }
     }
@@ -155,9 +155,9 @@ impl State {
         accepted
     }
 
-    pub(super) fn execute_fin(&mut self, own: Option<u8>) {
-        let anothers = matches!(self.key, Key::Fence(writer) if own != Some(writer));
-        if !anothers {
+    pub(super) fn execute_invalidate(&mut self, own: Option<u8>) {
+        let is_foreign_fence = matches!(self.key, Key::Fence(writer) if own != Some(writer));
+        if !is_foreign_fence {
             self.set_key(Key::Tombstone);
         }
     }

@@ -1,6 +1,6 @@
-//! What writers do, of this server and of the older one.
+//! Steps of the writers, of this server and of the legacy one.
 
-use super::state::{Key, Late, State, Writer, WriterPhase};
+use super::state::{Delayed, Key, State, Writer, WriterPhase};
 use super::{Mutant, Protocol};
 
 impl State {
@@ -9,32 +9,32 @@ impl State {
         let fence_first = model.mutant == Mutant::FenceBeforeLock;
         let writer = self.writers[i];
         self.writers[i].phase = match writer.phase {
-            Begun if writer.older => self.commit(i),
+            Begun if writer.is_legacy => self.commit(i),
             Begun if fence_first => self.raise(i),
             Begun => self.lock(i),
             Locked if fence_first => self.commit(i),
             Locked => self.raise(i),
             Fenced if fence_first => self.lock(i),
             Fenced => self.commit(i),
-            Ended if writer.older => {
+            Ended if writer.is_legacy => {
                 self.set_key(Key::Tombstone);
                 self.write_returns(i, true)
             }
             Ended => {
-                self.replicas[usize::from(writer.replica)].epoch += 1;
-                if model.mutant == Mutant::BumpBeforeFin {
+                self.replicas[usize::from(writer.replica)].key_version += 1;
+                if model.mutant == Mutant::BumpBeforeInvalidate {
                     self.bump_own(model, writer);
                 }
                 Bumped
             }
             Bumped => {
-                self.execute_fin(own(model, i, writer));
-                self.fin_ends(i, true)
+                self.execute_invalidate(own(model, i, writer));
+                self.invalidation_done(i, true)
             }
             Finished { invalidated } => {
-                if model.mutant == Mutant::DebtNotedAfterBump && !invalidated {
-                    self.owe(model, i, writer);
-                } else if model.mutant != Mutant::BumpBeforeFin {
+                if model.mutant == Mutant::PendingQueuedAfterBump && !invalidated {
+                    self.enqueue_pending(model, i, writer);
+                } else if model.mutant != Mutant::BumpBeforeInvalidate {
                     self.bump_own(model, writer);
                 }
                 self.write_returns(i, invalidated)
@@ -61,32 +61,32 @@ impl State {
         WriterPhase::Ended
     }
 
-    pub(super) fn write_unanswered(&mut self, model: &Protocol, i: usize) {
+    pub(super) fn write_timeout(&mut self, model: &Protocol, i: usize) {
         self.faults -= 1;
         let writer = self.writers[i];
         if writer.phase != WriterPhase::Bumped {
-            self.late(Late::Fence(i as u8));
+            self.delayed(Delayed::Fence(i as u8));
             self.writers[i].phase = WriterPhase::Fenced;
             return;
         }
         let own = own(model, i, writer);
-        self.late(Late::Fin { own });
-        if model.mutant == Mutant::DebtNotedAfterBump {
+        self.delayed(Delayed::Invalidate { own });
+        if model.mutant == Mutant::PendingQueuedAfterBump {
             self.bump_own(model, writer);
         }
         if !matches!(
             model.mutant,
-            Mutant::DebtNotedAfterBump | Mutant::ForgetDebts
+            Mutant::PendingQueuedAfterBump | Mutant::ForgetPendingInvalidation
         ) {
-            self.owe(model, i, writer);
+            self.enqueue_pending(model, i, writer);
         }
-        self.writers[i].phase = self.fin_ends(i, false);
+        self.writers[i].phase = self.invalidation_done(i, false);
     }
 
-    fn owe(&mut self, model: &Protocol, i: usize, writer: Writer) {
+    fn enqueue_pending(&mut self, model: &Protocol, i: usize, writer: Writer) {
         let own = own(model, i, writer);
-        let owed = &mut self.replicas[usize::from(writer.replica)].owed;
-        *owed = Some(own.or(owed.flatten()));
+        let pending = &mut self.replicas[usize::from(writer.replica)].pending;
+        *pending = Some(own.or(pending.flatten()));
     }
 
     fn bump_own(&mut self, model: &Protocol, writer: Writer) {
@@ -95,8 +95,8 @@ impl State {
         }
     }
 
-    /// With a first level there is one more step.
-    fn fin_ends(&mut self, i: usize, invalidated: bool) -> WriterPhase {
+    /// With a local level the write takes one more step.
+    fn invalidation_done(&mut self, i: usize, invalidated: bool) -> WriterPhase {
         if self.is_local(self.writers[i].replica) {
             WriterPhase::Finished { invalidated }
         } else {
@@ -104,18 +104,18 @@ impl State {
         }
     }
 
-    /// From here on nobody on the writer's replica may get anything older, and nobody elsewhere
-    /// either, if the shared level has been told.
+    /// The write returns. From now on reads on the writer's replica must see its version; so
+    /// must reads on the others if its fence or INVALIDATE was acknowledged.
     fn write_returns(&mut self, i: usize, invalidated: bool) -> WriterPhase {
         let writer = self.writers[i];
         let fence_lasts = self.fences_last();
         for (replica, here) in self.replicas.iter_mut().enumerate() {
-            let own = replica == usize::from(writer.replica) && !writer.older;
+            let own = replica == usize::from(writer.replica) && !writer.is_legacy;
             if own || invalidated || (writer.acknowledged && fence_lasts) {
-                here.promised = here.promised.max(writer.version);
+                here.min_version = here.min_version.max(writer.version);
             }
         }
-        if !writer.older && self.is_local(writer.replica) {
+        if !writer.is_legacy && self.is_local(writer.replica) {
             self.own_write_returned(writer.version);
         }
         WriterPhase::Returned
@@ -123,6 +123,6 @@ impl State {
 }
 
 fn own(model: &Protocol, i: usize, writer: Writer) -> Option<u8> {
-    let owns = writer.acknowledged || model.mutant == Mutant::FinOwnsLostFence;
+    let owns = writer.acknowledged || model.mutant == Mutant::InvalidateOwnsUnacknowledgedFence;
     owns.then_some(i as u8)
 }
