@@ -44,7 +44,7 @@ impl ResponseIndex {
         let (local, scope) = match entry(CacheScope::Public) {
             Some(local) => (local, CacheScope::Public),
             None => {
-                let scope = CacheScope::Private(callers.at_once(request.headers())?);
+                let scope = CacheScope::Private(callers.authenticate_locally(request.headers())?);
                 (entry(scope)?, scope)
             }
         };

@@ -25,7 +25,7 @@ pub struct Authenticator {
     verifier: Option<Verifier>,
     service: AuthService,
     /// How often the auth service may be asked about tokens with another's signature.
-    second_opinions: Budget,
+    fallback_limit: RateLimiter,
 }
 
 impl Authenticator {
@@ -39,7 +39,7 @@ impl Authenticator {
             api_key: config.auth.api_key.as_ref().map(digest),
             verifier: config.auth.jwt_secret.as_ref().map(Verifier::new),
             service: AuthService::new(&config.auth)?,
-            second_opinions: Budget::per_second(10),
+            fallback_limit: RateLimiter::per_second(10),
         })
     }
 
@@ -59,7 +59,7 @@ impl Authenticator {
         match self.verifier.as_ref().map(|verifier| verifier.check(token)) {
             Some(Verdict::Valid(caller)) => Ok(caller),
             Some(Verdict::Invalid) => Err(ApiError::Forbidden),
-            Some(Verdict::OtherSignature) => self.second_opinion(token).await,
+            Some(Verdict::OtherSignature) => self.fallback_verification(token).await,
             None => self.ask(token).await?.ok_or(ApiError::Forbidden),
         }
     }
@@ -67,7 +67,7 @@ impl Authenticator {
     /// The caller behind a request's headers, where that needs no other service: a valid API
     /// key, or a token that `JWT_SECRET` vouches for.
     #[must_use]
-    pub fn at_once(&self, headers: &HeaderMap) -> Option<Caller> {
+    pub fn authenticate_locally(&self, headers: &HeaderMap) -> Option<Caller> {
         if self.developer.is_some() {
             return self.developer;
         }
@@ -83,7 +83,7 @@ impl Authenticator {
 
     /// When what a request was let in with ends: the API key does not.
     #[must_use]
-    pub fn valid_until(&self, headers: &HeaderMap) -> Option<SystemTime> {
+    pub fn token_expiry(&self, headers: &HeaderMap) -> Option<SystemTime> {
         let token = bearer(headers).filter(|token| !self.is_api_key(token))?;
         token::end(token)
     }
@@ -96,8 +96,8 @@ impl Authenticator {
     }
 
     /// The auth service may sign with a new secret already; strangers may not make us flood it.
-    async fn second_opinion(&self, token: &str) -> Result<Caller, ApiError> {
-        if !self.second_opinions.spend(Instant::now()) {
+    async fn fallback_verification(&self, token: &str) -> Result<Caller, ApiError> {
+        if !self.fallback_limit.try_acquire(Instant::now()) {
             return Err(ApiError::Forbidden);
         }
         match self.ask(token).await {
@@ -131,12 +131,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// So many of something in each second.
-struct Budget {
+struct RateLimiter {
     most: u32,
     second: Mutex<(Option<Instant>, u32)>,
 }
 
-impl Budget {
+impl RateLimiter {
     fn per_second(most: u32) -> Self {
         Self {
             most,
@@ -145,7 +145,7 @@ impl Budget {
     }
 
     /// Takes one, if there is one left at this time.
-    fn spend(&self, now: Instant) -> bool {
+    fn try_acquire(&self, now: Instant) -> bool {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
         let (began, spent) = &mut *second;
         if began.is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1)) {
@@ -185,12 +185,12 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_and_comes_back() {
-        let budget = Budget::per_second(2);
+        let budget = RateLimiter::per_second(2);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         let spent: Vec<bool> = [start, start, start, later, later, later]
             .into_iter()
-            .map(|now| budget.spend(now))
+            .map(|now| budget.try_acquire(now))
             .collect();
         assert_eq!(spent, [true, true, false, true, true, false]);
     }

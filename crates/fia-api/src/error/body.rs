@@ -107,12 +107,12 @@ fn none_found(missing: &MissingFiles) -> Response {
         "missing_files": missing.0,
     }));
     let mut response = json_response(StatusCode::NOT_FOUND, body);
-    name_missing(response.headers_mut(), missing);
+    add_missing_file_headers(response.headers_mut(), missing);
     response
 }
 
 /// Says in an answer's headers what an archive does not hold.
-pub fn name_missing(headers: &mut HeaderMap, missing: &MissingFiles) {
+pub fn add_missing_file_headers(headers: &mut HeaderMap, missing: &MissingFiles) {
     headers.insert("x-missing-files-count", missing.0.len().into());
     // Percent-encoded: fit for a header.
     if let Ok(names) = HeaderValue::try_from(missing.header()) {

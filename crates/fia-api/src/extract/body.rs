@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::error::ApiError;
-use crate::extract::{Problems, lax};
+use crate::extract::{ValidationErrors, coerce};
 use crate::model::json;
 
 /// How long a body may take to arrive.
@@ -19,11 +19,11 @@ const RECEIVE: Duration = Duration::from_secs(9);
 
 /// What arrived.
 #[derive(Debug)]
-pub enum Received {
+pub enum RawBody {
     /// The route reads no body.
     Unread,
     /// Nothing, or the JSON literal `null`.
-    Nothing,
+    Empty,
     /// Something that does not say it is JSON.
     NotJson,
     /// A JSON value.
@@ -37,21 +37,21 @@ pub trait FromBody: Sized + Send {
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-    ) -> impl Future<Output = Result<Received, ApiError>> + Send {
+    ) -> impl Future<Output = Result<RawBody, ApiError>> + Send {
         receive_json(headers, body, limit)
     }
 
     /// Reads the value, or notes what is wrong.
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self>;
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self>;
 }
 
 /// A route that reads no body.
 impl FromBody for () {
-    async fn receive(_: &HeaderMap, _: Body, _: usize) -> Result<Received, ApiError> {
-        Ok(Received::Unread)
+    async fn receive(_: &HeaderMap, _: Body, _: usize) -> Result<RawBody, ApiError> {
+        Ok(RawBody::Unread)
     }
 
-    fn read(_: &Received, _: &mut Problems) -> Option<Self> {
+    fn parse(_: &RawBody, _: &mut ValidationErrors) -> Option<Self> {
         Some(())
     }
 }
@@ -61,13 +61,13 @@ impl FromBody for () {
 pub struct Json(pub Value);
 
 impl FromBody for Json {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::of(received, problems)?;
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        let fields = Fields::of(body, errors)?;
         let value = Value::Object(fields.object.clone());
         if json::holds_nul(&value) {
-            problems.add("value_error", &["body"], "Input should not hold NUL");
+            errors.add("value_error", &["body"], "Input should not hold NUL");
         } else if !json::is_storable(&value) {
-            problems.add(
+            errors.add(
                 "finite_number",
                 &["body"],
                 "Input should hold finite numbers only",
@@ -86,15 +86,15 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The body's fields, or what is wrong with it as a whole.
-    pub fn of(received: &'a Received, problems: &mut Problems) -> Option<Self> {
-        match received {
-            Received::Value(Value::Object(object)) => return Some(Self { object }),
-            Received::Unread | Received::Nothing => {
-                problems.add("missing", &["body"], "Field required");
+    pub fn of(body: &'a RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        match body {
+            RawBody::Value(Value::Object(object)) => return Some(Self { object }),
+            RawBody::Unread | RawBody::Empty => {
+                errors.add("missing", &["body"], "Field required");
             }
-            Received::NotJson | Received::Value(_) => {
+            RawBody::NotJson | RawBody::Value(_) => {
                 let message = "Input should be a valid dictionary or object to extract fields from";
-                problems.add("model_attributes_type", &["body"], message);
+                errors.add("model_attributes_type", &["body"], message);
             }
         }
         None
@@ -106,45 +106,45 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that must be there and be a string, without NUL.
-    pub fn string(&self, name: &str, problems: &mut Problems) -> Option<String> {
-        let place = ["body", name];
+    pub fn string(&self, name: &str, errors: &mut ValidationErrors) -> Option<String> {
+        let loc = ["body", name];
         match self.object.get(name) {
-            None => problems.add("missing", &place, "Field required"),
+            None => errors.add("missing", &loc, "Field required"),
             Some(Value::String(text)) if text.contains('\0') => {
-                problems.add("value_error", &place, "Input should not hold NUL");
+                errors.add("value_error", &loc, "Input should not hold NUL");
             }
             Some(Value::String(text)) => return Some(text.clone()),
-            Some(_) => problems.add("string_type", &place, "Input should be a valid string"),
+            Some(_) => errors.add("string_type", &loc, "Input should be a valid string"),
         }
         None
     }
 
     /// A field that must be there and be an integer, or what the older server takes for one: a
     /// text of one, a number without a fraction, a truth value. Clamped to 64 bits.
-    pub fn integer(&self, name: &str, problems: &mut Problems) -> Option<i64> {
-        let place = ["body", name];
+    pub fn integer(&self, name: &str, errors: &mut ValidationErrors) -> Option<i64> {
+        let loc = ["body", name];
         let Some(value) = self.object.get(name) else {
-            problems.add("missing", &place, "Field required");
+            errors.add("missing", &loc, "Field required");
             return None;
         };
         let number = match value {
             Value::Bool(truth) => Some(i128::from(*truth)),
-            Value::Number(number) => lax::whole(number),
-            Value::String(text) => lax::integer(text),
+            Value::Number(number) => coerce::whole(number),
+            Value::String(text) => coerce::integer(text),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         };
         if number.is_none() {
-            problems.add("int_parsing", &place, "Input should be a valid integer");
+            errors.add("int_parsing", &loc, "Input should be a valid integer");
         }
-        number.map(lax::clamp)
+        number.map(coerce::clamp)
     }
 
     /// A field as [`Fields::integer`] that the database's `integer` must hold.
-    pub fn small_integer(&self, name: &str, problems: &mut Problems) -> Option<i32> {
-        let number = i32::try_from(self.integer(name, problems)?).ok();
+    pub fn small_integer(&self, name: &str, errors: &mut ValidationErrors) -> Option<i32> {
+        let number = i32::try_from(self.integer(name, errors)?).ok();
         if number.is_none() {
             let message = "Input should be an integer of at most 32 bits";
-            problems.add("value_error", &["body", name], message);
+            errors.add("value_error", &["body", name], message);
         }
         number
     }
@@ -153,52 +153,52 @@ impl<'a> Fields<'a> {
     pub fn storable_object(
         &self,
         name: &str,
-        problems: &mut Problems,
+        errors: &mut ValidationErrors,
     ) -> Option<Map<String, Value>> {
-        let place = ["body", name];
+        let loc = ["body", name];
         let Some(value) = self.object.get(name) else {
-            problems.add("missing", &place, "Field required");
+            errors.add("missing", &loc, "Field required");
             return None;
         };
         match value {
             Value::Object(_) if !json::is_storable(value) || json::holds_nul(value) => {
                 let message = "Input should hold finite numbers, and no NUL";
-                problems.add("value_error", &place, message);
+                errors.add("value_error", &loc, message);
                 None
             }
             Value::Object(fields) => Some(fields.clone()),
             _ => {
-                problems.add("dict_type", &place, "Input should be a valid dictionary");
+                errors.add("dict_type", &loc, "Input should be a valid dictionary");
                 None
             }
         }
     }
 
     /// A field that may be absent or `null`, and else must be a string.
-    pub fn optional_string(&self, name: &str, problems: &mut Problems) -> Option<&'a str> {
+    pub fn optional_string(&self, name: &str, errors: &mut ValidationErrors) -> Option<&'a str> {
         match self.object.get(name)? {
             Value::Null => {}
             Value::String(text) => return Some(text),
             _ => {
                 let message = "Input should be a valid string";
-                problems.add("string_type", &["body", name], message);
+                errors.add("string_type", &["body", name], message);
             }
         }
         None
     }
 
     /// Demands that every field is a string, as a body of type `dict[str, str]`.
-    pub fn all_strings(&self, problems: &mut Problems) {
+    pub fn all_strings(&self, errors: &mut ValidationErrors) {
         for (name, value) in self.object {
             if !value.is_string() {
-                let place = ["body", name.as_str()];
-                problems.add("string_type", &place, "Input should be a valid string");
+                let loc = ["body", name.as_str()];
+                errors.add("string_type", &loc, "Input should be a valid string");
             }
         }
     }
 }
 
-async fn receive_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<Received, ApiError> {
+async fn receive_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<RawBody, ApiError> {
     let announced = headers.get(CONTENT_LENGTH);
     let announced: Option<usize> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length| length > limit) {
@@ -216,21 +216,21 @@ async fn receive_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<R
     parse(headers, &bytes)
 }
 
-fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<Received, ApiError> {
+fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<RawBody, ApiError> {
     if bytes.is_empty() {
-        return Ok(Received::Nothing);
+        return Ok(RawBody::Empty);
     }
     if !is_json(headers) {
-        return Ok(Received::NotJson);
+        return Ok(RawBody::NotJson);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| ApiError::UnreadableBody)?;
     match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
-        Ok(Value::Null) => Ok(Received::Nothing),
-        Ok(value) => Ok(Received::Value(value)),
+        Ok(Value::Null) => Ok(RawBody::Empty),
+        Ok(value) => Ok(RawBody::Value(value)),
         Err(_) => {
-            let mut problems = Problems::default();
-            problems.add("json_invalid", &["body"], "JSON decode error");
-            Err(problems.into_error())
+            let mut errors = ValidationErrors::default();
+            errors.add("json_invalid", &["body"], "JSON decode error");
+            Err(errors.into_error())
         }
     }
 }

@@ -12,7 +12,7 @@ use multer::{Constraints, Field, Multipart, SizeLimit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::ApiError;
-use crate::extract::Problems;
+use crate::extract::ValidationErrors;
 
 /// How long a body may stand still.
 const STANDSTILL: Duration = Duration::from_secs(9);
@@ -46,7 +46,7 @@ impl Form {
             .unwrap_or_default();
         let boundary = multer::parse_boundary(kind).map_err(|error| match error {
             multer::Error::NoBoundary => ApiError::NoBoundary,
-            _ => no_file(),
+            _ => missing_file(),
         })?;
         let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(limit));
         Ok(Self(Multipart::with_constraints(
@@ -82,10 +82,10 @@ impl FormFile {
 
 /// What is wrong with a request that has no field `file` with a file in it.
 #[must_use]
-pub fn no_file() -> ApiError {
-    let mut problems = Problems::default();
-    problems.add("missing", &["body", "file"], "Field required");
-    problems.into_error()
+pub fn missing_file() -> ApiError {
+    let mut errors = ValidationErrors::default();
+    errors.add("missing", &["body", "file"], "Field required");
+    errors.into_error()
 }
 
 /// A body, given up when it stands still or takes too long.

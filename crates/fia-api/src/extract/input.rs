@@ -4,7 +4,7 @@ use axum::RequestPartsExt as _;
 use axum::extract::RawPathParams;
 use http::request::Parts;
 
-use crate::extract::{Problems, lax};
+use crate::extract::{ValidationErrors, coerce};
 use crate::model::InstrumentName;
 use crate::state::AppState;
 
@@ -33,13 +33,13 @@ impl Input {
     }
 
     /// An integer in the path, clamped to 64 bits; beyond them there are no ids.
-    pub fn path_integer(&self, name: &str, problems: &mut Problems) -> Option<i64> {
-        let number = lax::integer(self.path(name));
+    pub fn path_integer(&self, name: &str, errors: &mut ValidationErrors) -> Option<i64> {
+        let number = coerce::integer(self.path(name));
         if number.is_none() {
             let message = "Input should be a valid integer, unable to parse string as an integer";
-            problems.add("int_parsing", &["path", name], message);
+            errors.add("int_parsing", &["path", name], message);
         }
-        number.map(lax::clamp)
+        number.map(coerce::clamp)
     }
 
     pub(super) fn raw_query(&self) -> &str {
@@ -50,30 +50,30 @@ impl Input {
 /// A value read from a request's path and query.
 pub trait FromInput: Sized + Send {
     /// Reads the value, or notes what is wrong.
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self>;
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self>;
 }
 
 impl FromInput for () {
-    fn read(_: &Input, _: &mut Problems) -> Option<Self> {
+    fn parse(_: &Input, _: &mut ValidationErrors) -> Option<Self> {
         Some(())
     }
 }
 
 /// One part after the other.
 impl<A: FromInput, B: FromInput> FromInput for (A, B) {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        let (first, second) = (A::read(input, problems), B::read(input, problems));
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        let (first, second) = (A::parse(input, errors), B::parse(input, errors));
         Some((first?, second?))
     }
 }
 
 /// The segment `{instrument}`, in any case.
 impl FromInput for InstrumentName {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
         let name = Self::new(input.path("instrument"));
         if name.is_none() {
-            let place = ["path", "instrument"];
-            problems.add("value_error", &place, "Input should not hold NUL");
+            let loc = ["path", "instrument"];
+            errors.add("value_error", &loc, "Input should not hold NUL");
         }
         name
     }

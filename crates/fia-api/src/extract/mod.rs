@@ -6,19 +6,19 @@
 //! used for input.
 
 mod body;
+mod coerce;
 mod form;
 mod input;
-mod lax;
-mod problems;
 mod query;
 mod streamed;
+mod validation;
 
-pub use body::{Fields, FromBody, Json, Received};
-pub use form::{Form, FormFile, no_file};
+pub use body::{Fields, FromBody, Json, RawBody};
+pub use form::{Form, FormFile, missing_file};
 pub use input::{FromInput, Input};
-pub use problems::Problems;
 pub use query::Query;
 pub use streamed::Streamed;
+pub use validation::ValidationErrors;
 
 use axum::extract::{FromRequest, Request};
 
@@ -40,7 +40,7 @@ pub struct Authed<C, P, B = ()> {
 
 /// What a handler gets that wants a token only where `REQUIRE_AUTH_COUNTS` says so.
 #[derive(Debug)]
-pub struct Counted<P> {
+pub struct OptionalAuth<P> {
     /// Who sent the request, where a token is wanted.
     pub caller: Option<Caller>,
     /// The path's and query's parameters.
@@ -49,7 +49,7 @@ pub struct Counted<P> {
 
 /// What a handler that wants no token gets: the path and query.
 #[derive(Debug)]
-pub struct Open<P>(pub P);
+pub struct Unauthenticated<P>(pub P);
 
 impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, B> {
     type Rejection = ApiError;
@@ -58,21 +58,21 @@ impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, 
         let (mut parts, body) = request.into_parts();
         let body = B::receive(&parts.headers, body, state.limits.max_body_bytes).await?;
         let caller = state.authenticator.authenticate(&parts.headers).await?;
-        let mut problems = Problems::default();
-        let input = P::read(&Input::of(&mut parts, state).await, &mut problems);
-        let body = B::read(&body, &mut problems);
+        let mut errors = ValidationErrors::default();
+        let input = P::parse(&Input::of(&mut parts, state).await, &mut errors);
+        let body = B::parse(&body, &mut errors);
         match (input, body) {
-            (Some(input), Some(body)) if problems.is_empty() => Ok(Self {
+            (Some(input), Some(body)) if errors.is_empty() => Ok(Self {
                 caller: C::of(caller)?,
                 input,
                 body,
             }),
-            _ => Err(problems.into_error()),
+            _ => Err(errors.into_error()),
         }
     }
 }
 
-impl<P: FromInput> FromRequest<AppState> for Counted<P> {
+impl<P: FromInput> FromRequest<AppState> for OptionalAuth<P> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
@@ -83,7 +83,7 @@ impl<P: FromInput> FromRequest<AppState> for Counted<P> {
                 input: call.input,
             });
         }
-        let Open(input) = Open::from_request(request, state).await?;
+        let Unauthenticated(input) = Unauthenticated::from_request(request, state).await?;
         Ok(Self {
             caller: None,
             input,
@@ -91,15 +91,15 @@ impl<P: FromInput> FromRequest<AppState> for Counted<P> {
     }
 }
 
-impl<P: FromInput> FromRequest<AppState> for Open<P> {
+impl<P: FromInput> FromRequest<AppState> for Unauthenticated<P> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (mut parts, _) = request.into_parts();
-        let mut problems = Problems::default();
-        match P::read(&Input::of(&mut parts, state).await, &mut problems) {
-            Some(input) if problems.is_empty() => Ok(Self(input)),
-            _ => Err(problems.into_error()),
+        let mut errors = ValidationErrors::default();
+        match P::parse(&Input::of(&mut parts, state).await, &mut errors) {
+            Some(input) if errors.is_empty() => Ok(Self(input)),
+            _ => Err(errors.into_error()),
         }
     }
 }

@@ -4,20 +4,20 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::extract::{Input, Problems, lax};
+use crate::extract::{Input, ValidationErrors, coerce};
 
 /// Reads a request's query, one parameter after another, and notes what is wrong with them.
 pub struct Query<'a> {
     raw: &'a str,
-    problems: &'a mut Problems,
+    errors: &'a mut ValidationErrors,
 }
 
 impl<'a> Query<'a> {
     /// The query of a request.
-    pub fn of(input: &'a Input, problems: &'a mut Problems) -> Self {
+    pub fn of(input: &'a Input, errors: &'a mut ValidationErrors) -> Self {
         Self {
             raw: input.raw_query(),
-            problems,
+            errors,
         }
     }
 
@@ -37,15 +37,15 @@ impl<'a> Query<'a> {
         let Some(text) = self.text(name) else {
             return 0;
         };
-        let place = ["query", name];
-        match lax::integer(&text).map(i64::try_from) {
+        let loc = ["query", name];
+        match coerce::integer(&text).map(i64::try_from) {
             Some(Ok(count)) if count >= 0 => return count,
             Some(_) => self
-                .problems
-                .add("value_error", &place, "Input should be from 0 to 2^63-1"),
-            None => self.problems.add(
+                .errors
+                .add("value_error", &loc, "Input should be from 0 to 2^63-1"),
+            None => self.errors.add(
                 "int_parsing",
-                &place,
+                &loc,
                 "Input should be a valid integer, unable to parse string as an integer",
             ),
         }
@@ -54,10 +54,10 @@ impl<'a> Query<'a> {
 
     /// Whether something is wanted; not, where it is not given.
     pub fn flag(&mut self, name: &str) -> bool {
-        let given = self.text(name).map(|text| lax::boolean(&text));
+        let given = self.text(name).map(|text| coerce::boolean(&text));
         if given == Some(None) {
             let message = "Input should be a valid boolean, unable to interpret input";
-            self.problems.add("bool_parsing", &["query", name], message);
+            self.errors.add("bool_parsing", &["query", name], message);
         }
         given.flatten().unwrap_or(false)
     }
@@ -67,8 +67,7 @@ impl<'a> Query<'a> {
         let given = self.text(name).map(|text| read(&text));
         if matches!(given, Some(None)) {
             let message = "Input should be one of the words that the documentation lists";
-            self.problems
-                .add("literal_error", &["query", name], message);
+            self.errors.add("literal_error", &["query", name], message);
         }
         given.flatten().unwrap_or(default)
     }
@@ -89,12 +88,12 @@ mod tests {
     use super::*;
 
     fn read<T>(raw: &str, read: impl FnOnce(&mut Query<'_>) -> T) -> (T, bool) {
-        let mut problems = Problems::default();
+        let mut errors = ValidationErrors::default();
         let value = read(&mut Query {
             raw,
-            problems: &mut problems,
+            errors: &mut errors,
         });
-        (value, problems.is_empty())
+        (value, errors.is_empty())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::model::json::python_number;
 
 /// Python's `str()` of a JSON value: a string stands bare, everything else as its [`repr`].
 #[must_use]
-pub fn str(value: &Value) -> String {
+pub fn python_str(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => repr(other),
@@ -126,7 +126,7 @@ fn ends_line(c: char) -> bool {
 /// Python's `int()` of a text: white space around it, a sign, and single underscores between
 /// digits are fine. `None` where it is no such text or beyond 64 bits.
 #[must_use]
-pub fn int(text: &str) -> Option<i64> {
+pub fn python_int(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let well_formed = digits
@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_string_by_itself_stands_bare() {
-        assert_eq!(str(&value(r#""it's""#)), "it's");
-        assert_eq!(str(&value(r#"["it's"]"#)), r#"["it's"]"#);
+        assert_eq!(python_str(&value(r#""it's""#)), "it's");
+        assert_eq!(python_str(&value(r#"["it's"]"#)), r#"["it's"]"#);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
             ("", None),
             ("99999999999999999999", None),
         ] {
-            assert_eq!(int(text), number, "{text:?}");
+            assert_eq!(python_int(text), number, "{text:?}");
         }
     }
 

@@ -62,7 +62,7 @@ pub async fn folders(
 /// # Errors
 /// [`ApiError::Forbidden`] for anybody else; [`ApiError::Unavailable`] where the user's
 /// experiments cannot be found out.
-pub async fn may_look_into(
+pub async fn check_folder_access(
     cached: &Cached,
     caller: Caller,
     folder: &Folder,

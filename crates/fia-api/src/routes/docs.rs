@@ -9,8 +9,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use utoipa_swagger_ui::{Config, serve};
 
 use crate::error::ApiError;
-use crate::extract::{FromInput, Input, Open, Problems};
-use crate::routes::{Answer, json};
+use crate::extract::{FromInput, Input, Unauthenticated, ValidationErrors};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
 /// Addresses are relative, so that the page works under any prefix.
@@ -27,12 +27,12 @@ pub(super) async fn swagger_ui() -> Html<&'static str> {
 }
 
 /// `GET /docs/oauth2-redirect`
-pub(super) async fn oauth2_redirect() -> Answer {
+pub(super) async fn oauth2_redirect() -> HandlerResult {
     vendored("oauth2-redirect.html")
 }
 
 /// `GET /docs/{asset}`: a script, style or image of the page.
-pub(super) async fn asset(Open(Asset(name)): Open<Asset>) -> Answer {
+pub(super) async fn asset(Unauthenticated(Asset(name)): Unauthenticated<Asset>) -> HandlerResult {
     vendored(&name)
 }
 
@@ -40,12 +40,12 @@ pub(super) async fn asset(Open(Asset(name)): Open<Asset>) -> Answer {
 pub(super) struct Asset(String);
 
 impl FromInput for Asset {
-    fn read(input: &Input, _: &mut Problems) -> Option<Self> {
+    fn parse(input: &Input, _: &mut ValidationErrors) -> Option<Self> {
         Some(Self(input.path("asset").to_owned()))
     }
 }
 
-fn vendored(name: &str) -> Answer {
+fn vendored(name: &str) -> HandlerResult {
     let file = serve(name, Arc::new(Config::default()))
         .ok()
         .flatten()

@@ -4,10 +4,10 @@ use axum::extract::State;
 
 use crate::auth::Staff;
 use crate::error::ApiError;
-use crate::extract::{Authed, Form, FromInput, Input, Problems, Streamed, no_file};
+use crate::extract::{Authed, Form, FromInput, Input, Streamed, ValidationErrors, missing_file};
 use crate::files::FileError;
 use crate::model::json::render;
-use crate::routes::{Answer, json};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
 /// The instruments with a folder of their own, as the older server lists them.
@@ -21,7 +21,7 @@ const INSTRUMENTS: &[&str] = &[
 const MAX_NAME: usize = 255;
 
 /// `GET /extras/`
-pub(super) async fn list(State(state): State<AppState>, _: Authed<Staff, ()>) -> Answer {
+pub(super) async fn list(State(state): State<AppState>, _: Authed<Staff, ()>) -> HandlerResult {
     Ok(json(render(&state.files.extras(None).await?)))
 }
 
@@ -29,7 +29,7 @@ pub(super) async fn list(State(state): State<AppState>, _: Authed<Staff, ()>) ->
 pub(super) async fn list_sub_folder(
     State(state): State<AppState>,
     call: Authed<Staff, SubFolder>,
-) -> Answer {
+) -> HandlerResult {
     let SubFolder(name) = call.input;
     let looks_like_a_file = name.contains('.');
     let listed = state.files.extras(Some(name)).await;
@@ -41,7 +41,10 @@ pub(super) async fn list_sub_folder(
 }
 
 /// `POST /extras/{instrument}/{filename}`: of several files in the form the last counts.
-pub(super) async fn upload(State(state): State<AppState>, call: Streamed<Staff, Target>) -> Answer {
+pub(super) async fn upload(
+    State(state): State<AppState>,
+    call: Streamed<Staff, Target>,
+) -> HandlerResult {
     let Target { instrument, name } = call.input;
     let mut form = Form::of(&call.headers, call.body, state.files.largest_upload())?;
     let mut uploaded = None;
@@ -52,7 +55,7 @@ pub(super) async fn upload(State(state): State<AppState>, call: Streamed<Staff, 
         }
         uploaded = Some(upload);
     }
-    uploaded.ok_or_else(no_file)?.keep().await?;
+    uploaded.ok_or_else(missing_file)?.keep().await?;
     Ok(json(render(&format!("Successfully uploaded {name}"))))
 }
 
@@ -60,7 +63,7 @@ pub(super) async fn upload(State(state): State<AppState>, call: Streamed<Staff, 
 pub(super) struct SubFolder(String);
 
 impl FromInput for SubFolder {
-    fn read(input: &Input, _: &mut Problems) -> Option<Self> {
+    fn parse(input: &Input, _: &mut ValidationErrors) -> Option<Self> {
         Some(Self(input.path("subdir").to_owned()))
     }
 }
@@ -72,18 +75,18 @@ pub(super) struct Target {
 }
 
 impl FromInput for Target {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
         let given = input.path("instrument");
         let instrument = INSTRUMENTS.iter().find(|known| **known == given);
         if instrument.is_none() {
             let message = "Input should be an instrument in lower case";
-            problems.add("literal_error", &["path", "instrument"], message);
+            errors.add("literal_error", &["path", "instrument"], message);
         }
         let name = input.path("filename");
         let fits = !name.contains('\0') && name.len() <= MAX_NAME;
         if !fits {
             let message = "Input should be a name of up to 255 bytes, without NUL";
-            problems.add("value_error", &["path", "filename"], message);
+            errors.add("value_error", &["path", "filename"], message);
         }
         Some(Self {
             instrument: instrument.copied().filter(|_| fits)?,

@@ -5,7 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::error::ApiError;
-use crate::routes::{Answer, json};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
 const OK: Bytes = Bytes::from_static(b"\"ok\"");
@@ -16,7 +16,7 @@ pub(super) async fn healthz() -> Response {
 }
 
 /// `GET /ready`: the database alone; without Valkey this server is slower, but it serves.
-pub(super) async fn ready(State(state): State<AppState>) -> Answer {
+pub(super) async fn ready(State(state): State<AppState>) -> HandlerResult {
     match state.db.ping().await {
         Ok(()) => Ok(json(OK)),
         Err(error) => {

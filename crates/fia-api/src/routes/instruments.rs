@@ -3,11 +3,11 @@
 use axum::extract::State;
 
 use crate::auth::Staff;
-use crate::extract::{Authed, Fields, FromBody, Json, Problems, Received};
+use crate::extract::{Authed, Fields, FromBody, Json, RawBody, ValidationErrors};
 use crate::model::InstrumentName;
 use crate::model::json::render;
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
-use crate::routes::{Answer, json};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
 /// `GET /instrument/{instrument}/latest-run`
@@ -15,7 +15,7 @@ pub(super) async fn latest_run(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
     call: Authed<Staff, InstrumentName>,
-) -> Answer {
+) -> HandlerResult {
     let found = state.cached.latest_run(&call.input).await?;
     Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
 }
@@ -24,7 +24,7 @@ pub(super) async fn latest_run(
 pub(super) async fn update_latest_run(
     State(state): State<AppState>,
     call: Authed<Staff, InstrumentName, LatestRun>,
-) -> Answer {
+) -> HandlerResult {
     let run = call.body.0;
     let body = render(&serde_json::json!({ "latest_run": run }));
     state.cached.set_latest_run(call.input, run).await?;
@@ -36,7 +36,7 @@ pub(super) async fn specification(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
     call: Authed<Staff, InstrumentName>,
-) -> Answer {
+) -> HandlerResult {
     let found = state.cached.specification(&call.input).await?;
     Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
 }
@@ -45,7 +45,7 @@ pub(super) async fn specification(
 pub(super) async fn update_specification(
     State(state): State<AppState>,
     call: Authed<Staff, InstrumentName, Json>,
-) -> Answer {
+) -> HandlerResult {
     let body = render(&call.body.0);
     let text = String::from_utf8_lossy(&body).into_owned();
     state.cached.set_specification(call.input, text).await?;
@@ -56,9 +56,9 @@ pub(super) async fn update_specification(
 pub(super) struct LatestRun(String);
 
 impl FromBody for LatestRun {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::of(received, problems)?;
-        fields.all_strings(problems);
-        fields.string("latest_run", problems).map(Self)
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        let fields = Fields::of(body, errors)?;
+        fields.all_strings(errors);
+        fields.string("latest_run", errors).map(Self)
     }
 }

@@ -4,17 +4,17 @@ use axum::extract::State;
 use bytes::Bytes;
 
 use crate::auth::Staff;
-use crate::extract::{Authed, Fields, FromBody, Open, Problems, Received};
+use crate::extract::{Authed, Fields, FromBody, RawBody, Unauthenticated, ValidationErrors};
 use crate::model::InstrumentName;
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
-use crate::routes::{Answer, json};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
 /// `GET /live-data/instruments`
 pub(super) async fn instruments(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
-) -> Answer {
+) -> HandlerResult {
     let found = state.cached.live_data_instruments().await?;
     Ok(if_none_match.respond(found, CacheScope::Public))
 }
@@ -23,8 +23,8 @@ pub(super) async fn instruments(
 pub(super) async fn script(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
-    Open(instrument): Open<InstrumentName>,
-) -> Answer {
+    Unauthenticated(instrument): Unauthenticated<InstrumentName>,
+) -> HandlerResult {
     let found = state.cached.live_data_script(&instrument).await?;
     Ok(if_none_match.respond(found, CacheScope::Public))
 }
@@ -33,7 +33,7 @@ pub(super) async fn script(
 pub(super) async fn update_script(
     State(state): State<AppState>,
     call: Authed<Staff, InstrumentName, Script>,
-) -> Answer {
+) -> HandlerResult {
     let Script(script) = call.body;
     state
         .cached
@@ -45,8 +45,8 @@ pub(super) async fn update_script(
 /// `GET /live-data/{instrument}/traceback`: what the live-data processor left in Valkey.
 pub(super) async fn traceback(
     State(state): State<AppState>,
-    Open(instrument): Open<InstrumentName>,
-) -> Answer {
+    Unauthenticated(instrument): Unauthenticated<InstrumentName>,
+) -> HandlerResult {
     Ok(json(state.cached.traceback(&instrument).await))
 }
 
@@ -54,8 +54,8 @@ pub(super) async fn traceback(
 pub(super) struct Script(String);
 
 impl FromBody for Script {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::of(received, problems)?;
-        fields.string("value", problems).map(Self)
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        let fields = Fields::of(body, errors)?;
+        fields.string("value", errors).map(Self)
     }
 }

@@ -9,8 +9,8 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::auth::Caller;
-use crate::extract::{Authed, FromInput, Input, Problems, Query};
-use crate::routes::Answer;
+use crate::extract::{Authed, FromInput, Input, Query, ValidationErrors};
+use crate::routes::HandlerResult;
 use crate::state::AppState;
 use crate::streams::{Request, Since};
 
@@ -27,7 +27,7 @@ pub(super) async fn stream(
     State(state): State<AppState>,
     headers: HeaderMap,
     call: Authed<Caller, Log>,
-) -> Answer {
+) -> HandlerResult {
     let Log { instrument, since } = call.input;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let request = Request {
@@ -37,7 +37,7 @@ pub(super) async fn stream(
             Caller::ApiKey => None,
             Caller::Staff { user_number } | Caller::User { user_number } => Some(user_number),
         },
-        until: state.authenticator.valid_until(&headers),
+        until: state.authenticator.token_expiry(&headers),
     };
     let events = state.logs.view(request)?;
     let response: Response = (StatusCode::OK, HEADERS, Body::from_stream(events)).into_response();
@@ -51,12 +51,12 @@ pub(super) struct Log {
 }
 
 impl FromInput for Log {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        let since = Query::of(input, problems).text("since");
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        let since = Query::of(input, errors).text("since");
         let since = Since::parse(&since.unwrap_or(Cow::Borrowed("0")));
         if since.is_none() {
             let message = "Input should be the id of an entry, or $";
-            problems.add("value_error", &["query", "since"], message);
+            errors.add("value_error", &["query", "since"], message);
         }
         Some(Self {
             instrument: input.path("instrument").to_owned(),

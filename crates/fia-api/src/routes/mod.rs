@@ -149,4 +149,4 @@ fn json(body: impl Into<Body>) -> Response {
 }
 
 /// What a handler gives.
-type Answer = Result<Response, ApiError>;
+type HandlerResult = Result<Response, ApiError>;

@@ -4,7 +4,7 @@ use axum::extract::State;
 
 use crate::auth::Caller;
 use crate::extract::Authed;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::state::AppState;
 
@@ -14,7 +14,7 @@ pub(super) async fn images(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
     call: Authed<Caller, ()>,
-) -> Answer {
+) -> HandlerResult {
     let images = state.cached.runner_images().await?;
     Ok(if_none_match.respond(images, CacheScope::Private(call.caller)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::extract::{Fields, FromBody, Problems, Received};
+use crate::extract::{Fields, FromBody, RawBody, ValidationErrors};
 use crate::files::Folder;
 use crate::files::zip::Request;
 use crate::model::python;
@@ -14,28 +14,28 @@ use crate::model::python;
 pub(in crate::routes) struct Wanted(Vec<(i64, Vec<String>)>);
 
 impl FromBody for Wanted {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
         let mut wanted = Vec::new();
-        for (key, names) in Fields::of(received, problems)?.iter() {
-            let job = python::int(key);
+        for (key, names) in Fields::of(body, errors)?.iter() {
+            let job = python::python_int(key);
             if job.is_none() {
-                problems.add(
+                errors.add(
                     "int_parsing",
                     &["body", key],
                     "Key should be a job's number",
                 );
             }
-            let names = read_names(key, names, problems);
+            let names = read_names(key, names, errors);
             wanted.extend(job.zip(names));
         }
         Some(Self(wanted))
     }
 }
 
-fn read_names(key: &str, names: &Value, problems: &mut Problems) -> Option<Vec<String>> {
+fn read_names(key: &str, names: &Value, errors: &mut ValidationErrors) -> Option<Vec<String>> {
     let Value::Array(names) = names else {
         let message = "Input should be a valid list";
-        problems.add("list_type", &["body", key], message);
+        errors.add("list_type", &["body", key], message);
         return None;
     };
     let names: Option<Vec<String>> = names
@@ -44,7 +44,7 @@ fn read_names(key: &str, names: &Value, problems: &mut Problems) -> Option<Vec<S
         .collect();
     if names.is_none() {
         let message = "Input should be a list of valid strings";
-        problems.add("string_type", &["body", key], message);
+        errors.add("string_type", &["body", key], message);
     }
     names
 }

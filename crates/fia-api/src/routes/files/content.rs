@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::error::ApiError;
 use crate::files::range::{self, BadRange};
 use crate::files::{OpenFile, Piece};
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// What stands unencoded in the name of a download, beside letters and digits.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -30,7 +30,12 @@ const ANY_BYTES: &str = "application/octet-stream";
 ///
 /// # Errors
 /// [`ApiError::MalformedRange`] and [`ApiError::UnsatisfiableRange`].
-pub(super) fn answer(file: OpenFile, name: &str, method: &Method, asked: &HeaderMap) -> Answer {
+pub(super) fn answer(
+    file: OpenFile,
+    name: &str,
+    method: &Method,
+    asked: &HeaderMap,
+) -> HandlerResult {
     let mut headers = describe(&file, name)?;
     let size = file.size();
     let parts = match asked.get(RANGE) {

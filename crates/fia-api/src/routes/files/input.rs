@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use crate::extract::{FromInput, Input, Problems, Query};
+use crate::extract::{FromInput, Input, Query, ValidationErrors};
 
 /// The segment `{experiment_number}`.
 pub(in crate::routes) struct ExperimentNumber(pub(super) i64);
 
 impl FromInput for ExperimentNumber {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        input.path_integer("experiment_number", problems).map(Self)
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        input.path_integer("experiment_number", errors).map(Self)
     }
 }
 
@@ -17,8 +17,8 @@ impl FromInput for ExperimentNumber {
 pub(in crate::routes) struct UserNumber(pub(super) i64);
 
 impl FromInput for UserNumber {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        input.path_integer("user_number", problems).map(Self)
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        input.path_integer("user_number", errors).map(Self)
     }
 }
 
@@ -26,11 +26,11 @@ impl FromInput for UserNumber {
 pub(in crate::routes) struct Sought(pub(super) String);
 
 impl FromInput for Sought {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        let name = Query::of(input, problems).text("filename");
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        let name = Query::of(input, errors).text("filename");
         let name = name.map(Cow::into_owned);
         if name.is_none() {
-            problems.add("missing", &["query", "filename"], "Field required");
+            errors.add("missing", &["query", "filename"], "Field required");
         }
         name.map(Self)
     }
@@ -43,9 +43,9 @@ pub(in crate::routes) struct JobFile {
 }
 
 impl FromInput for JobFile {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
         Some(Self {
-            job: input.path_integer("job_id", problems)?,
+            job: input.path_integer("job_id", errors)?,
             name: input.path("filename").to_owned(),
         })
     }

@@ -11,13 +11,13 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::auth::Caller;
-use crate::error::{ApiError, name_missing};
+use crate::error::{ApiError, add_missing_file_headers};
 use crate::extract::Authed;
 use crate::files::{Folder, Name};
 use crate::model::InstrumentName;
 use crate::model::json::render;
 use crate::ops::job_files;
-use crate::routes::{Answer, json};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 use archive::Wanted;
 use input::{ExperimentNumber, JobFile, Sought, UserNumber};
@@ -26,7 +26,7 @@ use input::{ExperimentNumber, JobFile, Sought, UserNumber};
 pub(super) async fn find_of_instrument(
     State(state): State<AppState>,
     call: Authed<Caller, (InstrumentName, (ExperimentNumber, Sought))>,
-) -> Answer {
+) -> HandlerResult {
     let (instrument, (ExperimentNumber(experiment), sought)) = call.input;
     let folder = Folder::Instrument {
         instrument,
@@ -39,7 +39,7 @@ pub(super) async fn find_of_instrument(
 pub(super) async fn find_of_experiment(
     State(state): State<AppState>,
     call: Authed<Caller, (ExperimentNumber, Sought)>,
-) -> Answer {
+) -> HandlerResult {
     let (ExperimentNumber(number), sought) = call.input;
     find(&state, call.caller, Folder::Experiment(number), sought).await
 }
@@ -48,13 +48,13 @@ pub(super) async fn find_of_experiment(
 pub(super) async fn find_of_user(
     State(state): State<AppState>,
     call: Authed<Caller, (UserNumber, Sought)>,
-) -> Answer {
+) -> HandlerResult {
     let (UserNumber(number), sought) = call.input;
     find(&state, call.caller, Folder::User(number), sought).await
 }
 
-async fn find(state: &AppState, caller: Caller, folder: Folder, sought: Sought) -> Answer {
-    job_files::may_look_into(&state.cached, caller, &folder).await?;
+async fn find(state: &AppState, caller: Caller, folder: Folder, sought: Sought) -> HandlerResult {
+    job_files::check_folder_access(&state.cached, caller, &folder).await?;
     let name = Name::new(&sought.0).ok_or(ApiError::Missing)?;
     Ok(json(render(&state.files.find(folder, name).await?)))
 }
@@ -65,7 +65,7 @@ pub(super) async fn download(
     method: Method,
     headers: HeaderMap,
     call: Authed<Caller, JobFile>,
-) -> Answer {
+) -> HandlerResult {
     let JobFile { job, name } = call.input;
     let folder = job_files::folder(&state.db, &state.cached, call.caller, job).await?;
     let name = Name::new(&name).ok_or(ApiError::Missing)?;
@@ -77,7 +77,7 @@ pub(super) async fn download(
 pub(super) async fn download_zip(
     State(state): State<AppState>,
     call: Authed<Caller, (), Wanted>,
-) -> Answer {
+) -> HandlerResult {
     let jobs = call.body.jobs();
     let folders = job_files::folders(&state.db, &state.cached, call.caller, &jobs).await?;
     let plan = state.files.plan_zip(call.body.requests(&folders)).await?;
@@ -90,7 +90,7 @@ pub(super) async fn download_zip(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(ARCHIVE));
     if !missing.0.is_empty() {
-        name_missing(headers, &missing);
+        add_missing_file_headers(headers, &missing);
     }
     Ok(response.into_response())
 }

@@ -2,20 +2,20 @@
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Fields, FromBody, FromInput, Input, Problems, Query, Received};
+use crate::extract::{Fields, FromBody, FromInput, Input, Query, RawBody, ValidationErrors};
 use crate::model::{
     BadFilter, Direction, Filters, InstrumentName, JobChanges, JobList, JobState, OrderBy,
     Ordering, Page, Selection, Timestamp,
 };
-use crate::store::jobs::moment;
+use crate::store::jobs::parse_timestamp;
 use crate::store::{Db, StoreError};
 
 /// The segment `{job_id}`. Beyond the database's integers there are no jobs.
 pub(in crate::routes) struct JobId(pub(super) i64);
 
 impl FromInput for JobId {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        input.path_integer("job_id", problems).map(Self)
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        input.path_integer("job_id", errors).map(Self)
     }
 }
 
@@ -25,8 +25,8 @@ pub(in crate::routes) struct Count {
 }
 
 impl FromInput for Count {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        let filters = Query::of(input, problems).text("filters");
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        let filters = Query::of(input, errors).text("filters");
         Some(Self {
             filters: filters.map(Into::into),
         })
@@ -43,8 +43,8 @@ pub(in crate::routes) struct List {
 }
 
 impl FromInput for List {
-    fn read(input: &Input, problems: &mut Problems) -> Option<Self> {
-        let mut query = Query::of(input, problems);
+    fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
+        let mut query = Query::of(input, errors);
         Some(Self {
             page: Page {
                 limit: query.count("limit"),
@@ -90,10 +90,10 @@ pub(in crate::routes) struct Changes {
 }
 
 impl FromBody for Changes {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::of(received, problems)?;
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        let fields = Fields::of(body, errors)?;
         let mut text = |name| {
-            let text = fields.optional_string(name, problems)?;
+            let text = fields.optional_string(name, errors)?;
             // What the database cannot store is left out: the watcher would try for ever.
             Some(text.replace('\0', ""))
         };
@@ -108,7 +108,7 @@ impl FromBody for Changes {
         };
         let (start, end) = (text("start"), text("end"));
         if state.is_some() && changes.state.is_none() {
-            problems.add(
+            errors.add(
                 "enum",
                 &["body", "state"],
                 "Input should be a state of jobs",
@@ -129,45 +129,41 @@ fn is_given(moment: &str) -> bool {
 
 impl Changes {
     /// Has the database read the moments.
-    pub(super) async fn read_moments(self, db: &Db) -> Result<JobChanges, ApiError> {
-        let mut problems = Problems::default();
+    pub(super) async fn resolve_timestamps(self, db: &Db) -> Result<JobChanges, ApiError> {
+        let mut errors = ValidationErrors::default();
         let changes = JobChanges {
-            start: read_moment(db, "start", self.start, &mut problems).await?,
-            end: read_moment(db, "end", self.end, &mut problems).await?,
+            start: resolve_timestamp(db, "start", self.start, &mut errors).await?,
+            end: resolve_timestamp(db, "end", self.end, &mut errors).await?,
             ..self.changes
         };
-        if problems.is_empty() {
+        if errors.is_empty() {
             Ok(changes)
         } else {
-            Err(problems.into_error())
+            Err(errors.into_error())
         }
     }
 }
 
 /// What the database reads from a moment's text, or what is wrong with it.
-pub(super) async fn read_moment(
+pub(super) async fn resolve_timestamp(
     db: &Db,
     name: &str,
     text: Option<String>,
-    problems: &mut Problems,
+    errors: &mut ValidationErrors,
 ) -> Result<Option<Timestamp>, StoreError> {
     let Some(text) = text else {
         return Ok(None);
     };
-    let place = ["body", name];
-    match moment(db, &text).await {
+    let loc = ["body", name];
+    match parse_timestamp(db, &text).await {
         Ok(moment) if moment.is_readable() => return Ok(Some(moment)),
-        Ok(_) => problems.add(
+        Ok(_) => errors.add(
             "datetime_range",
-            &place,
+            &loc,
             "Input should be of the years 1 to 9999",
         ),
         Err(StoreError::BadValue(_)) => {
-            problems.add(
-                "datetime_parsing",
-                &place,
-                "Input should be a valid datetime",
-            );
+            errors.add("datetime_parsing", &loc, "Input should be a valid datetime");
         }
         Err(error) => return Err(error),
     }

@@ -10,11 +10,11 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::auth::{Caller, Staff};
 use crate::error::ApiError;
-use crate::extract::{Authed, Counted};
+use crate::extract::{Authed, OptionalAuth};
 use crate::model::{Filters, InstrumentName, Selection};
 use crate::ops::job_access;
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
-use crate::routes::{Answer, json};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 use crate::store::StoreError;
 use crate::store::jobs::{self, Listing};
@@ -25,7 +25,7 @@ pub(super) async fn all(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
     call: Authed<Caller, List>,
-) -> Answer {
+) -> HandlerResult {
     list(&state, if_none_match, None, call.caller, call.input).await
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn of_instrument(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
     call: Authed<Caller, (InstrumentName, List)>,
-) -> Answer {
+) -> HandlerResult {
     let (instrument, input) = call.input;
     list(&state, if_none_match, Some(instrument), call.caller, input).await
 }
@@ -43,8 +43,8 @@ pub(super) async fn of_instrument(
 pub(super) async fn count(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
-    input: Counted<Count>,
-) -> Answer {
+    input: OptionalAuth<Count>,
+) -> HandlerResult {
     let (scope, Count { filters }) = cache_scope(input);
     counted(&state, &if_none_match, scope, None, filters.as_deref()).await
 }
@@ -53,8 +53,8 @@ pub(super) async fn count(
 pub(super) async fn count_of_instrument(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,
-    input: Counted<(InstrumentName, Count)>,
-) -> Answer {
+    input: OptionalAuth<(InstrumentName, Count)>,
+) -> HandlerResult {
     let (scope, (instrument, Count { filters })) = cache_scope(input);
     let filters = filters.as_deref();
     counted(&state, &if_none_match, scope, Some(instrument), filters).await
@@ -66,7 +66,7 @@ async fn counted(
     scope: CacheScope,
     instrument: Option<InstrumentName>,
     filters: Option<&str>,
-) -> Answer {
+) -> HandlerResult {
     let selection = Selection {
         instrument,
         filters: Filters::parse(filters)?,
@@ -74,8 +74,8 @@ async fn counted(
     Ok(if_none_match.respond(state.cached.job_count(selection).await?, scope))
 }
 
-fn cache_scope<P>(counted: Counted<P>) -> (CacheScope, P) {
-    let Counted { caller, input } = counted;
+fn cache_scope<P>(counted: OptionalAuth<P>) -> (CacheScope, P) {
+    let OptionalAuth { caller, input } = counted;
     (
         caller.map_or(CacheScope::Public, CacheScope::Private),
         input,
@@ -83,7 +83,10 @@ fn cache_scope<P>(counted: Counted<P>) -> (CacheScope, P) {
 }
 
 /// `GET /job/{job_id}`: a job that is not there is 404 for everybody.
-pub(super) async fn one(State(state): State<AppState>, call: Authed<Caller, JobId>) -> Answer {
+pub(super) async fn one(
+    State(state): State<AppState>,
+    call: Authed<Caller, JobId>,
+) -> HandlerResult {
     let found = jobs::find(&state.db, call.input.0).await?;
     let found = found.ok_or(ApiError::Missing)?;
     job_access::check(&state.cached, call.caller, found.owner).await?;
@@ -94,8 +97,8 @@ pub(super) async fn one(State(state): State<AppState>, call: Authed<Caller, JobI
 pub(super) async fn update(
     State(state): State<AppState>,
     call: Authed<Staff, JobId, Changes>,
-) -> Answer {
-    let changes = call.body.read_moments(&state.db).await?;
+) -> HandlerResult {
+    let changes = call.body.resolve_timestamps(&state.db).await?;
     let body = jobs::update(&state.db, call.input.0, changes).await?;
     Ok(json(body.ok_or(ApiError::Missing)?))
 }
@@ -106,7 +109,7 @@ async fn list(
     instrument: Option<InstrumentName>,
     caller: Caller,
     input: List,
-) -> Answer {
+) -> HandlerResult {
     let scope = CacheScope::Private(caller);
     let list = input.of(instrument, caller)?;
     if list.is_long() {
@@ -117,7 +120,7 @@ async fn list(
 
 /// Sends a list while it is read. What goes wrong before the first piece is still an error of
 /// the request; later on all that can be done is to break the connection.
-async fn long(mut listing: Listing) -> Answer {
+async fn long(mut listing: Listing) -> HandlerResult {
     let first = listing.next().await?.unwrap_or_default();
     if listing.is_at_end() {
         return Ok(json(first));

@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::auth::{Caller, KeyHolder, Staff};
 use crate::error::ApiError;
-use crate::extract::{Authed, Fields, FromBody, Problems, Received};
+use crate::extract::{Authed, Fields, FromBody, RawBody, ValidationErrors};
 use crate::model::json::render;
 use crate::model::{Program, python};
 use crate::ops::Measured;
-use crate::routes::jobs::input::{JobId, read_moment};
-use crate::routes::{Answer, json};
+use crate::routes::jobs::input::{JobId, resolve_timestamp};
+use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 use crate::store::Db;
 use crate::store::new_jobs::NewRun;
@@ -21,7 +21,7 @@ use crate::store::new_jobs::NewRun;
 pub(in crate::routes) async fn rerun(
     State(state): State<AppState>,
     call: Authed<Caller, (), Rerun>,
-) -> Answer {
+) -> HandlerResult {
     let Rerun { job_id, program } = call.body;
     let (jobs, cached) = (&state.jobs, &state.cached);
     let id = jobs.rerun(cached, call.caller, job_id, &program).await?;
@@ -32,7 +32,7 @@ pub(in crate::routes) async fn rerun(
 pub(in crate::routes) async fn simple(
     State(state): State<AppState>,
     call: Authed<Staff, (), Program>,
-) -> Answer {
+) -> HandlerResult {
     let user_number = call.caller.user_number();
     let id = state.jobs.simple(user_number, &call.body).await?;
     Ok(json(render(&id)))
@@ -42,7 +42,7 @@ pub(in crate::routes) async fn simple(
 pub(in crate::routes) async fn resubmit(
     State(state): State<AppState>,
     call: Authed<Caller, JobId>,
-) -> Answer {
+) -> HandlerResult {
     let JobId(job_id) = call.input;
     let (jobs, cached) = (&state.jobs, &state.cached);
     jobs.resubmit(cached, call.caller, job_id).await?;
@@ -54,7 +54,7 @@ pub(in crate::routes) async fn autoreduction(
     State(state): State<AppState>,
     call: Authed<KeyHolder, (), Autoreduction>,
 ) -> Result<(StatusCode, Response), ApiError> {
-    let measured = call.body.read_moments(&state.db).await?;
+    let measured = call.body.resolve_timestamps(&state.db).await?;
     let prepared = state.autoreduction.prepare(&measured).await?;
     let body = render(&serde_json::json!({
         "script": prepared.script,
@@ -64,14 +64,14 @@ pub(in crate::routes) async fn autoreduction(
 }
 
 impl FromBody for Program {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
-        Fields::of(received, problems).and_then(|fields| program(&fields, problems))
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        Fields::of(body, errors).and_then(|fields| program(&fields, errors))
     }
 }
 
-fn program(fields: &Fields<'_>, problems: &mut Problems) -> Option<Program> {
-    let runner_image = fields.string("runner_image", problems);
-    let script = fields.string("script", problems);
+fn program(fields: &Fields<'_>, errors: &mut ValidationErrors) -> Option<Program> {
+    let runner_image = fields.string("runner_image", errors);
+    let script = fields.string("script", errors);
     Some(Program {
         runner_image: runner_image?,
         script: script?,
@@ -85,10 +85,10 @@ pub(in crate::routes) struct Rerun {
 }
 
 impl FromBody for Rerun {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::of(received, problems)?;
-        let job_id = fields.integer("job_id", problems);
-        let program = program(&fields, problems);
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        let fields = Fields::of(body, errors)?;
+        let job_id = fields.integer("job_id", errors);
+        let program = program(&fields, errors);
         Some(Self {
             job_id: job_id?,
             program: program?,
@@ -112,21 +112,21 @@ pub(in crate::routes) struct Autoreduction {
 }
 
 impl FromBody for Autoreduction {
-    fn read(received: &Received, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::of(received, problems)?;
-        let mut text = |name| fields.string(name, problems);
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        let fields = Fields::of(body, errors)?;
+        let mut text = |name| fields.string(name, errors);
         let filename = text("filename");
         let rb_number = text("rb_number");
         let instrument = text("instrument_name");
         let (title, users) = (text("title"), text("users"));
         let (start, end) = (text("run_start"), text("run_end"));
-        let good_frames = fields.small_integer("good_frames", problems);
-        let raw_frames = fields.small_integer("raw_frames", problems);
-        let inputs = fields.storable_object("additional_values", problems);
-        let runner_image = fields.string("runner_image", problems);
+        let good_frames = fields.small_integer("good_frames", errors);
+        let raw_frames = fields.small_integer("raw_frames", errors);
+        let inputs = fields.storable_object("additional_values", errors);
+        let runner_image = fields.string("runner_image", errors);
         Some(Self {
             filename: filename?,
-            rb_number: experiment_number(&rb_number?, problems)?,
+            rb_number: experiment_number(&rb_number?, errors)?,
             instrument: instrument?,
             title: title?,
             users: users?,
@@ -141,23 +141,23 @@ impl FromBody for Autoreduction {
 }
 
 /// An experiment (RB) number is sent as a text.
-fn experiment_number(text: &str, problems: &mut Problems) -> Option<i32> {
-    let number = python::int(text).and_then(|number| i32::try_from(number).ok());
+fn experiment_number(text: &str, errors: &mut ValidationErrors) -> Option<i32> {
+    let number = python::python_int(text).and_then(|number| i32::try_from(number).ok());
     if number.is_none() {
         let message = "Input should be an integer of at most 32 bits";
-        problems.add("int_parsing", &["body", "rb_number"], message);
+        errors.add("int_parsing", &["body", "rb_number"], message);
     }
     number
 }
 
 impl Autoreduction {
     /// Has the database read the moments.
-    async fn read_moments(self, db: &Db) -> Result<Measured, ApiError> {
-        let mut problems = Problems::default();
-        let start = read_moment(db, "run_start", Some(self.start), &mut problems).await?;
-        let end = read_moment(db, "run_end", Some(self.end), &mut problems).await?;
+    async fn resolve_timestamps(self, db: &Db) -> Result<Measured, ApiError> {
+        let mut errors = ValidationErrors::default();
+        let start = resolve_timestamp(db, "run_start", Some(self.start), &mut errors).await?;
+        let end = resolve_timestamp(db, "run_end", Some(self.end), &mut errors).await?;
         let (Some(start), Some(end)) = (start, end) else {
-            return Err(problems.into_error());
+            return Err(errors.into_error());
         };
         Ok(Measured {
             run: NewRun {

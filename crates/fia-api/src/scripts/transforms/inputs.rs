@@ -42,7 +42,7 @@ impl<'a> Inputs<'a> {
 
     /// An input that must be there, as Python's `str()` has it.
     pub(super) fn text(&self, key: &'static str) -> Result<String, BadInput> {
-        self.need(key).map(python::str)
+        self.need(key).map(python::python_str)
     }
 
     /// Whether an input is the string `true`; the boolean is not.

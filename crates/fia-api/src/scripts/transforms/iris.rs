@@ -32,7 +32,7 @@ pub(super) fn edit_line(line: &str, inputs: &Inputs<'_>) -> Result<Option<String
 
 /// What Python can iterate over stands as it is, a string bare; anything else in a list.
 fn input_runs(runs: &Value) -> String {
-    let text = python::str(runs);
+    let text = python::python_str(runs);
     match runs {
         Value::Array(_) | Value::String(_) | Value::Object(_) => text,
         Value::Null | Value::Bool(_) | Value::Number(_) => format!("[{text}]"),

@@ -26,7 +26,7 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
 /// string.
 fn quoted_runs(inputs: &Inputs<'_>) -> Result<String, BadInput> {
     let items: Vec<String> = match inputs.need("input_runs")? {
-        Value::Array(runs) => runs.iter().map(python::str).collect(),
+        Value::Array(runs) => runs.iter().map(python::python_str).collect(),
         Value::String(text) => text.chars().map(String::from).collect(),
         Value::Object(fields) => fields.keys().cloned().collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => {

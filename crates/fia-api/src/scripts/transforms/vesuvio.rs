@@ -8,7 +8,7 @@ use crate::model::python;
 /// Every line that begins with a parameter's name is set, `ipython` with `ip` included.
 pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
     let ip_file = inputs.text("ip_file")?;
-    let diff_ip_file = inputs.get("diff_ip_file").map(python::str);
+    let diff_ip_file = inputs.get("diff_ip_file").map(python::python_str);
     let diff_ip_file = diff_ip_file.filter(|name| !name.is_empty());
     let parameters = [
         ("ip", ip_file.clone()),
@@ -25,18 +25,26 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
 /// `first-last` for runs that follow one another, else separated by commas.
 fn runno(runno: &Value) -> Result<String, BadInput> {
     let Value::Array(runs) = runno else {
-        return Ok(python::str(runno));
+        return Ok(python::python_str(runno));
     };
     match runs.as_slice() {
         [] => Err(BadInput::Form("runno", "a run or a list of runs")),
-        [one] => Ok(python::str(one)),
+        [one] => Ok(python::python_str(one)),
         [first, .., last] => {
             let numbers: Option<Vec<&Number>> = runs.iter().map(Value::as_number).collect();
             let numbers = numbers.ok_or(BadInput::Form("runno", "a list of numbers"))?;
             if numbers.windows(2).all(|pair| follow(pair[0], pair[1])) {
-                return Ok(format!("{}-{}", python::str(first), python::str(last)));
+                return Ok(format!(
+                    "{}-{}",
+                    python::python_str(first),
+                    python::python_str(last)
+                ));
             }
-            Ok(runs.iter().map(python::str).collect::<Vec<_>>().join(","))
+            Ok(runs
+                .iter()
+                .map(python::python_str)
+                .collect::<Vec<_>>()
+                .join(","))
         }
     }
 }

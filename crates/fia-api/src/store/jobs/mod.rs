@@ -18,4 +18,4 @@ pub use list::{Listing, page};
 pub use origin::origins;
 pub use selection::Viewer;
 pub use single::{Found, find};
-pub use update::{moment, update};
+pub use update::{parse_timestamp, update};

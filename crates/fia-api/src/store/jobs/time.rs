@@ -31,9 +31,9 @@ impl ToSql for Timestamp {
 /// Sent as the text of a `timestamp`, not as a `text` to be cast: so what cannot be read is
 /// found when the statement begins, with or without rows to compare it with.
 #[derive(Debug)]
-pub(super) struct MomentText(pub(super) String);
+pub(super) struct TimestampText(pub(super) String);
 
-impl ToSql for MomentText {
+impl ToSql for TimestampText {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.put_slice(self.0.as_bytes());
         Ok(IsNull::No)

@@ -13,7 +13,7 @@ use crate::store::{Db, StoreError};
 ///
 /// # Errors
 /// [`StoreError::BadValue`] where it reads nothing; else when the database fails.
-pub async fn moment(db: &Db, text: &str) -> Result<Timestamp, StoreError> {
+pub async fn parse_timestamp(db: &Db, text: &str) -> Result<Timestamp, StoreError> {
     let mut values = Values::default();
     let sql = format!("SELECT {}", values.moment(text.to_owned()));
     let rows = db.query(&sql, &values.params()).await?;

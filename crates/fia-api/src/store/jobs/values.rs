@@ -3,7 +3,7 @@
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::store::db::Param;
-use crate::store::jobs::time::MomentText;
+use crate::store::jobs::time::TimestampText;
 
 /// The values of a statement, in the order of their placeholders.
 #[derive(Default)]
@@ -21,7 +21,7 @@ impl Values {
     }
 
     pub(super) fn moment(&mut self, text: String) -> String {
-        self.bind(MomentText(text), Type::TIMESTAMP)
+        self.bind(TimestampText(text), Type::TIMESTAMP)
     }
 
     /// As the driver takes them.

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::streams::StreamError;
 use crate::upstream::Unreachable;
 
-pub use body::name_missing;
+pub use body::add_missing_file_headers;
 
 /// A failed request. How each variant looks is fixed by the clients of the older server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

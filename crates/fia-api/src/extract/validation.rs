@@ -9,19 +9,19 @@ use crate::error::ApiError;
 /// The text keeps the older server's form, without the rejected values, which may be scripts
 /// or secrets, and without its file names and line numbers.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<String>);
+pub struct ValidationErrors(Vec<String>);
 
-impl Problems {
+impl ValidationErrors {
     /// Notes an error: its kind, where it is (`body`, `path` or `query` first), and what it is,
-    /// all in plain ASCII words of ours but for the last part of the place.
-    pub fn add(&mut self, kind: &str, place: &[&str], message: &str) {
+    /// all in plain ASCII words of ours but for the last part of `loc`.
+    pub fn add(&mut self, kind: &str, loc: &[&str], message: &str) {
         let mut text = format!("{{'type': '{kind}', 'loc': (");
-        for (i, part) in place.iter().enumerate() {
+        for (i, part) in loc.iter().enumerate() {
             let separator = if i > 0 { ", " } else { "" };
             // Writing to a String cannot fail.
             let _ = write!(text, "{separator}'{}'", part.escape_default());
         }
-        if place.len() == 1 {
+        if loc.len() == 1 {
             text.push(',');
         }
         let _ = write!(text, "), 'msg': '{message}'}}");
@@ -52,11 +52,11 @@ mod tests {
 
     #[test]
     fn errors_stand_together_as_the_older_server_writes_them() {
-        let mut problems = Problems::default();
-        problems.add("missing", &["body", "value"], "Field required");
-        problems.add("missing", &["body"], "Field required");
+        let mut errors = ValidationErrors::default();
+        errors.add("missing", &["body", "value"], "Field required");
+        errors.add("missing", &["body"], "Field required");
         assert_eq!(
-            problems.into_error(),
+            errors.into_error(),
             ApiError::Invalid(
                 "2 validation errors: \
                  {'type': 'missing', 'loc': ('body', 'value'), 'msg': 'Field required'} \
