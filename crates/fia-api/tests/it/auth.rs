@@ -1,4 +1,4 @@
-//! Who may call: the API key, tokens verified here, tokens verified by the auth service.
+//! Authentication: the API key, local and remote token verification.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::harness::{Replica, Vars, vars};
 
-/// A route for staff, on a database that is not there: who gets past the checks gets 503.
+/// A staff route without a database: authorised requests get 503.
 const STAFF_ONLY: &str = "/instrument/MARI/latest-run";
 const PASSED: u16 = 503;
 
@@ -36,8 +36,8 @@ const EXPECTED: [(&str, u16); 13] = [
 ];
 
 #[tokio::test]
-async fn tokens_are_verified_here_when_the_secret_is_known() {
-    // Its auth service cannot be reached: a stranger's signature is refused all the same.
+async fn tokens_are_verified_locally_with_the_secret() {
+    // The auth service is unreachable; a wrong signature is still 403.
     let replica = Replica::new(&[]);
     for (who, expected) in EXPECTED {
         assert_eq!(status(&replica, who).await, expected, "{who}");
@@ -45,7 +45,7 @@ async fn tokens_are_verified_here_when_the_secret_is_known() {
 }
 
 #[tokio::test]
-async fn the_auth_service_is_asked_about_every_token_when_it_is_not() {
+async fn without_the_secret_the_auth_service_verifies_every_token() {
     let service = Upstreams::start().await.unwrap();
     let replica = Replica::new(&[&without_secret(&service.url())]);
     for (who, expected) in EXPECTED {
@@ -55,17 +55,17 @@ async fn the_auth_service_is_asked_about_every_token_when_it_is_not() {
     for _ in 0..3 {
         status(&replica, "staff").await;
     }
-    assert_eq!(service.calls("/verify"), 3, "an answer was kept");
+    assert_eq!(service.calls("/verify"), 3, "a verification was cached");
     status(&replica, "apikey").await;
     assert_eq!(
         service.calls("/verify"),
         3,
-        "the API key is nobody's business"
+        "the API key needs no auth service"
     );
 }
 
 #[tokio::test]
-async fn a_token_of_another_signature_gets_a_second_opinion_under_a_budget() {
+async fn fallback_verification_is_rate_limited() {
     let service = Upstreams::start().await.unwrap();
     let replica = Replica::new(&[&vars(&[
         ("AUTH_API_URL", &service.url()),
@@ -76,28 +76,28 @@ async fn a_token_of_another_signature_gets_a_second_opinion_under_a_budget() {
     for _ in 0..50 {
         assert_eq!(status(&replica, "forged").await, 403);
     }
-    // Ten a second; the loop may have run over the end of one.
-    let asked = service.calls("/verify");
-    assert!((10..=30).contains(&asked), "asked {asked} times");
+    // The rate limit is 10 per second, and the loop may span several.
+    let calls = service.calls("/verify");
+    assert!((10..=30).contains(&calls), "{calls} calls");
 }
 
 #[tokio::test]
-async fn an_auth_service_that_cannot_be_asked_is_503_and_not_a_refusal() {
+async fn an_unavailable_auth_service_is_503_not_403() {
     let service = Upstreams::start().await.unwrap();
     let replica = Replica::new(&[&without_secret(&service.url())]);
     service.fail("/verify", Some(502));
     assert_eq!(status(&replica, "staff").await, 503);
     service.fail("/verify", None);
     service.refuse(true).await.unwrap();
-    let answer = replica.get(STAFF_ONLY, "staff").await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(answer.text(), r#"{"detail":"Service Unavailable"}"#);
+    let response = replica.get(STAFF_ONLY, "staff").await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.header("retry-after"), "1");
+    assert_eq!(response.text(), r#"{"detail":"Service Unavailable"}"#);
 }
 
-/// Takes 5 s: that is the limit it is about.
+/// Takes 5 s: the timeout under test.
 #[tokio::test]
-async fn a_silent_auth_service_holds_a_request_for_five_seconds_and_nobody_else() {
+async fn a_silent_auth_service_times_out_without_blocking_other_requests() {
     let service = Upstreams::start().await.unwrap();
     service.delay("/verify", Duration::from_secs(30));
     let replica = Replica::new(&[&without_secret(&service.url())]);
@@ -107,12 +107,12 @@ async fn a_silent_auth_service_holds_a_request_for_five_seconds_and_nobody_else(
         let probe = Instant::now();
         assert_eq!(replica.get("/healthz", "none").await.status, StatusCode::OK);
         assert_eq!(status(&replica, "apikey").await, PASSED);
-        // The database of this replica is not there, which takes its own time to find out.
+        // Includes the connection attempt to the unreachable database.
         assert!(probe.elapsed() < Duration::from_secs(2));
     };
-    let (answers, ()) = tokio::join!(futures_util::future::join_all(asking), others);
-    for answer in answers {
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let (responses, ()) = tokio::join!(futures_util::future::join_all(asking), others);
+    for response in responses {
+        assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     }
     assert!(
         start.elapsed() < Duration::from_millis(5500),
@@ -122,12 +122,12 @@ async fn a_silent_auth_service_holds_a_request_for_five_seconds_and_nobody_else(
 }
 
 #[tokio::test]
-async fn the_api_key_is_compared_whole() {
+async fn the_api_key_must_match_completely() {
     let replica = Replica::new(&[&vars(&[("FIA_API_API_KEY", "shhh")])]);
     assert_eq!(
         status(&replica, "apikey").await,
         403,
-        "{} is only its beginning",
+        "{} is only a prefix",
         tokens::API_KEY
     );
     assert_eq!(status(&replica, "raw:Bearer shhh").await, PASSED);

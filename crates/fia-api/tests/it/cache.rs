@@ -1,4 +1,4 @@
-//! The four cached reads and their writes, on a real Valkey: one table, every rule for each.
+//! The four cached reads and their writes: one table, every rule for each.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use tiercache::ClassStats;
 
-use crate::harness::{Replica, Stage, Vars, vars};
+use crate::harness::{Fixture, Replica, Vars, vars};
 
-/// A cached read, in the terms of an instrument `name` of the seed data.
+/// A cached read.
 struct Read {
     class: &'static str,
-    /// `{}` stands for the instrument.
+    /// `{}` is the instrument's name; likewise in `key`.
     path: &'static str,
     key: &'static str,
     ttl: i64,
     ttl_var: &'static str,
-    /// The body of an answer for a value, the payload in Valkey, and how PostgreSQL is told.
+    /// The response body of a value, its payload in Valkey, and the statement that stores it.
     body: fn(&Value) -> Value,
     payload: fn(&Value) -> Value,
     set: &'static str,
-    /// What a client sends to set it; `None` where there is no PUT.
+    /// The PUT body of a value; `None` for a read-only route.
     put: Option<fn(&Value) -> Value>,
-    /// Payloads that are JSON, but not of this class.
+    /// Payloads that are valid JSON of another shape.
     misshapen: &'static [&'static str],
 }
 
@@ -76,7 +76,7 @@ const LATEST_RUN: Read = Read {
     misshapen: &["[1]", r#"{"latest_run":5}"#, r#"{"latest_run": {}}"#],
 };
 
-/// The whole list is the value here: it holds the instrument or does not.
+/// The value is the whole list: the instrument's new name, or an empty list for null.
 const INSTRUMENTS: Read = Read {
     class: "live_data_instruments",
     path: "/live-data/instruments",
@@ -104,7 +104,7 @@ const INSTRUMENTS: Read = Read {
     misshapen: &["{}", "[1]", r#"["A",5]"#, r#"["A",null]"#],
 };
 
-/// A specification is an object: the tests' strings are wrapped in one.
+/// Wraps a value in an object, as specifications are objects.
 fn object_or_null(value: &Value) -> Value {
     if value.is_null() {
         Value::Null
@@ -113,7 +113,7 @@ fn object_or_null(value: &Value) -> Value {
     }
 }
 
-/// The reads of one instrument, which a PUT changes.
+/// The reads of one instrument that have a PUT.
 const OF_AN_INSTRUMENT: [Read; 3] = [SCRIPT, SPECIFICATION, LATEST_RUN];
 
 impl Read {
@@ -126,9 +126,9 @@ impl Read {
     }
 }
 
-/// Changes a value behind the server's back.
-async fn set(stage: &Stage, read: &Read, value: &Value, instrument: &str) {
-    let client = stage.database.client().await;
+/// Changes a value directly in PostgreSQL.
+async fn set(fixture: &Fixture, read: &Read, value: &Value, instrument: &str) {
+    let client = fixture.database.client().await;
     let changed = client
         .execute(read.set, &[&value.to_string(), &instrument])
         .await
@@ -137,9 +137,14 @@ async fn set(stage: &Stage, read: &Read, value: &Value, instrument: &str) {
 }
 
 async fn body(replica: &Replica, path: &str) -> Value {
-    let answer = replica.get(path, "staff").await;
-    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
-    answer.json()
+    let response = replica.get(path, "staff").await;
+    assert_eq!(
+        response.status,
+        StatusCode::OK,
+        "{path}: {}",
+        response.text()
+    );
+    response.json()
 }
 
 fn stats(replica: &Replica, read: &Read) -> ClassStats {
@@ -150,12 +155,12 @@ fn stats(replica: &Replica, read: &Read) -> ClassStats {
 }
 
 #[tokio::test]
-async fn a_miss_fills_and_a_hit_asks_no_database() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
-    let mut redis = stage.redis().await;
+async fn a_miss_fills_and_a_hit_runs_no_query() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
+    let mut redis = fixture.redis().await;
     for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
-        set(&stage, &read, &json!("one é \"x\""), "MARI").await;
+        set(&fixture, &read, &json!("one é \"x\""), "MARI").await;
         let expected = (read.body)(&json!("one é \"x\""));
         assert_eq!(body(&replica, &read.path("MARI")).await, expected);
 
@@ -173,9 +178,9 @@ async fn a_miss_fills_and_a_hit_asks_no_database() {
             read.class
         );
 
-        // Any case of the name leads to the same entry, which hides what the database holds.
+        // Names are case-insensitive, and the entry hides the changed row.
         if read.class != INSTRUMENTS.class {
-            set(&stage, &read, &json!("two"), "MARI").await;
+            set(&fixture, &read, &json!("two"), "MARI").await;
             assert_eq!(body(&replica, &read.path("mArI")).await, expected);
         }
         assert_eq!(body(&replica, &read.path("mari")).await, expected);
@@ -184,14 +189,14 @@ async fn a_miss_fills_and_a_hit_asks_no_database() {
 }
 
 #[tokio::test]
-async fn a_cached_none_is_a_hit() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn a_cached_null_is_a_hit() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     for read in OF_AN_INSTRUMENT {
-        set(&stage, &read, &Value::Null, "MARI").await;
+        set(&fixture, &read, &Value::Null, "MARI").await;
         let none = (read.body)(&Value::Null);
         assert_eq!(body(&replica, &read.path("MARI")).await, none);
-        set(&stage, &read, &json!("now there is one"), "MARI").await;
+        set(&fixture, &read, &json!("now there is one"), "MARI").await;
         assert_eq!(
             body(&replica, &read.path("MARI")).await,
             none,
@@ -202,12 +207,12 @@ async fn a_cached_none_is_a_hit() {
     }
 }
 
-/// The older server writes spaces and escapes.
+/// The legacy server writes spaces and escapes.
 #[tokio::test]
-async fn a_peers_entry_is_served_as_this_server_writes() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
-    let mut redis = stage.redis().await;
+async fn a_legacy_entry_is_served_in_canonical_json() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
+    let mut redis = fixture.redis().await;
     for (read, payload, served) in [
         (
             SCRIPT,
@@ -229,19 +234,19 @@ async fn a_peers_entry_is_served_as_this_server_writes() {
         (INSTRUMENTS, "[]", "[]"),
     ] {
         let _: () = redis.set_ex(read.key("MARI"), payload, 100).await.unwrap();
-        let answer = replica.get(&read.path("mari"), "apikey").await;
-        assert_eq!(answer.text(), served, "{payload}");
+        let response = replica.get(&read.path("mari"), "apikey").await;
+        assert_eq!(response.text(), served, "{payload}");
         assert_eq!(stats(&replica, &read).loads, 0, "{payload}");
     }
 }
 
 #[tokio::test]
-async fn a_poisoned_entry_is_a_miss_and_is_replaced() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
-    let mut redis = stage.redis().await;
+async fn an_invalid_entry_is_a_miss_and_is_replaced() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
+    let mut redis = fixture.redis().await;
     for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
-        set(&stage, &read, &json!("good"), "MARI").await;
+        set(&fixture, &read, &json!("good"), "MARI").await;
         let key = read.key("MARI");
         let good = (read.payload)(&json!("good")).to_string();
         let not_json = ["", "{", "nul", "{\"a\":1}x", "NaN", "{\"script\":NaN}"];
@@ -252,8 +257,8 @@ async fn a_poisoned_entry_is_a_miss_and_is_replaced() {
             .chain(read.misshapen)
         {
             let _: () = redis.set_ex(&key, *payload, 100).await.unwrap();
-            let answer = body(&replica, &read.path("MARI")).await;
-            assert_eq!(answer, (read.body)(&json!("good")), "{key} {payload}");
+            let response = body(&replica, &read.path("MARI")).await;
+            assert_eq!(response, (read.body)(&json!("good")), "{key} {payload}");
             let stored: String = redis.get(&key).await.unwrap();
             assert_eq!(stored, good, "{key} {payload}");
         }
@@ -271,31 +276,31 @@ async fn a_poisoned_entry_is_a_miss_and_is_replaced() {
 
 #[tokio::test]
 async fn an_unknown_instrument_is_not_cached() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
-    let mut redis = stage.redis().await;
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
+    let mut redis = fixture.redis().await;
     for read in OF_AN_INSTRUMENT {
-        let answer = replica.get(&read.path("nosuch"), "staff").await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        let response = replica.get(&read.path("nosuch"), "staff").await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND);
         let stored: Option<String> = redis.get(read.key("NOSUCH")).await.unwrap();
         assert_eq!(stored, None, "{}", read.class);
     }
 }
 
 #[tokio::test]
-async fn a_put_is_seen_at_once_on_every_replica() {
-    let stage = Stage::new().await;
-    let replicas = [stage.replica().await, stage.replica().await];
+async fn a_put_is_visible_at_once_on_every_replica() {
+    let fixture = Fixture::new().await;
+    let replicas = [fixture.replica().await, fixture.replica().await];
     for read in OF_AN_INSTRUMENT {
         let put = read.put.unwrap();
         for (i, writer) in replicas.iter().chain(&replicas).enumerate() {
-            // All have the old value cached when the new one comes.
+            // Fills every cache with the old value.
             for replica in &replicas {
                 body(replica, &read.path("MARI")).await;
             }
             let value = json!(format!("value {i}"));
-            let answer = writer.put(&read.path("mari"), "apikey", &put(&value)).await;
-            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+            let response = writer.put(&read.path("mari"), "apikey", &put(&value)).await;
+            assert_eq!(response.status, StatusCode::OK, "{}", response.text());
             for replica in &replicas {
                 assert_eq!(
                     body(replica, &read.path("MARI")).await,
@@ -309,12 +314,12 @@ async fn a_put_is_seen_at_once_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_refused_put_changes_nothing() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
-    let mut redis = stage.redis().await;
+async fn a_rejected_put_changes_neither_table_nor_cache() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
+    let mut redis = fixture.redis().await;
     for read in OF_AN_INSTRUMENT {
-        set(&stage, &read, &json!("kept"), "MARI").await;
+        set(&fixture, &read, &json!("kept"), "MARI").await;
         body(&replica, &read.path("MARI")).await;
         let before: String = redis.get(read.key("MARI")).await.unwrap();
         let good = (read.put.unwrap())(&json!("lost"));
@@ -330,8 +335,8 @@ async fn a_refused_put_changes_nothing() {
                 422,
             ),
         ] {
-            let answer = replica.put(&read.path(path), who, sent).await;
-            assert_eq!(answer.status, status, "{who} {path} {sent}");
+            let response = replica.put(&read.path(path), who, sent).await;
+            assert_eq!(response.status, status, "{who} {path} {sent}");
         }
         let after: String = redis.get(read.key("MARI")).await.unwrap();
         assert_eq!(after, before);
@@ -346,21 +351,21 @@ async fn a_refused_put_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_ttl_of_zero_or_less_switches_a_class_off_but_not_its_invalidation() {
-    let stage = Stage::new().await;
-    let mut redis = stage.redis().await;
+async fn a_ttl_of_zero_or_less_disables_caching_but_not_invalidation() {
+    let fixture = Fixture::new().await;
+    let mut redis = fixture.redis().await;
     for ttl in ["0", " -5 "] {
         let off: Vars = OF_AN_INSTRUMENT
             .iter()
             .map(|r| (r.ttl_var.to_owned(), ttl.to_owned()))
             .collect();
-        let replica = stage.replica_with(&off).await;
+        let replica = fixture.replica_with(&off).await;
         for read in OF_AN_INSTRUMENT {
-            // Another replica may cache.
+            // Another replica may still have the namespace enabled.
             let other = (read.payload)(&json!("another's")).to_string();
             let _: () = redis.set_ex(read.key("MARI"), other, 100).await.unwrap();
             for value in ["a", "b"] {
-                set(&stage, &read, &json!(value), "MARI").await;
+                set(&fixture, &read, &json!(value), "MARI").await;
                 assert_eq!(
                     body(&replica, &read.path("MARI")).await,
                     (read.body)(&json!(value))
@@ -378,24 +383,24 @@ async fn a_ttl_of_zero_or_less_switches_a_class_off_but_not_its_invalidation() {
 }
 
 #[tokio::test]
-async fn sixty_misses_at_once_are_one_select() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn sixty_concurrent_misses_run_one_query() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     for read in [SCRIPT, SPECIFICATION, LATEST_RUN, INSTRUMENTS] {
         let path = read.path("MARI");
-        let asked = (0..60).map(|_| replica.get(&path, "staff"));
-        for answer in futures_util::future::join_all(asked).await {
-            assert_eq!(answer.status, StatusCode::OK);
+        let requests = (0..60).map(|_| replica.get(&path, "staff"));
+        for response in futures_util::future::join_all(requests).await {
+            assert_eq!(response.status, StatusCode::OK);
         }
         assert_eq!(stats(&replica, &read).loads, 1, "{}", read.class);
     }
 }
 
 #[tokio::test]
-async fn a_traceback_is_what_the_processor_left_until_the_script_changes() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
-    let mut redis = stage.redis().await;
+async fn a_traceback_is_served_until_the_script_changes() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
+    let mut redis = fixture.redis().await;
     let path = "/live-data/mari/traceback";
     assert_eq!(body(&replica, path).await, Value::Null);
 
@@ -425,20 +430,19 @@ async fn a_traceback_is_what_the_processor_left_until_the_script_changes() {
         body(&replica, "/live-data/nosuch/traceback").await,
         Value::Null
     );
-    let without = Replica::new(&[&stage.database.vars()]);
+    let without = Replica::new(&[&fixture.database.vars()]);
     assert_eq!(body(&without, path).await, Value::Null);
 }
 
-/// What a peer's SETEX leaves is gone after its time to live, and so is ours.
+/// Takes over a second: the shortest TTL is one second.
 #[tokio::test]
-async fn entries_end() {
-    let stage = Stage::new().await;
+async fn entries_expire_after_their_ttl() {
+    let fixture = Fixture::new().await;
     let short = vars(&[("INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS", "1")]);
-    let replica = stage.replica_with(&short).await;
-    set(&stage, &LATEST_RUN, &json!("1"), "MARI").await;
+    let replica = fixture.replica_with(&short).await;
+    set(&fixture, &LATEST_RUN, &json!("1"), "MARI").await;
     body(&replica, "/instrument/MARI/latest-run").await;
-    set(&stage, &LATEST_RUN, &json!("2"), "MARI").await;
-    // Over a second: there is no shorter time to live.
+    set(&fixture, &LATEST_RUN, &json!("2"), "MARI").await;
     crate::harness::eventually(Duration::from_secs(3), async || {
         body(&replica, "/instrument/MARI/latest-run").await == json!({"latest_run": "2"})
     })

@@ -1,4 +1,4 @@
-//! The other end of RabbitMQ: what the programs that run jobs get.
+//! A consumer of published jobs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Vars, vars};
 
-/// Settings that lead to a broker, with a queue of the test's own for jobs.
+/// Settings of a broker with a private job queue.
 pub(crate) fn queue_vars(rabbitmq: &RabbitMq) -> Vars {
     vars(&[
         ("QUEUE_HOST", "127.0.0.1"),
@@ -29,7 +29,7 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// Declares the queue as its real consumers do, and consumes it.
+    /// Declares the queue as the production consumers do, and consumes it.
     pub(crate) async fn of(rabbitmq: &RabbitMq, queue: &str) -> Self {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(&rabbitmq.url(), properties)
@@ -56,12 +56,12 @@ impl Consumer {
         }
     }
 
-    /// The consumer of a replica's jobs.
+    /// A consumer of the job queue in `queue_vars`.
     pub(crate) async fn of_jobs(rabbitmq: &RabbitMq, queue: &Vars) -> Self {
         Self::of(rabbitmq, &queue["EGRESS_QUEUE_NAME"]).await
     }
 
-    /// The next message, if one comes soon.
+    /// The next message, or `None` after `limit`.
     pub(crate) async fn next(&mut self, limit: Duration) -> Option<String> {
         let delivery = timeout(limit, self.deliveries.next()).await.ok()??.unwrap();
         delivery.ack(BasicAckOptions::default()).await.unwrap();
@@ -69,13 +69,13 @@ impl Consumer {
         Some(String::from_utf8(delivery.data).unwrap())
     }
 
-    /// The next message, which must come.
+    /// The next message; panics after `MESSAGE_TIMEOUT`.
     pub(crate) async fn message(&mut self) -> String {
         let message = self.next(Duration::from_secs(30)).await;
         message.expect("no message came")
     }
 
-    /// How often each job was announced, once so many different ones were.
+    /// Messages per job id, once `count` distinct ids arrived and the queue fell silent.
     pub(crate) async fn jobs(&mut self, count: usize) -> BTreeMap<i64, usize> {
         let mut jobs = BTreeMap::new();
         while jobs.len() < count {

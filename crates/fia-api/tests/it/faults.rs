@@ -1,4 +1,4 @@
-//! Valkey or PostgreSQL away, silent and back: what a client sees of it.
+//! Unavailable, silent and recovering Valkey and PostgreSQL, as seen by clients.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tiercache::SharedLevel;
 
-use crate::harness::{Answer, Database, Replica, eventually, vars};
+use crate::harness::{Database, Replica, Response, eventually, vars};
 
 const PATH: &str = "/instrument/MARI/latest-run";
 
 async fn latest_run(replica: &Replica) -> Value {
-    let answer = replica.get(PATH, "apikey").await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    answer.json()
+    let response = replica.get(PATH, "apikey").await;
+    assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+    response.json()
 }
 
 async fn put(replica: &Replica, run: &str) {
-    let answer = replica
+    let response = replica
         .put(PATH, "apikey", &json!({"latest_run": run}))
         .await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(response.status, StatusCode::OK, "{}", response.text());
 }
 
 fn hits(replica: &Replica) -> u64 {
@@ -35,8 +35,8 @@ fn hits(replica: &Replica) -> u64 {
         .sum()
 }
 
-/// Reads until one is answered from Valkey.
-async fn hits_again(replica: &Replica, limit: Duration) {
+/// Reads until a hit in Valkey.
+async fn wait_for_hit(replica: &Replica, limit: Duration) {
     let before = hits(replica);
     eventually(limit, async || {
         latest_run(replica).await;
@@ -55,7 +55,7 @@ fn replica(database: &Database, valkey: &Valkey) -> Replica {
 }
 
 #[tokio::test]
-async fn valkey_may_come_after_the_server() {
+async fn valkey_may_start_after_the_server() {
     let (database, valkey) = with_valkey().await;
     valkey.kill();
     let replica = replica(&database, &valkey);
@@ -63,15 +63,15 @@ async fn valkey_may_come_after_the_server() {
     assert_eq!(latest_run(&replica).await, json!({"latest_run": "1"}));
     assert_eq!(replica.get("/ready", "none").await.status, StatusCode::OK);
     valkey.restart().await.unwrap();
-    hits_again(&replica, Duration::from_secs(2)).await;
+    wait_for_hit(&replica, Duration::from_secs(2)).await;
 }
 
 #[tokio::test]
-async fn a_valkey_that_dies_costs_nothing_but_its_hits() {
+async fn an_unavailable_valkey_costs_only_cache_hits() {
     let (database, valkey) = with_valkey().await;
     let replica = replica(&database, &valkey);
-    replica.shared_level_is_up().await;
-    hits_again(&replica, Duration::from_secs(2)).await;
+    replica.wait_for_shared_level().await;
+    wait_for_hit(&replica, Duration::from_secs(2)).await;
     for round in 0..3 {
         valkey.kill();
         for run in ["a", "b"] {
@@ -80,11 +80,11 @@ async fn a_valkey_that_dies_costs_nothing_but_its_hits() {
             assert_eq!(latest_run(&replica).await, json!({ "latest_run": run }));
         }
         valkey.restart().await.unwrap();
-        hits_again(&replica, Duration::from_secs(2)).await;
+        wait_for_hit(&replica, Duration::from_secs(2)).await;
     }
 }
 
-/// Reads with 16 clients while something is done; the slowest answer, all being 200.
+/// The slowest read of 16 clients during `doing`. Every response must be 200.
 async fn slowest_read_during(replica: &Replica, doing: impl Future<Output = ()>) -> Duration {
     let ended = std::sync::atomic::AtomicBool::new(false);
     let client = async || {
@@ -106,13 +106,13 @@ async fn slowest_read_during(replica: &Replica, doing: impl Future<Output = ()>)
     slowest.into_iter().max().unwrap_or_default()
 }
 
-/// Takes over a second: for so long Valkey is frozen.
+/// Takes over a second: Valkey stays frozen while 200 reads of each client complete.
 #[tokio::test]
-async fn a_frozen_valkey_is_left_alone() {
+async fn a_frozen_valkey_does_not_slow_requests() {
     let (database, valkey) = with_valkey().await;
     let replica = replica(&database, &valkey);
-    replica.shared_level_is_up().await;
-    hits_again(&replica, Duration::from_secs(2)).await;
+    replica.wait_for_shared_level().await;
+    wait_for_hit(&replica, Duration::from_secs(2)).await;
     let slowest = slowest_read_during(&replica, async {
         valkey.pause().unwrap();
         tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -120,17 +120,17 @@ async fn a_frozen_valkey_is_left_alone() {
     })
     .await;
     assert!(slowest < Duration::from_millis(300), "{slowest:?}");
-    hits_again(&replica, Duration::from_secs(2)).await;
+    wait_for_hit(&replica, Duration::from_secs(2)).await;
 }
 
 #[tokio::test]
-async fn a_write_that_valkey_did_not_hear_of_is_made_up_for() {
+async fn a_missed_invalidation_is_retried() {
     let (database, valkey) = with_valkey().await;
     let (writer, other) = (replica(&database, &valkey), replica(&database, &valkey));
-    writer.shared_level_is_up().await;
-    other.shared_level_is_up().await;
+    writer.wait_for_shared_level().await;
+    other.wait_for_shared_level().await;
     put(&writer, "old").await;
-    hits_again(&other, Duration::from_secs(2)).await;
+    wait_for_hit(&other, Duration::from_secs(2)).await;
     valkey.pause().unwrap();
     let start = Instant::now();
     put(&writer, "new").await;
@@ -141,7 +141,7 @@ async fn a_write_that_valkey_did_not_hear_of_is_made_up_for() {
     );
     assert_eq!(latest_run(&writer).await, json!({"latest_run": "new"}));
     valkey.resume().unwrap();
-    // From now on the old value is in Valkey, until the writer has made up for it.
+    // Valkey holds the old value until the writer's pending invalidation succeeds.
     eventually(Duration::from_secs(2), async || {
         assert_eq!(latest_run(&writer).await, json!({"latest_run": "new"}));
         let owed = writer.state.cached.statistics().owed_invalidations;
@@ -150,14 +150,14 @@ async fn a_write_that_valkey_did_not_hear_of_is_made_up_for() {
     .await;
 }
 
-/// A database of the test's own server, which it may break.
+/// A private PostgreSQL, which the test may break, and a replica without stale responses.
 async fn own_database() -> (Postgres, Replica) {
     let server = Postgres::start().await.unwrap();
     let database = vars(&[
         ("DB_IP", "127.0.0.1"),
         ("DB_PORT", &server.port().to_string()),
         ("DB_PASSWORD", Postgres::PASSWORD),
-        // What is last known would be an answer, too.
+        // Stale responses would hide the outage.
         ("CACHE_MAX_STALE_SECONDS", "0"),
     ]);
     let replica = Replica::new(&[&database]);
@@ -165,14 +165,14 @@ async fn own_database() -> (Postgres, Replica) {
     (server, replica)
 }
 
-fn assert_unavailable(answer: &Answer) {
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.text(), r#"{"detail":"Service Unavailable"}"#);
-    assert_eq!(answer.header("retry-after"), "1");
+fn assert_unavailable(response: &Response) {
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.text(), r#"{"detail":"Service Unavailable"}"#);
+    assert_eq!(response.header("retry-after"), "1");
 }
 
 #[tokio::test]
-async fn a_database_that_dies_is_503_until_it_is_back() {
+async fn an_unavailable_database_is_503_until_it_returns() {
     let (server, replica) = own_database().await;
     server.kill();
     for path in [PATH, "/ready", "/live-data/instruments"] {
@@ -192,13 +192,13 @@ async fn a_database_that_dies_is_503_until_it_is_back() {
     assert_eq!(replica.get(PATH, "apikey").await.status, StatusCode::OK);
 }
 
-/// Takes some seconds: for so long an answer is awaited.
+/// Takes some seconds: the pool wait and statement timeouts have to elapse.
 #[tokio::test]
-async fn a_database_that_is_silent_is_503_within_five_seconds() {
+async fn a_silent_database_is_503_within_five_seconds() {
     let (server, replica) = own_database().await;
     server.pause().unwrap();
     let start = Instant::now();
-    let asked = (0..50).map(|i| {
+    let requests = (0..50).map(|i| {
         let path = format!("/instrument/M{i}/latest-run");
         let replica = &replica;
         async move { replica.get(&path, "apikey").await }
@@ -212,8 +212,8 @@ async fn a_database_that_is_silent_is_503_within_five_seconds() {
             start.elapsed()
         );
     };
-    let (answers, ()) = tokio::join!(futures_util::future::join_all(asked), probe);
-    answers.iter().for_each(assert_unavailable);
+    let (responses, ()) = tokio::join!(futures_util::future::join_all(requests), probe);
+    responses.iter().for_each(assert_unavailable);
     assert!(
         start.elapsed() < Duration::from_secs(5),
         "{:?}",
@@ -230,7 +230,7 @@ async fn a_database_that_is_silent_is_503_within_five_seconds() {
 }
 
 #[tokio::test]
-async fn what_is_cached_is_served_without_the_database() {
+async fn cached_responses_need_no_database() {
     let (server, valkey) = tokio::join!(Postgres::start(), Valkey::start());
     let (server, valkey) = (server.unwrap(), valkey.unwrap());
     let settings = vars(&[
@@ -239,7 +239,7 @@ async fn what_is_cached_is_served_without_the_database() {
         ("VALKEY_URL", &valkey.url()),
     ]);
     let replica = Replica::new(&[&settings]);
-    replica.shared_level_is_up().await;
+    replica.wait_for_shared_level().await;
     let before = latest_run(&replica).await;
     server.kill();
     assert_eq!(latest_run(&replica).await, before);

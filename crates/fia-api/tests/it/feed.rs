@@ -1,4 +1,4 @@
-//! The change feed: what others change in PostgreSQL shows at once, although entries live long.
+//! The change feed: changes by other clients are visible long before TTLs expire.
 
 use std::time::Duration;
 
@@ -9,27 +9,29 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::harness::{Database, Replica, Stage, Vars, config, eventually, vars};
+use crate::harness::{Database, Fixture, Replica, Vars, config, eventually, vars};
 use crate::metrics::scrape;
 
-/// How soon a change shows. The times to live are the defaults, 15 s and more.
+/// Far below the TTLs, which are the defaults (15 s and more).
 const SOON: Duration = Duration::from_secs(5);
 const LIST: &str = "/live-data/instruments";
-/// The backend of a feed.
+/// Selects the backend of a feed's connection.
 const BACKENDS: &str = "FROM pg_stat_activity \
      WHERE datname = current_database() AND application_name = 'fia-api change feed'";
 
-/// A stage with the trigger.
-async fn notifying() -> Stage {
-    let stage = Stage::new().await;
-    install(&stage.database).await;
-    stage
+/// A fixture with the trigger installed.
+async fn notifying() -> Fixture {
+    let fixture = Fixture::new().await;
+    install(&fixture.database).await;
+    fixture
 }
 
-/// A replica that listens.
-async fn listening(stage: &Stage) -> Replica {
-    let url = stage.database.server.url(&stage.database.name);
-    let replica = stage.replica_with(&vars(&[("DB_LISTEN_URL", &url)])).await;
+/// A replica with a connected feed.
+async fn listening(fixture: &Fixture) -> Replica {
+    let url = fixture.database.server.url(&fixture.database.name);
+    let replica = fixture
+        .replica_with(&vars(&[("DB_LISTEN_URL", &url)]))
+        .await;
     is_up(&replica).await;
     replica
 }
@@ -48,13 +50,18 @@ async fn is_up(replica: &Replica) {
 }
 
 async fn body(replica: &Replica, path: &str) -> Value {
-    let answer = replica.get(path, "staff").await;
-    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
-    answer.json()
+    let response = replica.get(path, "staff").await;
+    assert_eq!(
+        response.status,
+        StatusCode::OK,
+        "{path}: {}",
+        response.text()
+    );
+    response.json()
 }
 
-/// Asks until the answer is in memory.
-async fn remembered(replica: &Replica, path: &str) {
+/// Requests until a local hit.
+async fn wait_for_local_hit(replica: &Replica, path: &str) {
     let hits = || {
         let classes = replica.state.cached.statistics().classes;
         classes.iter().map(|class| class.local_hits).sum::<u64>()
@@ -71,7 +78,7 @@ async fn shows(replica: &Replica, path: &str, expected: &Value) {
     eventually(SOON, async || body(replica, path).await == *expected).await;
 }
 
-/// Waits until a change has been heard that is made now: then all before it have been.
+/// Waits for a notification sent now. Notifications are ordered: all earlier ones have arrived.
 async fn heard(replica: &Replica, client: &Client) {
     let before = feed(replica).notifications;
     client
@@ -82,10 +89,10 @@ async fn heard(replica: &Replica, client: &Client) {
 }
 
 #[tokio::test]
-async fn what_others_change_shows_at_once() {
-    let stage = notifying().await;
-    let (one, other) = tokio::join!(listening(&stage), listening(&stage));
-    let client = stage.database.client().await;
+async fn changes_by_other_clients_invalidate_every_replica() {
+    let fixture = notifying().await;
+    let (one, other) = tokio::join!(listening(&fixture), listening(&fixture));
+    let client = fixture.database.client().await;
     for (column, value, path, expected) in [
         (
             "live_data_script",
@@ -113,8 +120,8 @@ async fn what_others_change_shows_at_once() {
         ),
     ] {
         let before = body(&one, path).await;
-        remembered(&one, path).await;
-        remembered(&other, path).await;
+        wait_for_local_hit(&one, path).await;
+        wait_for_local_hit(&other, path).await;
         let update =
             format!("UPDATE instruments SET {column} = {value} WHERE instrument_name = 'MARI'");
         client.batch_execute(&update).await.unwrap();
@@ -133,21 +140,21 @@ async fn what_others_change_shows_at_once() {
 }
 
 #[tokio::test]
-async fn instruments_that_come_go_or_change_their_name_show() {
-    let stage = notifying().await;
-    let replica = listening(&stage).await;
-    let client = stage.database.client().await;
+async fn inserted_renamed_and_deleted_instruments_are_invalidated() {
+    let fixture = notifying().await;
+    let replica = listening(&fixture).await;
+    let client = fixture.database.client().await;
     let has = async |name: &str| {
         let names = body(&replica, LIST).await;
         names.as_array().unwrap().contains(&json!(name))
     };
-    remembered(&replica, LIST).await;
+    wait_for_local_hit(&replica, LIST).await;
     let insert = "INSERT INTO instruments (instrument_name, live_data_support, latest_run) \
                   VALUES ('NEW1', true, '7')";
     client.batch_execute(insert).await.unwrap();
     eventually(SOON, async || has("NEW1").await).await;
     let path = |name: &str| format!("/instrument/{name}/latest-run");
-    remembered(&replica, &path("NEW1")).await;
+    wait_for_local_hit(&replica, &path("NEW1")).await;
 
     let rename = "UPDATE instruments SET instrument_name = 'NEW2' WHERE instrument_name = 'NEW1'";
     client.batch_execute(rename).await.unwrap();
@@ -156,7 +163,7 @@ async fn instruments_that_come_go_or_change_their_name_show() {
         replica.get(&path("NEW1"), "apikey").await.status == StatusCode::NOT_FOUND
     })
     .await;
-    remembered(&replica, &path("NEW2")).await;
+    wait_for_local_hit(&replica, &path("NEW2")).await;
 
     client
         .batch_execute("DELETE FROM instruments WHERE instrument_name = 'NEW2'")
@@ -166,7 +173,7 @@ async fn instruments_that_come_go_or_change_their_name_show() {
         replica.get(&path("NEW2"), "apikey").await.status == StatusCode::NOT_FOUND
     })
     .await;
-    remembered(&replica, LIST).await;
+    wait_for_local_hit(&replica, LIST).await;
     client
         .batch_execute("TRUNCATE instruments CASCADE")
         .await
@@ -175,18 +182,18 @@ async fn instruments_that_come_go_or_change_their_name_show() {
 }
 
 #[tokio::test]
-async fn what_changes_nothing_is_told_to_nobody_and_a_burst_is_heard_whole() {
-    let stage = notifying().await;
-    let replica = listening(&stage).await;
-    let client = stage.database.client().await;
-    // As the older server writes: one column, whatever it was.
+async fn unchanged_values_send_no_notification_and_a_burst_is_received_whole() {
+    let fixture = notifying().await;
+    let replica = listening(&fixture).await;
+    let client = fixture.database.client().await;
+    // The legacy server writes a column even when its value is unchanged.
     let same = "UPDATE instruments SET latest_run = latest_run, specification = specification";
     client.batch_execute(same).await.unwrap();
     heard(&replica, &client).await;
     assert_eq!(feed(&replica).notifications, 1);
 
     let path = "/instrument/MARI/latest-run";
-    remembered(&replica, path).await;
+    wait_for_local_hit(&replica, path).await;
     let burst = "DO $$ BEGIN FOR i IN 1..5000 LOOP \
                  UPDATE instruments SET latest_run = i::text WHERE instrument_name = 'MARI'; \
                  PERFORM pg_notify('fia_api_instruments', 'OTHER' || i); \
@@ -198,14 +205,14 @@ async fn what_changes_nothing_is_told_to_nobody_and_a_burst_is_heard_whole() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_ended_is_made_anew_and_the_list_is_looked_up() {
-    let stage = notifying().await;
-    let replica = listening(&stage).await;
-    let client = stage.database.client().await;
+async fn a_terminated_connection_is_reopened_and_the_list_reloaded() {
+    let fixture = notifying().await;
+    let replica = listening(&fixture).await;
+    let client = fixture.database.client().await;
     let before = body(&replica, LIST).await;
     for round in 1..=3 {
-        remembered(&replica, LIST).await;
-        // Nobody hears of this one: it is as if it had come while the feed was away.
+        wait_for_local_hit(&replica, LIST).await;
+        // Without the trigger no notification is sent, as if the feed had been disconnected.
         let unheard = "BEGIN; ALTER TABLE instruments DISABLE TRIGGER USER; \
              UPDATE instruments SET live_data_support = NOT live_data_support; \
              ALTER TABLE instruments ENABLE TRIGGER USER; COMMIT";
@@ -221,7 +228,7 @@ async fn a_connection_that_is_ended_is_made_anew_and_the_list_is_looked_up() {
     }
     heard(&replica, &client).await;
     let path = "/instrument/MARI/latest-run";
-    remembered(&replica, path).await;
+    wait_for_local_hit(&replica, path).await;
     client
         .batch_execute("UPDATE instruments SET latest_run = 'healed'")
         .await
@@ -229,9 +236,9 @@ async fn a_connection_that_is_ended_is_made_anew_and_the_list_is_looked_up() {
     shows(&replica, path, &json!({"latest_run": "healed"})).await;
 }
 
-/// Takes some seconds: for so long a sign of life is awaited.
+/// Takes some seconds: the feed's keep-alive timeout has to elapse.
 #[tokio::test]
-async fn a_server_that_is_away_or_silent_delays_nothing() {
+async fn an_unavailable_or_silent_postgresql_does_not_block_requests() {
     let server = Postgres::start().await.unwrap();
     server.kill();
     let settings = vars(&[
@@ -251,11 +258,10 @@ async fn a_server_that_is_away_or_silent_delays_nothing() {
     eventually(2 * SOON, async || feed(&replica).up).await;
 }
 
-/// The task and its connection end with the replica.
 #[tokio::test]
-async fn nothing_is_left_behind_and_nothing_is_there_by_default() {
-    let stage = notifying().await;
-    let client = stage.database.client().await;
+async fn the_feed_is_off_by_default_and_closes_with_its_replica() {
+    let fixture = notifying().await;
+    let client = fixture.database.client().await;
     let count = format!("SELECT count(*) {BACKENDS}");
     let backends = async || {
         client
@@ -264,19 +270,19 @@ async fn nothing_is_left_behind_and_nothing_is_there_by_default() {
             .unwrap()
             .get::<_, i64>(0)
     };
-    let replica = listening(&stage).await;
+    let replica = listening(&fixture).await;
     assert_eq!(backends().await, 1);
     drop(replica);
     eventually(SOON, async || backends().await == 0).await;
 
-    let without = Replica::new(&[&stage.database.vars()]);
+    let without = Replica::new(&[&fixture.database.vars()]);
     assert_eq!(without.state.cached.feed(), None);
     let text = scrape(&Metrics::new(without.edge())).await;
     assert!(!text.contains_key("fia_api_change_feed_up"));
 }
 
 #[tokio::test]
-async fn the_trigger_can_be_installed_again_and_through_a_pooler() {
+async fn installing_the_trigger_is_idempotent_and_works_through_a_pooler() {
     let database = Database::seeded().await;
     let pooler = PgBouncer::start(database.server, PgBouncerOptions::default())
         .await
@@ -294,7 +300,7 @@ async fn the_trigger_can_be_installed_again_and_through_a_pooler() {
     let triggers = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'fia\\_api\\_%'";
     let count: i64 = client.query_one(triggers, &[]).await.unwrap().get(0);
     assert_eq!(count, 3);
-    // A name that cannot be told is no error of the one who writes it.
+    // A name too long for a notification does not fail the write.
     client
         .batch_execute("UPDATE instruments SET instrument_name = repeat('x', 9000) WHERE id = 1")
         .await

@@ -1,5 +1,4 @@
-//! Finding and downloading: names taken literally, nothing from outside a folder, parts of
-//! files.
+//! Finding and downloading files: literal names, confinement to a folder, byte ranges.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,14 +14,14 @@ use http_body_util::BodyExt as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 
-use crate::harness::{Answer, Database, Replica, config, request};
-use crate::trees::SampleFiles;
+use crate::harness::{Database, Replica, Response, config, request};
+use crate::sample_files::SampleFiles;
 
-/// The folder of job 1, which staff may look into.
+/// Job 1's folder, readable by staff.
 const FOLDER: &str = "MARI/RBNumber/RB1820497/autoreduced";
 const SECRET: &[u8] = b"SECRET";
 
-/// A replica with the sample files; its database lasts as long as it does.
+/// A replica with the sample files. The database must outlive it.
 async fn replica(files: &SampleFiles) -> (Replica, Database) {
     let database = Database::seeded().await;
     (Replica::new(&[&database.vars(), &files.vars()]), database)
@@ -32,7 +31,7 @@ fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
-async fn download(replica: &Replica, name: &str, headers: &[(&str, &str)]) -> Answer {
+async fn download(replica: &Replica, name: &str, headers: &[(&str, &str)]) -> Response {
     let path = format!("/job/1/filename/{}", encoded(name));
     let mut request = request(Method::GET, &path, "staff", None);
     for (name, value) in headers {
@@ -42,14 +41,14 @@ async fn download(replica: &Replica, name: &str, headers: &[(&str, &str)]) -> An
     replica.send(request).await
 }
 
-async fn find(replica: &Replica, name: &str) -> Answer {
+async fn find(replica: &Replica, name: &str) -> Response {
     let name = encoded(name);
     let path = format!("/find_file/instrument/MARI/experiment_number/1820497?filename={name}");
     replica.get(&path, "staff").await
 }
 
 #[tokio::test]
-async fn names_are_literal_and_found_in_sub_folders() {
+async fn names_match_literally_and_in_subfolders() {
     let files = SampleFiles::new();
     let folder = files.reduced(FOLDER);
     let long = "x".repeat(255);
@@ -61,9 +60,9 @@ async fn names_are_literal_and_found_in_sub_folders() {
     fs::write(folder.join("one/twice"), "nearer").unwrap();
     let (replica, _database) = replica(&files).await;
     for name in [r"a\b", "*", "[M]AR1.nxspe", "a b;c\r\nd", "\"q\"", &long] {
-        let answer = download(&replica, name, &[]).await;
+        let response = download(&replica, name, &[]).await;
         assert_eq!(
-            (answer.status, answer.text().as_str()),
+            (response.status, response.text().as_str()),
             (StatusCode::OK, name)
         );
         let found = find(&replica, name).await.json();
@@ -93,7 +92,7 @@ async fn names_are_literal_and_found_in_sub_folders() {
     assert_eq!(folder.status, StatusCode::NOT_FOUND);
 }
 
-/// A tree with ways out of job 1's folder. Everything outside holds the secret.
+/// Adds links out of job 1's folder. Files outside contain `SECRET`.
 fn hostile_tree(files: &SampleFiles) {
     let folder = files.reduced(FOLDER);
     let outside = files.reduced("MARI/RBNumber/RB999/autoreduced");
@@ -128,7 +127,7 @@ fn hostile_tree(files: &SampleFiles) {
 }
 
 #[tokio::test]
-async fn no_link_leads_out_and_nothing_tells_what_is_outside() {
+async fn symlinks_do_not_escape_the_folder() {
     let files = SampleFiles::new();
     hostile_tree(&files);
     let (replica, _database) = replica(&files).await;
@@ -147,9 +146,9 @@ async fn no_link_leads_out_and_nothing_tells_what_is_outside() {
         "up",
         "root",
     ] {
-        let answer = download(&replica, name, &[]).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}");
-        assert_eq!(answer.text(), r#"{"message":"Resource not found"}"#);
+        let response = download(&replica, name, &[]).await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{name}");
+        assert_eq!(response.text(), r#"{"message":"Resource not found"}"#);
     }
     for name in [
         "folder/secret",
@@ -161,15 +160,15 @@ async fn no_link_leads_out_and_nothing_tells_what_is_outside() {
         "/etc/passwd",
         "pipe",
     ] {
-        let answer = find(&replica, name).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}");
+        let response = find(&replica, name).await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{name}");
     }
     let inner = download(&replica, "in", &[]).await;
     assert_eq!(inner.text(), "fine");
 }
 
 #[tokio::test]
-async fn an_experiments_folder_is_no_link_to_anothers() {
+async fn an_experiment_folder_may_not_be_a_symlink() {
     let files = SampleFiles::new();
     let outside = files.reduced("MARI/RBNumber/RB999/autoreduced");
     fs::create_dir_all(&outside).unwrap();
@@ -178,11 +177,11 @@ async fn an_experiments_folder_is_no_link_to_anothers() {
     fs::remove_dir_all(&folder).unwrap();
     symlink("../RB999/autoreduced", &folder).unwrap();
     let (replica, _database) = replica(&files).await;
-    let answer = download(&replica, "MAR1.nxspe", &[]).await;
-    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let response = download(&replica, "MAR1.nxspe", &[]).await;
+    assert_eq!(response.status, StatusCode::FORBIDDEN);
 }
 
-/// What is inside and may be had, by every name that leads to it.
+/// The contents of the readable files in the folder.
 fn contents_inside() -> BTreeSet<Vec<u8>> {
     [&b"fine"[..], b"x"].map(<[u8]>::to_vec).into()
 }
@@ -190,9 +189,9 @@ fn contents_inside() -> BTreeSet<Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Whatever is asked for, what comes lies in the folder.
+    /// For any name, the content is one of the folder's files.
     #[test]
-    fn no_byte_comes_from_outside(
+    fn no_name_reaches_content_outside_the_folder(
         parts in prop::collection::vec(
             prop_oneof![
                 Just("..".to_owned()), Just(".".to_owned()), Just(String::new()),
@@ -260,7 +259,7 @@ impl Tree {
 }
 
 #[tokio::test]
-async fn a_folder_that_holds_too_much_is_unavailable_and_not_empty() {
+async fn a_folder_too_deep_to_search_is_503_not_404() {
     let files = SampleFiles::new();
     let mut deep = files.reduced(FOLDER);
     for _ in 0..40 {
@@ -274,7 +273,7 @@ async fn a_folder_that_holds_too_much_is_unavailable_and_not_empty() {
 }
 
 #[tokio::test]
-async fn parts_of_a_file_are_served() {
+async fn byte_ranges_are_served() {
     let files = SampleFiles::new();
     let content: Vec<u8> = (0..1000_u16).map(|i| i.to_le_bytes()[0]).collect();
     fs::write(files.reduced(FOLDER).join("r"), &content).unwrap();
@@ -290,10 +289,10 @@ async fn parts_of_a_file_are_served() {
         ("bytes=990-", 990..1000, "bytes 990-999/1000"),
         ("bytes=-1", 999..1000, "bytes 999-999/1000"),
     ] {
-        let answer = download(&replica, "r", &[("range", range)]).await;
-        assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT, "{range}");
-        assert_eq!(answer.header("content-range"), content_range);
-        assert_eq!(answer.body, content[part]);
+        let response = download(&replica, "r", &[("range", range)]).await;
+        assert_eq!(response.status, StatusCode::PARTIAL_CONTENT, "{range}");
+        assert_eq!(response.header("content-range"), content_range);
+        assert_eq!(response.body, content[part]);
     }
     for (mark, status) in [
         (tag, StatusCode::PARTIAL_CONTENT),
@@ -318,13 +317,13 @@ async fn parts_of_a_file_are_served() {
 }
 
 #[tokio::test]
-async fn several_parts_come_as_a_multipart_body_of_the_announced_length() {
+async fn several_ranges_are_a_multipart_body_of_the_declared_length() {
     let files = SampleFiles::new();
     fs::write(files.reduced(FOLDER).join("r"), "0123456789").unwrap();
     let (replica, _database) = replica(&files).await;
-    let answer = download(&replica, "r", &[("range", "bytes=8-,0-1")]).await;
-    assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
-    let kind = answer.header("content-type");
+    let response = download(&replica, "r", &[("range", "bytes=8-,0-1")]).await;
+    assert_eq!(response.status, StatusCode::PARTIAL_CONTENT);
+    let kind = response.header("content-type");
     let boundary = kind
         .strip_prefix("multipart/byteranges; boundary=")
         .unwrap();
@@ -335,23 +334,26 @@ async fn several_parts_come_as_a_multipart_body_of_the_announced_length() {
         )
     };
     let expected = part("0-1", "01") + &part("8-9", "89") + &format!("--{boundary}--\r\n");
-    assert_eq!(answer.text(), expected);
-    assert_eq!(answer.header("content-length"), expected.len().to_string());
+    assert_eq!(response.text(), expected);
+    assert_eq!(
+        response.header("content-length"),
+        expected.len().to_string()
+    );
 }
 
 #[tokio::test]
-async fn head_is_served_for_downloads_alone() {
+async fn head_is_served_for_downloads_only() {
     let files = SampleFiles::new();
     let (replica, _database) = replica(&files).await;
     let head = |path: &str| request(Method::HEAD, path, "staff", None);
     let whole = replica.get("/job/1/filename/MAR1.nxspe", "staff").await;
-    let mut asked = head("/api/job/1/filename/MAR1.nxspe");
-    asked
+    let mut request = head("/api/job/1/filename/MAR1.nxspe");
+    request
         .headers_mut()
         .insert("range", "bytes=0-0".parse().unwrap());
-    let answer = replica.send(asked).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert!(answer.body.is_empty());
+    let response = replica.send(request).await;
+    assert_eq!(response.status, StatusCode::OK);
+    assert!(response.body.is_empty());
     let described = |headers: &HeaderMap| {
         [
             "content-length",
@@ -361,7 +363,7 @@ async fn head_is_served_for_downloads_alone() {
         ]
         .map(|name| headers.get(name).cloned().unwrap())
     };
-    assert_eq!(described(&answer.headers), described(&whole.headers));
+    assert_eq!(described(&response.headers), described(&whole.headers));
     let missing = replica.send(head("/job/1/filename/nope")).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     for path in [
@@ -376,20 +378,20 @@ async fn head_is_served_for_downloads_alone() {
 }
 
 #[tokio::test]
-async fn a_reduced_data_root_that_is_away_is_unavailable() {
+async fn a_missing_data_root_is_503() {
     let files = SampleFiles::new();
     let (replica, _database) = replica(&files).await;
     fs::remove_dir_all(files.reduced("")).unwrap();
-    let answer = find(&replica, "MAR1.nxspe").await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(!answer.text().contains("ceph"), "{}", answer.text());
+    let response = find(&replica, "MAR1.nxspe").await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!response.text().contains("ceph"), "{}", response.text());
 }
 
 #[tokio::test]
-async fn nobody_without_a_token_asks_for_files() {
+async fn downloads_require_a_token() {
     let files = SampleFiles::new();
     let (replica, _database) = replica(&files).await;
-    let asked = Request::builder().uri("/job/1/filename/MAR1.nxspe");
-    let answer = replica.send(asked.body(Body::empty()).unwrap()).await;
-    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let request = Request::builder().uri("/job/1/filename/MAR1.nxspe");
+    let response = replica.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status, StatusCode::UNAUTHORIZED);
 }

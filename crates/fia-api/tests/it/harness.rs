@@ -1,4 +1,4 @@
-//! A replica in process, with a database of its own.
+//! Fixtures: replicas in process, private databases, requests, and waits with a limit.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,16 +17,16 @@ use serde_json::Value;
 use tiercache::SharedLevel;
 use tokio_postgres::Client;
 
-/// Settings of a replica, on top of what every test wants.
+/// Settings by variable name.
 pub(crate) type Vars = HashMap<String, String>;
 
-/// A replica of the server, with what a test needs to look behind it.
+/// A server in process, with access to its state.
 pub(crate) struct Replica {
     edge: Edge,
     pub(crate) state: AppState,
 }
 
-/// A database of the seed data, on the shared server.
+/// A database with the seed data, on the shared server.
 pub(crate) struct Database {
     pub(crate) name: String,
     pub(crate) server: &'static Postgres,
@@ -40,18 +40,18 @@ impl Database {
         Self { name, server }
     }
 
-    /// Adds what `schema --apply` adds to the older server's tables.
+    /// Adds the outbox, as `schema --apply` does.
     pub(crate) async fn add_outbox(&self) {
         let db = Db::new(&config(&[&self.vars()]).database).unwrap();
         schema::apply(&db).await.unwrap();
     }
 
-    /// A connection of the test's own.
+    /// Opens a connection for the test.
     pub(crate) async fn client(&self) -> Client {
         self.server.connect(&self.name).await.unwrap()
     }
 
-    /// Settings that lead to this database, over the given address.
+    /// Settings of this database behind the given address.
     pub(crate) fn vars_at(&self, address: SocketAddr) -> Vars {
         vars(&[
             ("DB_IP", &address.ip().to_string()),
@@ -68,13 +68,13 @@ impl Database {
     }
 }
 
-/// A database and a Valkey of a test's own, and replicas on both.
-pub(crate) struct Stage {
+/// A private database and a private Valkey, and replicas that use both.
+pub(crate) struct Fixture {
     pub(crate) database: Database,
     pub(crate) valkey: Valkey,
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) async fn new() -> Self {
         let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
         Self {
@@ -88,17 +88,17 @@ impl Stage {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    /// What leads a replica to both.
+    /// Settings of both servers.
     pub(crate) fn vars(&self) -> Vars {
         let mut vars = self.database.vars();
         vars.insert("VALKEY_URL".to_owned(), self.valkey.url());
         vars
     }
 
-    /// A replica that uses Valkey, and memory unless that is switched off.
+    /// A replica whose Valkey connection and client tracking are up.
     pub(crate) async fn replica_with(&self, more: &Vars) -> Replica {
         let replica = Replica::new(&[&self.vars(), more]);
-        replica.shared_level_is_up().await;
+        replica.wait_for_shared_level().await;
         replica.state.cached.until_tracking().await;
         replica
     }
@@ -116,8 +116,7 @@ pub(crate) fn vars(pairs: &[(&str, &str)]) -> Vars {
         .collect()
 }
 
-/// What every replica of the tests has unless a test says otherwise: the recorded keys, no
-/// Valkey.
+/// Settings of every replica unless overridden: the recorded keys, no Valkey.
 pub(crate) fn defaults() -> Vars {
     vars(&[
         ("FIA_API_BIND", "127.0.0.1:0"),
@@ -128,7 +127,7 @@ pub(crate) fn defaults() -> Vars {
     ])
 }
 
-/// Settings that lead to stand-ins of the auth service and GitHub.
+/// Settings of stand-ins for the auth service and GitHub.
 pub(crate) fn upstream_vars(upstreams: &Upstreams) -> Vars {
     let url = upstreams.url();
     vars(&[
@@ -140,7 +139,7 @@ pub(crate) fn upstream_vars(upstreams: &Upstreams) -> Vars {
 }
 
 impl Replica {
-    /// A replica with the given settings over the defaults.
+    /// A replica with the defaults overridden by `layers`, the last winning.
     pub(crate) fn new(layers: &[&Vars]) -> Self {
         let config = config(layers);
         let state = AppState::new(&config).unwrap();
@@ -155,7 +154,7 @@ impl Replica {
     }
 
     /// Waits for the connection to Valkey.
-    pub(crate) async fn shared_level_is_up(&self) {
+    pub(crate) async fn wait_for_shared_level(&self) {
         let cached = &self.state.cached;
         eventually(Duration::from_secs(5), async || {
             cached.statistics().shared_level == SharedLevel::Up
@@ -163,20 +162,20 @@ impl Replica {
         .await;
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response {
         let (parts, body) = self.edge.handle(request).await.into_parts();
-        Answer {
+        Response {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes().to_vec(),
         }
     }
 
-    pub(crate) async fn get(&self, path: &str, who: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, who: &str) -> Response {
         self.send(request(Method::GET, path, who, None)).await
     }
 
-    pub(crate) async fn put(&self, path: &str, who: &str, body: &Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, who: &str, body: &Value) -> Response {
         self.send(request(Method::PUT, path, who, Some(body))).await
     }
 }
@@ -189,7 +188,7 @@ pub(crate) fn config(layers: &[&Vars]) -> Config {
     Config::from_vars(&|name| all.get(name).cloned()).unwrap()
 }
 
-/// A request as `who`: a recorded token's name, `apikey` or `none`.
+/// Builds a request as `who`: a recorded token's name, `apikey` or `none`.
 pub(crate) fn request(
     method: Method,
     path: &str,
@@ -209,14 +208,14 @@ pub(crate) fn request(
     .unwrap()
 }
 
-/// An answer, received whole.
-pub(crate) struct Answer {
+/// A response with its complete body.
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
@@ -232,7 +231,7 @@ impl Answer {
     }
 }
 
-/// Looks again and again until something holds.
+/// Polls a condition until it holds; panics after `limit`.
 pub(crate) async fn eventually(limit: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !holds().await {

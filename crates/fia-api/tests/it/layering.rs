@@ -1,8 +1,8 @@
-//! Fails when a module imports from its own layer or from a layer above it.
+//! Imports point down: a module uses only lower layers.
 //!
-//! The compiler allows any module of one crate to use any other. This test is
-//! what keeps the arrow in `src/lib.rs` pointing one way. It reads source text,
-//! so it also refuses the two spellings it cannot follow.
+//! The compiler lets any module of a crate use any other. This test keeps the order in
+//! `src/lib.rs`. It reads source text, and so rejects the two spellings that it cannot
+//! follow.
 use std::{fs, path::Path};
 
 /// Lowest layer first.

@@ -1,4 +1,4 @@
-//! Live logs on a real Valkey: order, resuming, outages, limits, the end.
+//! Live logs: order, resumption, outages, limits, termination.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,10 +16,10 @@ use crate::harness::{Replica, Vars, request, vars};
 
 const PATH: &str = "/live-data/MARI/logs";
 const KEY: &str = "MARI_live_data_processor_logs";
-/// Beyond what any step takes.
+/// Limit of each wait for an event.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A Valkey of the test's own, a replica, and a writer of logs.
+/// A replica with a private Valkey, and a writer of logs.
 struct Logs {
     valkey: Valkey,
     replica: Replica,
@@ -37,7 +37,7 @@ impl Logs {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    /// Writes entries `from..to`, and returns the last id.
+    /// Writes one entry per number and returns the last id.
     async fn write(&self, range: std::ops::Range<u32>) -> String {
         let mut connection = self.connection().await;
         let mut id = String::new();
@@ -52,24 +52,24 @@ impl Logs {
 
     async fn view(&self, query: &str) -> Viewer {
         let request = request(Method::GET, &format!("{PATH}{query}"), "apikey", None);
-        let answer = self.replica.edge().handle(request).await;
-        assert_eq!(answer.status(), StatusCode::OK);
-        Viewer::new(answer.into_body().into_data_stream())
+        let response = self.replica.edge().handle(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Viewer::new(response.into_body().into_data_stream())
     }
 }
 
-/// Reads events as the front end does: text, parted at empty lines.
+/// A client that parses events as the front end does: text split at empty lines.
 struct Viewer {
     body: BodyDataStream,
     text: String,
     last_id: Option<String>,
 }
 
-/// How a viewer's stream went on.
+/// An event of a viewer's stream.
 #[derive(Debug, PartialEq)]
 enum Event {
     Entry(Value),
-    Trouble,
+    Error,
     KeepAlive,
     BrokenOff,
 }
@@ -84,7 +84,9 @@ impl Viewer {
     }
 
     async fn next(&mut self) -> Event {
-        timeout(SOON, self.event()).await.expect("no event in time")
+        timeout(SOON, self.event())
+            .await
+            .expect("no event within the limit")
     }
 
     async fn event(&mut self) -> Event {
@@ -106,14 +108,14 @@ impl Viewer {
         let data: Value = serde_json::from_str(line("data: ").unwrap()).unwrap();
         let Some(id) = line("id: ") else {
             assert!(data["error"].is_string(), "{event}");
-            return Event::Trouble;
+            return Event::Error;
         };
         assert_eq!(data["valkey_id"], id);
         self.last_id = Some(id.to_owned());
         Event::Entry(data)
     }
 
-    /// The messages of the next entries, whatever else comes between.
+    /// The messages of the next `count` entries, skipping other events.
     async fn messages(&mut self, count: usize) -> Vec<u32> {
         let mut messages = Vec::new();
         while messages.len() < count {
@@ -121,7 +123,7 @@ impl Viewer {
                 Event::Entry(data) => {
                     messages.push(data["msg"].as_str().unwrap().parse().unwrap());
                 }
-                Event::Trouble | Event::KeepAlive => {}
+                Event::Error | Event::KeepAlive => {}
                 Event::BrokenOff => panic!("broken off after {messages:?}"),
             }
         }
@@ -134,12 +136,12 @@ impl Viewer {
 }
 
 #[tokio::test]
-async fn what_was_written_and_what_is_comes_once_and_in_order() {
+async fn history_and_new_entries_arrive_once_and_in_order() {
     let logs = Logs::start(&Vars::new()).await;
     logs.write(0..250).await;
     let mut first = logs.view("").await;
     assert_eq!(first.messages(250).await, Vec::from_iter(0..250));
-    // While another joins, entries come.
+    // Entries arrive while another viewer joins.
     let (_, (mut second, early)) = tokio::join!(logs.write(250..400), async {
         let mut second = logs.view("?since=0").await;
         let early = second.messages(300).await;
@@ -152,19 +154,19 @@ async fn what_was_written_and_what_is_comes_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn events_have_the_form_that_clients_know() {
+async fn events_keep_their_wire_format() {
     let logs = Logs::start(&Vars::new()).await;
-    let asked = request(Method::GET, PATH, "user", None);
-    let answer = logs.replica.edge().handle(asked).await;
+    let request = request(Method::GET, PATH, "user", None);
+    let response = logs.replica.edge().handle(request).await;
     for (name, value) in [
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache"),
         ("connection", "keep-alive"),
         ("x-accel-buffering", "no"),
     ] {
-        assert_eq!(answer.headers()[name], value);
+        assert_eq!(response.headers()[name], value);
     }
-    let mut body = answer.into_body().into_data_stream();
+    let mut body = response.into_body().into_data_stream();
     let quiet = timeout(SOON, body.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(quiet, ": keep-alive\n\n");
     let mut connection = logs.connection().await;
@@ -195,7 +197,7 @@ async fn a_viewer_resumes_by_id() {
     let mut first = logs.view("").await;
     first.messages(5).await;
     let id = first.last_id.clone().unwrap();
-    // From Valkey, when nobody looks on any more; then from what the reader holds.
+    // Resumes from Valkey after the last viewer left, then from the reader's ring buffer.
     drop(first);
     let mut again = logs.view(&format!("?since={id}")).await;
     assert_eq!(again.messages(5).await, [5, 6, 7, 8, 9]);
@@ -212,18 +214,18 @@ async fn a_viewer_resumes_by_id() {
     logs.write(22..23).await;
     assert_eq!(from_now.messages(1).await, [22]);
 
-    // A browser says it in a header, and its address still has the older id.
-    let mut asked = request(Method::GET, &format!("{PATH}?since=0"), "apikey", None);
-    asked
+    // A browser sends `last-event-id`, which overrides the older id in its URL.
+    let mut request = request(Method::GET, &format!("{PATH}?since=0"), "apikey", None);
+    request
         .headers_mut()
         .insert("last-event-id", end.parse().unwrap());
-    let answer = logs.replica.edge().handle(asked).await;
-    let mut browser = Viewer::new(answer.into_body().into_data_stream());
+    let response = logs.replica.edge().handle(request).await;
+    let mut browser = Viewer::new(response.into_body().into_data_stream());
     assert_eq!(browser.messages(3).await, [20, 21, 22]);
 }
 
 #[tokio::test]
-async fn ids_that_are_none_are_refused() {
+async fn invalid_ids_are_422() {
     let replica = Replica::new(&[]);
     for since in [
         "x",
@@ -235,16 +237,16 @@ async fn ids_that_are_none_are_refused() {
         "%2B",
         "18446744073709551616",
     ] {
-        let answer = replica.get(&format!("{PATH}?since={since}"), "user").await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{since}");
+        let response = replica.get(&format!("{PATH}?since={since}"), "user").await;
+        assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY, "{since}");
     }
-    // Without any Valkey there are no logs.
-    let answer = replica.get(PATH, "user").await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    // Without Valkey logs are unavailable.
+    let response = replica.get(PATH, "user").await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
-async fn a_stream_that_is_trimmed_or_begun_anew_is_followed_on() {
+async fn trimmed_and_recreated_streams_are_followed() {
     let logs = Logs::start(&Vars::new()).await;
     logs.write(0..300).await;
     let mut early = logs.view("").await;
@@ -255,7 +257,7 @@ async fn a_stream_that_is_trimmed_or_begun_anew_is_followed_on() {
     let _: u32 = trim.query_async(&mut connection).await.unwrap();
     let mut late = logs.view("").await;
     assert_eq!(late.messages(10).await, Vec::from_iter(290..300));
-    // As a live-data processor does at its start.
+    // Live-data processors delete the stream when they start.
     let _: u32 = cmd("DEL")
         .arg(KEY)
         .query_async(&mut connection)
@@ -268,9 +270,9 @@ async fn a_stream_that_is_trimmed_or_begun_anew_is_followed_on() {
     assert_eq!(latest.messages(2).await, [300, 301]);
 }
 
-/// Takes some seconds: for so long nobody tries again.
+/// Takes some seconds: the reader's retry backoff has to elapse.
 #[tokio::test]
-async fn a_valkey_that_is_cut_off_loses_and_repeats_nothing() {
+async fn a_valkey_disconnect_loses_and_repeats_no_entry() {
     let valkey = Valkey::start().await.unwrap();
     let proxy = FaultProxy::start(valkey.addr()).await.unwrap();
     let url = format!("redis://{}/0", proxy.addr());
@@ -286,10 +288,10 @@ async fn a_valkey_that_is_cut_off_loses_and_repeats_nothing() {
             proxy.refuse(true).await.unwrap();
             proxy.reset_all();
         }
-        viewer.until(&Event::Trouble).await;
+        viewer.until(&Event::Error).await;
         logs.write(from..from + 5).await;
-        // Somebody new is told as well.
-        logs.view("").await.until(&Event::Trouble).await;
+        // A new viewer gets the error event as well.
+        logs.view("").await.until(&Event::Error).await;
         proxy.heal().await.unwrap();
         if hang {
             proxy.reset_all();
@@ -300,43 +302,43 @@ async fn a_valkey_that_is_cut_off_loses_and_repeats_nothing() {
     assert_eq!(late.messages(15).await, Vec::from_iter(0..15));
 }
 
-/// Takes some seconds: for so long nobody tries again.
+/// Takes some seconds: the reader's retry backoff has to elapse.
 #[tokio::test]
-async fn a_valkey_that_restarts_empty_is_followed_on() {
+async fn a_valkey_restarted_empty_is_followed() {
     let logs = Logs::start(&Vars::new()).await;
     logs.write(0..5).await;
     let mut viewer = logs.view("").await;
     viewer.messages(5).await;
     logs.valkey.kill();
-    viewer.until(&Event::Trouble).await;
+    viewer.until(&Event::Error).await;
     logs.valkey.restart().await.unwrap();
     logs.write(5..8).await;
     assert_eq!(viewer.messages(3).await, [5, 6, 7]);
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_stream_disturbs_no_other() {
+async fn a_key_of_another_type_affects_only_its_viewers() {
     let logs = Logs::start(&Vars::new()).await;
     let mut fine = logs.view("").await;
     logs.write(0..1).await;
     fine.messages(1).await;
     let mut other = {
-        let asked = request(Method::GET, "/live-data/LET/logs", "apikey", None);
-        let answer = logs.replica.edge().handle(asked).await;
-        Viewer::new(answer.into_body().into_data_stream())
+        let request = request(Method::GET, "/live-data/LET/logs", "apikey", None);
+        let response = logs.replica.edge().handle(request).await;
+        Viewer::new(response.into_body().into_data_stream())
     };
     other.until(&Event::KeepAlive).await;
     let mut connection = logs.connection().await;
     let mut set = cmd("SET");
     set.arg("LET_live_data_processor_logs").arg("x");
     let _: String = set.query_async(&mut connection).await.unwrap();
-    other.until(&Event::Trouble).await;
+    other.until(&Event::Error).await;
     logs.write(1..2).await;
     assert_eq!(fine.messages(1).await, [1]);
 }
 
 #[tokio::test]
-async fn a_slow_viewer_is_dropped_and_holds_nobody() {
+async fn a_slow_viewer_is_dropped_without_delaying_others() {
     let logs = Logs::start(&Vars::new()).await;
     logs.write(0..1).await;
     let (mut slow, mut fast) = tokio::join!(logs.view(""), logs.view(""));
@@ -347,7 +349,7 @@ async fn a_slow_viewer_is_dropped_and_holds_nobody() {
     }
     let read = timeout(SOON, reading).await.unwrap().unwrap();
     assert_eq!(read, Vec::from_iter(0..5001));
-    // The other has some entries ahead, then a word of trouble, then the break.
+    // The slow viewer gets buffered entries, then an error event, then the abort.
     let mut seen = 1;
     loop {
         match slow.next().await {
@@ -356,7 +358,7 @@ async fn a_slow_viewer_is_dropped_and_holds_nobody() {
                 seen += 1;
             }
             Event::KeepAlive => {}
-            Event::Trouble => break,
+            Event::Error => break,
             Event::BrokenOff => panic!("no last word"),
         }
     }
@@ -365,34 +367,34 @@ async fn a_slow_viewer_is_dropped_and_holds_nobody() {
 }
 
 #[tokio::test]
-async fn viewers_are_limited_and_leave_their_seats() {
+async fn viewer_permits_are_limited_and_released() {
     let settings = vars(&[("MAX_LOG_VIEWERS", "4"), ("MAX_LOG_VIEWERS_PER_USER", "2")]);
     let logs = Logs::start(&settings).await;
-    let answer = async |who: &str| {
+    let response = async |who: &str| {
         let request = request(Method::GET, PATH, who, None);
         logs.replica.edge().handle(request).await
     };
-    let first = answer("user").await;
-    let second = answer("user").await;
-    let refused = answer("user").await;
+    let first = response("user").await;
+    let second = response("user").await;
+    let refused = response("user").await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.headers()["retry-after"], "1");
-    let programs = [answer("apikey").await, answer("apikey").await];
+    let programs = [response("apikey").await, response("apikey").await];
     assert!(
         programs
             .iter()
-            .all(|answer| answer.status() == StatusCode::OK)
+            .all(|response| response.status() == StatusCode::OK)
     );
     assert_eq!(
-        answer("apikey").await.status(),
+        response("apikey").await.status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
     drop((first, second));
-    assert_eq!(answer("user").await.status(), StatusCode::OK);
+    assert_eq!(response("user").await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_stream_breaks_off_when_its_token_ends() {
+async fn a_stream_is_aborted_when_its_token_expires() {
     let logs = Logs::start(&Vars::new()).await;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -401,19 +403,19 @@ async fn a_stream_breaks_off_when_its_token_ends() {
     let claims = json!({"usernumber": 1234, "role": "user", "exp": now + 2});
     let key = EncodingKey::from_secret(tokens::JWT_SECRET.as_bytes());
     let token = encode(&Header::default(), &claims, &key).unwrap();
-    let mut asked = request(Method::GET, PATH, "none", None);
+    let mut request = request(Method::GET, PATH, "none", None);
     let bearer = format!("Bearer {token}").parse().unwrap();
-    asked.headers_mut().insert(header::AUTHORIZATION, bearer);
+    request.headers_mut().insert(header::AUTHORIZATION, bearer);
     let began = Instant::now();
-    let answer = logs.replica.edge().handle(asked).await;
-    let mut viewer = Viewer::new(answer.into_body().into_data_stream());
+    let response = logs.replica.edge().handle(request).await;
+    let mut viewer = Viewer::new(response.into_body().into_data_stream());
     viewer.until(&Event::BrokenOff).await;
     let lasted = began.elapsed();
     assert!(lasted < Duration::from_secs(3), "{lasted:?}");
 }
 
 #[tokio::test]
-async fn one_reader_follows_for_all() {
+async fn one_reader_serves_all_viewers() {
     let logs = Logs::start(&Vars::new()).await;
     logs.write(0..1).await;
     let mut viewers = Vec::new();
@@ -435,6 +437,6 @@ async fn one_reader_follows_for_all() {
         .unwrap();
     let blocked = clients.lines().filter(|line| line.contains("cmd=xread"));
     assert!(blocked.count() <= 1, "{clients}");
-    // The cache's, the reader's, the one for history, and the tests' own.
+    // The cache's connections, the reader's, the one for history, and the test's.
     assert!(clients.lines().count() <= 8, "{clients}");
 }

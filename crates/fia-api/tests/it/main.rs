@@ -1,6 +1,6 @@
-//! The tests of the service: one binary, so that they share one PostgreSQL.
+//! Integration tests of the service, in one binary so that they share one PostgreSQL.
 //!
-//! They drive the router in process, against real servers that `devstack` starts.
+//! Most drive the router in process, against real servers that `devstack` starts.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,10 +14,10 @@ mod consumer;
 mod faults;
 mod feed;
 mod files;
-mod first_level;
 mod harness;
 mod jobs;
 mod layering;
+mod local_cache;
 mod logs;
 mod metrics;
 mod new_jobs;
@@ -26,12 +26,12 @@ mod outbox;
 mod pooler;
 mod races;
 mod recorded;
+mod sample_files;
 mod schedules;
 mod schema;
 mod scripts;
 mod secrets;
 mod settings;
 mod sockets;
-mod trees;
 mod uploads;
 mod wire;

@@ -1,4 +1,4 @@
-//! `/metrics`: its text, that its numbers move, and its listener.
+//! `/metrics`: text format, counters and listener.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -12,9 +12,9 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use crate::harness::{Replica, Stage, Vars, defaults, eventually, vars};
+use crate::harness::{Fixture, Replica, Vars, defaults, eventually, vars};
 
-/// A scrape: each sample, as it is written, with its value.
+/// A scrape: samples as written, with their values.
 pub(crate) type Scrape = BTreeMap<String, f64>;
 
 pub(crate) async fn scrape(metrics: &Metrics) -> Scrape {
@@ -36,8 +36,8 @@ fn is_name(name: &str) -> bool {
     !first.is_ascii_digit() && follows(first) && letters.all(follows)
 }
 
-/// Reads the text format 0.0.4, as strictly as it is written here: each family has one HELP, one
-/// TYPE and then its samples, none twice; a counter's name ends in `_total`.
+/// Parses the text format 0.0.4 strictly: each family has one HELP, one TYPE and then its
+/// samples, none twice; a counter's name ends in `_total`.
 fn parse(text: &str) -> Scrape {
     assert!(text.ends_with('\n'));
     let mut samples = Scrape::new();
@@ -84,7 +84,7 @@ fn parse(text: &str) -> Scrape {
     samples
 }
 
-/// What has grown between two scrapes, of the samples with all of these parts.
+/// Increases between two scrapes of the samples that contain all `parts`.
 fn grown(before: &Scrape, after: &Scrape, parts: &[&str]) -> Vec<(String, f64)> {
     after
         .iter()
@@ -118,7 +118,7 @@ const PATH: &str = "/instrument/MARI/latest-run";
 const HIT: &str = "hits_total{level=\"local\"}";
 const SHARED_HIT: &str = "hits_total{level=\"shared\"}";
 
-/// What a scrape has that begins with a server in use.
+/// Asserts that the first scrape has every family.
 fn assert_complete(start: &Scrape) {
     for present in [
         "fia_api_cache_requests_total{class=\"job_list\"}",
@@ -140,16 +140,16 @@ fn assert_complete(start: &Scrape) {
 }
 
 #[tokio::test]
-async fn every_line_can_be_read_and_the_numbers_move() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn metrics_parse_and_count_cache_events() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     let metrics = Metrics::new(replica.edge());
     let start = scrape(&metrics).await;
     assert_complete(&start);
     let get = async || {
         let before = scrape(&metrics).await;
-        let answer = replica.get(PATH, "apikey").await;
-        assert_eq!(answer.status, StatusCode::OK);
+        let response = replica.get(PATH, "apikey").await;
+        assert_eq!(response.status, StatusCode::OK);
         grown_in_class(&before, &scrape(&metrics).await)
     };
     let miss = numbers(&[
@@ -160,7 +160,7 @@ async fn every_line_can_be_read_and_the_numbers_move() {
         ("fills_total", 1.0),
     ]);
     assert_eq!(get().await, miss);
-    // What this process has filled it reads once before it keeps it.
+    // A replica reads its own fill once before keeping it locally.
     let shared = numbers(&[
         ("requests_total", 1.0),
         (SHARED_HIT, 1.0),
@@ -168,7 +168,7 @@ async fn every_line_can_be_read_and_the_numbers_move() {
     ]);
     assert_eq!(get().await, shared);
     let local = numbers(&[("requests_total", 1.0), (HIT, 1.0)]);
-    // The message about the fill may come after the value that was kept.
+    // The invalidation caused by the fill may arrive after the local insert.
     eventually(Duration::from_secs(2), async || get().await == local).await;
 
     let before = scrape(&metrics).await;
@@ -183,7 +183,7 @@ async fn every_line_can_be_read_and_the_numbers_move() {
     let put = grown_in_class(&before, &after);
     assert_eq!(put["writes_total"], 1.0);
     assert_eq!(put["load_failures_total"], 1.0);
-    let answered = grown(&before, &after, &["http_requests_total"]);
+    let actual = grown(&before, &after, &["http_requests_total"]);
     let expected = [("2xx", 1.0), ("4xx", 1.0)];
     let expected = expected.map(|(class, n)| {
         (
@@ -191,7 +191,7 @@ async fn every_line_can_be_read_and_the_numbers_move() {
             n,
         )
     });
-    assert_eq!(answered, expected);
+    assert_eq!(actual, expected);
     let durations = "fia_api_http_request_duration_seconds";
     let count = after[&format!("{durations}_count")];
     assert_eq!(count, after[&format!("{durations}_bucket{{le=\"+Inf\"}}")]);
@@ -199,7 +199,7 @@ async fn every_line_can_be_read_and_the_numbers_move() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_use_is_not_down() {
+async fn unused_dependencies_have_no_up_metric() {
     let replica = Replica::new(&[&Vars::new()]);
     let scrape = scrape(&Metrics::new(replica.edge())).await;
     for absent in ["fia_api_cache_shared_up", "fia_api_cache_tracking_up"] {
@@ -208,7 +208,7 @@ async fn what_is_not_in_use_is_not_down() {
 }
 
 #[tokio::test]
-async fn anything_else_is_404() {
+async fn only_get_metrics_is_served() {
     let replica = Replica::new(&[&Vars::new()]);
     let metrics = Metrics::new(replica.edge());
     for (method, path) in [
@@ -218,15 +218,15 @@ async fn anything_else_is_404() {
         (Method::GET, "/healthz"),
     ] {
         let request = Request::builder().method(&method).uri(path);
-        let answer = metrics
+        let response = metrics
             .clone()
             .handle(request.body(Body::empty()).unwrap())
             .await;
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
     }
-    // Nor has the API it.
-    let answer = replica.get("/metrics", "none").await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    // The API listener does not serve it.
+    let response = replica.get("/metrics", "none").await;
+    assert_eq!(response.status, StatusCode::NOT_FOUND);
 }
 
 async fn serve(more: &Vars) -> Api {
@@ -244,7 +244,7 @@ fn free_address() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// The sockets of a process that wait for connections.
+/// The number of listening sockets of a process.
 fn listening(process: u32) -> usize {
     let read = |path: &str| std::fs::read_to_string(format!("/proc/{process}/{path}")).unwrap();
     let tables = [read("net/tcp"), read("net/tcp6")].concat();
@@ -255,14 +255,14 @@ fn listening(process: u32) -> usize {
         .collect();
     let columns = tables.lines().map(|line| line.split_whitespace().collect());
     columns
-        // The state is the fourth, 0A is LISTEN; the tenth is the socket's number.
+        // Column 4 is the state, 0A being LISTEN; column 10 is the socket's inode.
         .filter(|columns: &Vec<&str>| columns.len() > 9 && columns[3] == "0A")
         .filter(|columns| sockets.contains(&format!("socket:[{}]", columns[9])))
         .count()
 }
 
 #[tokio::test]
-async fn it_is_off_unless_it_is_asked_for() {
+async fn the_listener_is_off_by_default() {
     let address = free_address();
     for (settings, sockets) in [
         (Vars::new(), 1),
@@ -275,25 +275,25 @@ async fn it_is_off_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_listener_is_there_when_it_is_asked_for_and_ends_with_the_server() {
+async fn the_listener_serves_until_shutdown() {
     let address = free_address();
     let api = serve(&vars(&[("FIA_API_METRICS_BIND", &address)])).await;
     let url = format!("http://{address}/metrics");
-    let answer = fetch(&url).await;
-    assert!(parse(&answer).contains_key("fia_api_log_viewers"));
+    let response = fetch(&url).await;
+    assert!(parse(&response).contains_key("fia_api_log_viewers"));
     api.stop().await.unwrap();
     assert!(api.ended().await.unwrap().success());
     assert!(tokio::net::TcpStream::connect(&address).await.is_err());
 }
 
 async fn fetch(url: &str) -> String {
-    let answer = reqwest::get(url).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    answer.text().await.unwrap()
+    let response = reqwest::get(url).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response.text().await.unwrap()
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_an_error_at_start() {
+async fn an_address_in_use_is_a_startup_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_fia-api"))

@@ -1,4 +1,4 @@
-//! New jobs: what stands in the database and on the queue after each request.
+//! Job creation: the stored rows and published messages of each request.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::consumer::{Consumer, queue_vars};
-use crate::harness::{Answer, Database, Replica, Vars, request, upstream_vars, vars};
+use crate::harness::{Database, Replica, Response, Vars, request, upstream_vars, vars};
 
-/// A replica with everything it makes jobs with, and a consumer of what it announces.
-struct Setup {
+/// A replica with its database, and a consumer of its job queue.
+struct NewJobsFixture {
     database: Database,
     replica: Replica,
     consumer: Consumer,
     settings: Vars,
 }
 
-impl Setup {
+impl NewJobsFixture {
     async fn with(settings: &[(&str, &str)]) -> Self {
         let (database, rabbitmq, upstreams) =
             tokio::join!(Database::seeded(), shared::rabbitmq(), shared::upstreams());
@@ -37,23 +37,23 @@ impl Setup {
     }
 
     async fn new() -> Self {
-        let setup = Self::with(&[]).await;
-        setup.database.add_outbox().await;
-        setup
+        let fixture = Self::with(&[]).await;
+        fixture.database.add_outbox().await;
+        fixture
     }
 
-    async fn post(&self, path: &str, who: &str, body: Value) -> Answer {
+    async fn post(&self, path: &str, who: &str, body: Value) -> Response {
         post(&self.replica, path, who, body).await
     }
 
-    /// The id in the answer.
+    /// Posts a job and returns its id.
     async fn job(&self, path: &str, who: &str, body: Value) -> i64 {
-        let answer = self.post(path, who, body).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-        answer.json().as_i64().unwrap()
+        let response = self.post(path, who, body).await;
+        assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+        response.json().as_i64().unwrap()
     }
 
-    /// Rows of every table that a new job touches.
+    /// Row counts of every table that job creation writes.
     async fn rows(&self) -> Vec<i64> {
         let sql = "SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM scripts), \
                    (SELECT count(*) FROM runs), (SELECT count(*) FROM job_owners), \
@@ -68,7 +68,7 @@ impl Setup {
         (0..row.len()).map(|i| row.get(i)).collect()
     }
 
-    /// A row as JSON.
+    /// Returns the query's only row as JSON.
     async fn row(&self, sql: &str) -> Value {
         let client = self.database.client().await;
         let sql = format!("SELECT to_jsonb(row)::text FROM ({sql}) row");
@@ -77,13 +77,13 @@ impl Setup {
     }
 }
 
-async fn post(replica: &Replica, path: &str, who: &str, body: Value) -> Answer {
+async fn post(replica: &Replica, path: &str, who: &str, body: Value) -> Response {
     replica
         .send(request(Method::POST, path, who, Some(&body)))
         .await
 }
 
-fn measured(filename: &str, changes: Value) -> Value {
+fn autoreduction_body(filename: &str, changes: Value) -> Value {
     let mut body = json!({
         "filename": filename, "rb_number": "1820497", "instrument_name": "TEST", "title": "t",
         "users": "u", "run_start": "2024-01-01T00:00:00", "run_end": "2024-01-01T01:00:00",
@@ -95,12 +95,12 @@ fn measured(filename: &str, changes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_simple_job_is_stored_and_announced() {
-    let mut setup = Setup::new().await;
+async fn a_simple_job_is_stored_and_published() {
+    let mut fixture = NewJobsFixture::new().await;
     let body = json!({"runner_image": "img", "script": "print('ü')\n"});
-    let id = setup.job("/job/simple", "staff", body).await;
+    let id = fixture.job("/job/simple", "staff", body).await;
     assert_eq!(
-        setup.consumer.message().await,
+        fixture.consumer.message().await,
         format!(
             r#"{{"runner_image": "img", "script": "print('\u00fc')\n", "job_type": "simple", "experiment_number": null, "user_number": 1234, "job_id": {id}}}"#
         )
@@ -111,7 +111,7 @@ async fn a_simple_job_is_stored_and_announced() {
          JOIN job_owners ON job_owners.id = owner_id WHERE jobs.id = {id}"
     );
     assert_eq!(
-        setup.row(&sql).await,
+        fixture.row(&sql).await,
         json!({"job_type": "SIMPLE", "state": "NOT_STARTED", "inputs": {}, "script": "print('ü')\n",
                "sha": null, "runner_image": "img", "run_id": null, "instrument_id": null,
                "user_number": 1234, "experiment_number": null})
@@ -119,18 +119,18 @@ async fn a_simple_job_is_stored_and_announced() {
 }
 
 #[tokio::test]
-async fn a_program_with_the_api_key_owns_its_simple_jobs() {
-    let mut setup = Setup::new().await;
+async fn a_simple_job_made_with_the_api_key_has_user_number_minus_one() {
+    let mut fixture = NewJobsFixture::new().await;
     let body = json!({"runner_image": "img", "script": "s"});
-    setup.job("/job/simple", "apikey", body).await;
-    let message: Value = serde_json::from_str(&setup.consumer.message().await).unwrap();
+    fixture.job("/job/simple", "apikey", body).await;
+    let message: Value = serde_json::from_str(&fixture.consumer.message().await).unwrap();
     assert_eq!(message["user_number"], -1);
 }
 
 #[tokio::test]
-async fn a_rerun_is_stored_and_announced() {
-    let mut setup = Setup::new().await;
-    let original = setup
+async fn a_rerun_is_stored_and_published() {
+    let mut fixture = NewJobsFixture::new().await;
+    let original = fixture
         .row(
             "SELECT jobs.owner_id, jobs.instrument_id, run_id, filename, instrument_name FROM jobs \
               JOIN runs ON runs.id = run_id \
@@ -144,10 +144,10 @@ async fn a_rerun_is_stored_and_announced() {
             .ends_with("/MARI00010000.nxs")
     );
     let body = json!({"job_id": "1", "runner_image": "img", "script": "again"});
-    let id = setup.job("/job/rerun", "user", body).await;
+    let id = fixture.job("/job/rerun", "user", body).await;
     let instrument = &original["instrument_name"];
     assert_eq!(
-        setup.consumer.message().await,
+        fixture.consumer.message().await,
         format!(
             r#"{{"filename": "MARI00010000", "job_type": "rerun", "instrument": {instrument}, "rb_number": 1820497, "job_id": {id}, "runner_image": "img", "script": "again"}}"#
         )
@@ -156,7 +156,7 @@ async fn a_rerun_is_stored_and_announced() {
         "SELECT job_type, state, inputs, owner_id, instrument_id, run_id FROM jobs WHERE id = {id}"
     );
     assert_eq!(
-        setup.row(&sql).await,
+        fixture.row(&sql).await,
         json!({"job_type": "RERUN", "state": "NOT_STARTED", "inputs": {},
                "owner_id": original["owner_id"], "instrument_id": original["instrument_id"],
                "run_id": original["run_id"]})
@@ -164,27 +164,27 @@ async fn a_rerun_is_stored_and_announced() {
 }
 
 #[tokio::test]
-async fn a_resubmitted_file_is_announced_as_it_is() {
-    let setup = Setup::new().await;
-    let client = setup.database.client().await;
+async fn a_resubmit_publishes_the_stored_filename_verbatim() {
+    let fixture = NewJobsFixture::new().await;
+    let client = fixture.database.client().await;
     let sql = "UPDATE runs SET filename = '/ärchive/only here.nxs' \
                WHERE id = (SELECT run_id FROM jobs WHERE id = 1)";
     client.execute(sql, &[]).await.unwrap();
     let mut watcher = Consumer::of(shared::rabbitmq().await.unwrap(), "watched-files").await;
-    assert_eq!(setup.job("/job/1/resubmit", "user", Value::Null).await, 1);
-    // Other tests use this queue too.
+    assert_eq!(fixture.job("/job/1/resubmit", "user", Value::Null).await, 1);
+    // The queue is shared with other tests.
     while watcher.message().await != "/ärchive/only here.nxs" {}
 }
 
 #[tokio::test]
-async fn a_refused_request_leaves_nothing_behind() {
-    let setup = Setup::new().await;
-    let client = setup.database.client().await;
+async fn a_rejected_request_writes_no_rows() {
+    let fixture = NewJobsFixture::new().await;
+    let client = fixture.database.client().await;
     let sql = "SELECT jobs.id::int8 FROM jobs JOIN job_owners ON job_owners.id = owner_id \
                WHERE run_id IS NULL AND experiment_number IS NOT NULL LIMIT 1";
     let without_run: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
     let rerun = |id: i64| json!({"job_id": id, "runner_image": "i", "script": "never seen"});
-    let before = setup.rows().await;
+    let before = fixture.rows().await;
     for (path, who, body, status) in [
         ("/job/rerun", "apikey", rerun(without_run), 400),
         ("/job/rerun", "user2", rerun(1), 403),
@@ -201,18 +201,28 @@ async fn a_refused_request_leaves_nothing_behind() {
             json!({"runner_image": "i", "script": "a\0b"}),
             422,
         ),
-        ("/job/autoreduction", "staff", measured("n", json!({})), 403),
+        (
+            "/job/autoreduction",
+            "staff",
+            autoreduction_body("n", json!({})),
+            403,
+        ),
     ] {
-        let answer = setup.post(path, who, body.clone()).await;
-        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.text());
+        let response = fixture.post(path, who, body.clone()).await;
+        assert_eq!(
+            response.status.as_u16(),
+            status,
+            "{body}: {}",
+            response.text()
+        );
     }
-    assert_eq!(setup.rows().await, before);
+    assert_eq!(fixture.rows().await, before);
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_reduced_leaves_nothing_behind() {
-    let setup = Setup::new().await;
-    let before = setup.rows().await;
+async fn a_rejected_autoreduction_writes_no_rows() {
+    let fixture = NewJobsFixture::new().await;
+    let before = fixture.rows().await;
     for (changes, status) in [
         (json!({"instrument_name": "../MARI"}), 400),
         (json!({"instrument_name": "NOSUCH"}), 404),
@@ -227,21 +237,22 @@ async fn a_file_that_cannot_be_reduced_leaves_nothing_behind() {
         (json!({"additional_values": {"a": "\0"}}), 422),
         (json!({"title": null}), 422),
     ] {
-        let body = measured("n", changes.clone());
-        let answer = setup.post("/job/autoreduction", "apikey", body).await;
+        let body = autoreduction_body("n", changes.clone());
+        let response = fixture.post("/job/autoreduction", "apikey", body).await;
         assert_eq!(
-            answer.status.as_u16(),
+            response.status.as_u16(),
             status,
             "{changes}: {}",
-            answer.text()
+            response.text()
         );
     }
-    assert_eq!(setup.rows().await, before);
+    assert_eq!(fixture.rows().await, before);
 }
 
 #[tokio::test]
-async fn users_may_be_held_to_some_images() {
-    let setup = Setup::with(&[("ALLOWED_RUNNER_IMAGES", "ghcr.io/fiaisis/mantid@, test:")]).await;
+async fn allowed_runner_images_restrict_users_only() {
+    let fixture =
+        NewJobsFixture::with(&[("ALLOWED_RUNNER_IMAGES", "ghcr.io/fiaisis/mantid@, test:")]).await;
     for (who, image, status) in [
         ("user", "ghcr.io/fiaisis/mantid@sha256:1", 200),
         ("user", "test:1", 200),
@@ -250,15 +261,15 @@ async fn users_may_be_held_to_some_images() {
         ("apikey", "anything", 200),
     ] {
         let body = json!({"job_id": 1, "runner_image": image, "script": "s"});
-        let answer = setup.post("/job/rerun", who, body).await;
-        assert_eq!(answer.status.as_u16(), status, "{who} {image}");
+        let response = fixture.post("/job/rerun", who, body).await;
+        assert_eq!(response.status.as_u16(), status, "{who} {image}");
     }
 }
 
 #[tokio::test]
-async fn an_autoreduction_makes_what_is_missing_and_takes_what_is_there() {
-    let setup = Setup::new().await;
-    let file = measured(
+async fn an_autoreduction_inserts_missing_rows_and_reuses_existing_ones() {
+    let fixture = NewJobsFixture::new().await;
+    let file = autoreduction_body(
         "/new/SANS2D1.nxs",
         json!({
             "instrument_name": "sans2d", "rb_number": " 77_7 ",
@@ -266,11 +277,11 @@ async fn an_autoreduction_makes_what_is_missing_and_takes_what_is_there() {
         }),
     );
     for _ in 0..2 {
-        let answer = setup
+        let response = fixture
             .post("/job/autoreduction", "apikey", file.clone())
             .await;
-        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
-        let script = answer.json()["script"].as_str().unwrap().to_owned();
+        assert_eq!(response.status, StatusCode::CREATED, "{}", response.text());
+        let script = response.json()["script"].as_str().unwrap().to_owned();
         assert!(script.contains("sample_scatter = 1\n"), "{script}");
         let sql = format!(
             "SELECT inputs, instrument_name, live_data_support, experiment_number, filename, \
@@ -278,10 +289,10 @@ async fn an_autoreduction_makes_what_is_missing_and_takes_what_is_there() {
              JOIN runs ON runs.id = run_id JOIN job_owners ON job_owners.id = runs.owner_id \
              JOIN instruments ON instruments.id = runs.instrument_id \
              AND instruments.id = jobs.instrument_id WHERE jobs.id = {}",
-            answer.json()["job_id"]
+            response.json()["job_id"]
         );
         assert_eq!(
-            setup.row(&sql).await,
+            fixture.row(&sql).await,
             json!({"inputs": {"f": 100.0, "scatter_number": 1}, "instrument_name": "sans2d",
                    "live_data_support": false, "experiment_number": 777,
                    "filename": "/new/SANS2D1.nxs", "run_start": "2024-01-01T00:00:00",
@@ -290,13 +301,13 @@ async fn an_autoreduction_makes_what_is_missing_and_takes_what_is_there() {
     }
     let count = "SELECT (SELECT count(*) FROM runs WHERE filename = '/new/SANS2D1.nxs') runs, \
                  (SELECT count(*) FROM job_owners WHERE experiment_number = 777) owners";
-    assert_eq!(setup.row(count).await, json!({"runs": 1, "owners": 1}));
+    assert_eq!(fixture.row(count).await, json!({"runs": 1, "owners": 1}));
 }
 
 #[tokio::test]
-async fn rows_that_are_there_twice_are_no_obstacle() {
-    let setup = Setup::new().await;
-    let client = setup.database.client().await;
+async fn duplicate_run_and_script_rows_are_tolerated() {
+    let fixture = NewJobsFixture::new().await;
+    let client = fixture.database.client().await;
     client
         .batch_execute(
             "INSERT INTO runs (filename, instrument_id, title, users, run_start, run_end, \
@@ -308,15 +319,15 @@ async fn rows_that_are_there_twice_are_no_obstacle() {
         )
         .await
         .unwrap();
-    let answer = setup
+    let response = fixture
         .post(
             "/job/autoreduction",
             "apikey",
-            measured("twice.nxs", json!({})),
+            autoreduction_body("twice.nxs", json!({})),
         )
         .await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
-    setup
+    assert_eq!(response.status, StatusCode::CREATED, "{}", response.text());
+    fixture
         .job(
             "/job/simple",
             "staff",
@@ -326,13 +337,13 @@ async fn rows_that_are_there_twice_are_no_obstacle() {
 }
 
 #[tokio::test]
-async fn fifty_requests_for_one_new_file_make_one_run() {
-    let setup = Setup::new().await;
+async fn fifty_concurrent_autoreductions_of_one_file_insert_one_run() {
+    let fixture = NewJobsFixture::new().await;
     let replicas = [
-        Replica::new(&[&setup.settings]),
-        Replica::new(&[&setup.settings]),
+        Replica::new(&[&fixture.settings]),
+        Replica::new(&[&fixture.settings]),
     ];
-    let file = measured(
+    let file = autoreduction_body(
         "/new/one.nxs",
         json!({"rb_number": "888", "instrument_name": "test"}),
     );
@@ -344,9 +355,9 @@ async fn fifty_requests_for_one_new_file_make_one_run() {
             file.clone(),
         )
     });
-    let answers = futures_util::future::join_all(requests).await;
-    for answer in &answers {
-        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    let responses = futures_util::future::join_all(requests).await;
+    for response in &responses {
+        assert_eq!(response.status, StatusCode::CREATED, "{}", response.text());
     }
     let count = "SELECT (SELECT count(*) FROM runs WHERE filename = '/new/one.nxs') runs, \
                  (SELECT count(*) FROM instruments WHERE instrument_name = 'test') instruments, \
@@ -354,16 +365,16 @@ async fn fifty_requests_for_one_new_file_make_one_run() {
                  (SELECT count(DISTINCT script_id) FROM jobs WHERE id > 120) scripts, \
                  (SELECT count(*) FROM jobs WHERE id > 120) jobs";
     assert_eq!(
-        setup.row(count).await,
+        fixture.row(count).await,
         json!({"runs": 1, "instruments": 1, "owners": 1, "scripts": 1, "jobs": 50})
     );
 }
 
 #[tokio::test]
-async fn requests_that_disagree_about_a_new_files_instrument_agree_on_the_first() {
-    let setup = Setup::new().await;
+async fn concurrent_autoreductions_with_different_instruments_use_the_first() {
+    let fixture = NewJobsFixture::new().await;
     let of = |instrument: &str| {
-        measured(
+        autoreduction_body(
             "/new/two.nxs",
             json!({"instrument_name": instrument, "additional_values": {"cycle_string": "c", "input_runs": []}}),
         )
@@ -371,43 +382,43 @@ async fn requests_that_disagree_about_a_new_files_instrument_agree_on_the_first(
     let requests = (0..20).map(|i| {
         let instrument = ["TEST", "TOSCA"][i % 2];
         post(
-            &setup.replica,
+            &fixture.replica,
             "/job/autoreduction",
             "apikey",
             of(instrument),
         )
     });
-    for answer in futures_util::future::join_all(requests).await {
-        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    for response in futures_util::future::join_all(requests).await {
+        assert_eq!(response.status, StatusCode::CREATED, "{}", response.text());
     }
     let count = "SELECT count(DISTINCT instrument_id) instruments, count(DISTINCT script_id) \
                  scripts, count(*) jobs FROM jobs WHERE id > 120";
     assert_eq!(
-        setup.row(count).await,
+        fixture.row(count).await,
         json!({"instruments": 1, "scripts": 1, "jobs": 20})
     );
 }
 
 #[tokio::test]
-async fn without_the_outbox_a_job_is_confirmed_before_it_is_committed() {
-    let mut setup = Setup::with(&[]).await;
+async fn without_the_outbox_publish_is_confirmed_before_commit() {
+    let mut fixture = NewJobsFixture::with(&[]).await;
     let body = json!({"runner_image": "i", "script": "new"});
-    let id = setup.job("/job/simple", "staff", body.clone()).await;
-    let message: Value = serde_json::from_str(&setup.consumer.message().await).unwrap();
+    let id = fixture.job("/job/simple", "staff", body.clone()).await;
+    let message: Value = serde_json::from_str(&fixture.consumer.message().await).unwrap();
     assert_eq!(message["job_id"], id);
-    let away = Replica::new(&[&setup.settings, &vars(&[("QUEUE_PORT", "1")])]);
-    let before = setup.rows().await;
+    let away = Replica::new(&[&fixture.settings, &vars(&[("QUEUE_PORT", "1")])]);
+    let before = fixture.rows().await;
     let start = std::time::Instant::now();
     let other = json!({"runner_image": "i", "script": "other"});
-    let answer = post(&away, "/job/simple", "staff", other).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let response = post(&away, "/job/simple", "staff", other).await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(start.elapsed() < Duration::from_secs(3));
-    assert_eq!(setup.rows().await, before);
-    // What is wrong is said before anybody asks for the broker.
-    let answer = post(&away, "/job/simple", "staff", json!({})).await;
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    // The table may come while the server runs.
-    setup.database.add_outbox().await;
+    assert_eq!(fixture.rows().await, before);
+    // Validation precedes the broker connection.
+    let response = post(&away, "/job/simple", "staff", json!({})).await;
+    assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY);
+    // The outbox is used once its table exists; no restart is needed.
+    fixture.database.add_outbox().await;
     crate::harness::eventually(Duration::from_secs(10), async || {
         post(&away, "/job/simple", "staff", body.clone())
             .await

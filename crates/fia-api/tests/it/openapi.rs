@@ -1,4 +1,4 @@
-//! The OpenAPI document against the routes, the recorded cases, and the older server's own.
+//! The OpenAPI document compared with the routes, the recorded cases and the reference document.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::recorded::{cases, text};
 
-/// Operations of ours without a recorded case, as the older server's main line lacks them.
+/// Operations without a recorded case: the legacy server lacks them.
 const UNRECORDED: &[&str] = &["GET /live-data/{}/traceback"];
 
 fn served() -> Value {
@@ -17,7 +17,7 @@ fn reference() -> Value {
     serde_json::from_str(include_str!("openapi.reference.json")).unwrap()
 }
 
-/// Every operation of a document: its method, path and description.
+/// Every operation of a document: method, path and description.
 fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     let methods = paths.iter().flat_map(|(path, methods)| {
@@ -27,8 +27,8 @@ fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     methods.collect()
 }
 
-/// `GET /live-data/{}/script`: a path without the names of its parameters.
-fn nameless(method: &str, path: &str) -> String {
+/// Removes parameter names from a path: `GET /live-data/{}/script`.
+fn without_parameter_names(method: &str, path: &str) -> String {
     let segments = path
         .split('/')
         .map(|part| if part.starts_with('{') { "{}" } else { part });
@@ -36,11 +36,11 @@ fn nameless(method: &str, path: &str) -> String {
 }
 
 #[test]
-fn what_is_served_is_described_as_the_older_server_describes_it() {
+fn descriptions_match_the_reference_document() {
     let (served, reference) = (served(), reference());
     for (method, path, ours) in operations(&served) {
         let theirs = &reference["paths"][&path][method.to_lowercase()];
-        if !UNRECORDED.contains(&nameless(&method, &path).as_str()) {
+        if !UNRECORDED.contains(&without_parameter_names(&method, &path).as_str()) {
             assert_eq!(ours, theirs, "{method} {path}");
         }
     }
@@ -53,7 +53,7 @@ fn what_is_served_is_described_as_the_older_server_describes_it() {
 }
 
 #[test]
-fn every_operation_of_the_older_server_is_served() {
+fn every_reference_operation_is_served() {
     let served = served();
     let served: BTreeSet<&str> = operations(&served)
         .into_iter()
@@ -88,13 +88,13 @@ fn every_operation_has_a_recorded_case() {
                     .zip(&parts)
                     .all(|(p, part)| p.starts_with('{') || p == part)
         };
-        let expected = !UNRECORDED.contains(&nameless(&method, &path).as_str());
+        let expected = !UNRECORDED.contains(&without_parameter_names(&method, &path).as_str());
         assert_eq!(recorded.iter().any(fits), expected, "{method} {path}");
     }
 }
 
 #[test]
-fn every_route_is_described_and_every_described_path_is_a_route() {
+fn routes_and_described_paths_coincide() {
     let undescribed = [
         "/docs",
         "/redoc",
@@ -105,10 +105,12 @@ fn every_route_is_described_and_every_described_path_is_a_route() {
     let routes: BTreeSet<String> = fia_api::routes::paths()
         .into_iter()
         .filter(|path| !undescribed.contains(path))
-        .map(|path| nameless("", path))
+        .map(|path| without_parameter_names("", path))
         .collect();
     let served = served();
     let described = served["paths"].as_object().unwrap().keys();
-    let described: BTreeSet<String> = described.map(|path| nameless("", path)).collect();
+    let described: BTreeSet<String> = described
+        .map(|path| without_parameter_names("", path))
+        .collect();
     assert_eq!(routes, described);
 }

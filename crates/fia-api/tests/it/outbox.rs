@@ -1,4 +1,4 @@
-//! The broker away, full or killed, and the server too: what becomes of accepted jobs.
+//! The outbox: accepted jobs survive broker outages, resource alarms and killed replicas.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::consumer::{Consumer, queue_vars};
 use crate::harness::{Database, Replica, Vars, eventually, request, vars};
 
-/// A broker of the test's own, and a database with the outbox.
+/// A private broker, and a database with the outbox.
 async fn setup() -> (Database, RabbitMq, Vars) {
     let (database, rabbitmq) = tokio::join!(Database::seeded(), RabbitMq::start());
     database.add_outbox().await;
@@ -24,12 +24,12 @@ async fn setup() -> (Database, RabbitMq, Vars) {
 async fn post(replica: &Replica) -> (StatusCode, Option<i64>) {
     let body = json!({"runner_image": "img", "script": "s"});
     let request = request(Method::POST, "/job/simple", "apikey", Some(&body));
-    let answer = replica.send(request).await;
-    let id = (answer.status == StatusCode::OK).then(|| answer.json().as_i64().unwrap());
-    (answer.status, id)
+    let response = replica.send(request).await;
+    let id = (response.status == StatusCode::OK).then(|| response.json().as_i64().unwrap());
+    (response.status, id)
 }
 
-/// Makes jobs, each of which must be accepted.
+/// Posts jobs, each of which must be accepted, and returns their ids.
 async fn accepted(replica: &Replica, count: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     for _ in 0..count {
@@ -48,7 +48,7 @@ async fn waiting(database: &Database) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-async fn nothing_waits(database: &Database) {
+async fn wait_for_empty_outbox(database: &Database) {
     eventually(Duration::from_secs(30), async || {
         waiting(database).await == 0
     })
@@ -56,14 +56,14 @@ async fn nothing_waits(database: &Database) {
 }
 
 #[tokio::test]
-async fn jobs_are_accepted_while_the_broker_is_away_and_announced_when_it_is_back() {
+async fn jobs_are_accepted_while_the_broker_is_unavailable_and_published_later() {
     let (database, rabbitmq, settings) = setup().await;
     let replica = Replica::new(&[&settings]);
     rabbitmq.kill();
     let mut ids = accepted(&replica, 20).await;
     assert_eq!(waiting(&database).await, 20);
     let statistics = || replica.state.jobs.outbox().statistics();
-    // One has waited for long.
+    // Makes one message an hour old.
     let client = database.client().await;
     let sql = "UPDATE fia_api_outbox SET created_at = created_at - interval '1 hour' \
                WHERE id = (SELECT max(id) FROM fia_api_outbox)";
@@ -77,29 +77,29 @@ async fn jobs_are_accepted_while_the_broker_is_away_and_announced_when_it_is_bac
     rabbitmq.restart().await.unwrap();
     let mut consumer = Consumer::of_jobs(&rabbitmq, &settings).await;
     assert_eq!(consumer.jobs(20).await, once(&ids));
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
     assert_eq!(statistics().published, 20);
     eventually(Duration::from_secs(10), async || {
         statistics().backlog == Backlog::default()
     })
     .await;
-    // Away again, with the server connected.
+    // Stops the broker while the server is connected.
     rabbitmq.stop().await.unwrap();
     ids = accepted(&replica, 5).await;
     rabbitmq.restart().await.unwrap();
     let mut consumer = Consumer::of_jobs(&rabbitmq, &settings).await;
     assert_eq!(consumer.jobs(5).await, once(&ids));
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
 }
 
 #[tokio::test]
-async fn a_broker_that_is_killed_under_load_gets_every_message_in_the_end() {
+async fn a_broker_killed_under_load_receives_every_message_eventually() {
     let (database, rabbitmq, settings) = setup().await;
     let replica = Replica::new(&[&settings]);
     // The queue is there for a while, as in any deployment: RabbitMQ forgets the name of a
     // quorum queue's log when it is killed within half a second of making it.
     let mut made = accepted(&replica, 1).await;
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (more, ()) = tokio::join!(accepted(&replica, 300), async {
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -110,16 +110,16 @@ async fn a_broker_that_is_killed_under_load_gets_every_message_in_the_end() {
     made.extend(more);
     let delivered = consumer.jobs(301).await;
     assert!(delivered.keys().eq(made.iter()), "{delivered:?}");
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
 }
 
 #[tokio::test]
-async fn a_broker_without_disk_or_memory_gets_every_message_once_when_it_has_some() {
+async fn a_broker_under_resource_alarms_receives_every_message_once() {
     let (database, rabbitmq, settings) = setup().await;
     let replica = Replica::new(&[&settings]);
     let mut consumer = Consumer::of_jobs(&rabbitmq, &settings).await;
     let mut ids = accepted(&replica, 1).await;
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
     rabbitmq.disk_alarm(true).await.unwrap();
     ids.extend(accepted(&replica, 50).await);
     // Longer than a claim lasts.
@@ -130,11 +130,11 @@ async fn a_broker_without_disk_or_memory_gets_every_message_once_when_it_has_som
     ids.extend(accepted(&replica, 5).await);
     rabbitmq.memory_alarm(false).await.unwrap();
     assert_eq!(consumer.jobs(56).await, once(&ids));
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
 }
 
 #[tokio::test]
-async fn without_the_outbox_a_full_broker_means_no_job() {
+async fn without_the_outbox_a_broker_under_alarm_rejects_jobs() {
     let (database, rabbitmq, settings) = setup().await;
     let client = database.client().await;
     client
@@ -176,31 +176,31 @@ async fn without_the_outbox_a_full_broker_means_no_job() {
 }
 
 #[tokio::test]
-async fn a_queue_that_was_deleted_is_made_anew_and_loses_nothing() {
+async fn a_deleted_queue_is_redeclared_without_message_loss() {
     let (database, rabbitmq, settings) = setup().await;
     let replica = Replica::new(&[&settings]);
     accepted(&replica, 1).await;
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
     let queue = &settings["EGRESS_QUEUE_NAME"];
     rabbitmq.ctl(&["-q", "delete_queue", queue]).await.unwrap();
     let ids = accepted(&replica, 3).await;
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
     let mut consumer = Consumer::of_jobs(&rabbitmq, &settings).await;
     assert_eq!(consumer.jobs(3).await, once(&ids));
 }
 
 #[tokio::test]
-async fn what_a_killed_server_committed_another_announces() {
+async fn messages_of_a_killed_replica_are_published_by_another() {
     let database = Database::seeded().await;
     database.add_outbox().await;
     let rabbitmq = shared::rabbitmq().await.unwrap();
     let mut settings = database.vars();
     settings.extend(queue_vars(rabbitmq));
-    // It cannot reach the broker, which is as good as being killed before it publishes.
+    // Unable to reach the broker: equivalent to being killed before publishing.
     let killed = Replica::new(&[&settings, &vars(&[("QUEUE_PORT", "1")])]);
     let ids = accepted(&killed, 3).await;
     drop(killed);
-    // One of the messages was claimed by then.
+    // The killed replica had claimed one message.
     let client = database.client().await;
     let claim = "UPDATE fia_api_outbox SET claimed_until = now() + interval '3 s' \
                  WHERE id = (SELECT min(id) FROM fia_api_outbox)";
@@ -208,19 +208,19 @@ async fn what_a_killed_server_committed_another_announces() {
     let _replicas = [Replica::new(&[&settings]), Replica::new(&[&settings])];
     let mut consumer = Consumer::of_jobs(rabbitmq, &settings).await;
     assert_eq!(consumer.jobs(3).await, once(&ids));
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
 }
 
 #[tokio::test]
-async fn replicas_share_the_work_and_announce_each_job_once() {
+async fn replicas_share_the_outbox_and_publish_each_job_once() {
     let (database, rabbitmq, settings) = setup().await;
     let replicas = [Replica::new(&[&settings]), Replica::new(&[&settings])];
     let mut consumer = Consumer::of_jobs(&rabbitmq, &settings).await;
     let (mut ids, more) = tokio::join!(accepted(&replicas[0], 500), accepted(&replicas[1], 500));
     ids.extend(more);
     assert_eq!(consumer.jobs(1000).await, once(&ids));
-    nothing_waits(&database).await;
-    // One connection of each, and the consumer's.
+    wait_for_empty_outbox(&database).await;
+    // One per replica, and the consumer's.
     let connections = rabbitmq
         .ctl(&["-q", "list_connections", "pid"])
         .await
@@ -233,16 +233,16 @@ async fn replicas_share_the_work_and_announce_each_job_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_announces_what_it_has_just_committed() {
+async fn close_publishes_committed_messages() {
     let database = Database::seeded().await;
     database.add_outbox().await;
     let rabbitmq = shared::rabbitmq().await.unwrap();
     let mut settings = database.vars();
     settings.extend(queue_vars(rabbitmq));
     let replica = Replica::new(&[&settings]);
-    // Connected: what a connection takes is not what this is about.
+    // Connects first, so that `close` is measured without connecting.
     accepted(&replica, 1).await;
-    nothing_waits(&database).await;
+    wait_for_empty_outbox(&database).await;
     accepted(&replica, 5).await;
     replica.state.jobs.outbox().close().await;
     assert_eq!(waiting(&database).await, 0);

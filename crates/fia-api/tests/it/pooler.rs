@@ -1,5 +1,5 @@
-//! Behind `PgBouncer` (Debian's 1.18) in transaction mode, which gives each transaction
-//! another server connection and understands neither named statements nor cancel requests.
+//! `PgBouncer` (Debian's 1.18) in transaction mode: each transaction may get another
+//! server connection, and neither named statements nor cancel requests are supported.
 
 use std::time::{Duration, Instant};
 
@@ -30,9 +30,9 @@ impl Pooled {
     }
 }
 
-/// Two replicas share two server connections; every answer holds what was asked for.
+/// Two replicas share two server connections.
 #[tokio::test]
-async fn nobody_gets_anothers_rows() {
+async fn pooled_connections_never_mix_up_rows() {
     let pooled = Pooled::new().await;
     let replicas = [pooled.replica(), pooled.replica()];
     let client = pooled.database.client().await;
@@ -50,7 +50,7 @@ async fn nobody_gets_anothers_rows() {
         .iter()
         .map(|row| row.get(0))
         .collect();
-    let asked = (0..10).flat_map(|_| &replicas).flat_map(|replica| {
+    let requests = (0..10).flat_map(|_| &replicas).flat_map(|replica| {
         names.iter().map(move |name| async move {
             let run = replica
                 .get(&format!("/instrument/{name}/latest-run"), "apikey")
@@ -62,9 +62,9 @@ async fn nobody_gets_anothers_rows() {
             assert_eq!(script.json(), json!(format!("script of {name}")));
         })
     });
-    // As many at once as the pools let through without refusing any.
+    // The highest concurrency that the pools admit without rejections.
     use futures_util::StreamExt as _;
-    futures_util::stream::iter(asked)
+    futures_util::stream::iter(requests)
         .buffer_unordered(16)
         .collect::<()>()
         .await;
@@ -81,9 +81,9 @@ async fn nobody_gets_anothers_rows() {
     }
 }
 
-/// Takes some seconds: for so long an answer is awaited, and a stuck statement may live.
+/// Takes some seconds: the pool wait and statement timeouts have to elapse.
 #[tokio::test]
-async fn a_frozen_pooler_is_503_and_leaves_nothing_behind() {
+async fn a_frozen_pooler_is_503_and_leaves_no_busy_backend() {
     let pooled = Pooled::new().await;
     let replica = pooled.replica();
     let path = "/instrument/MARI/latest-run";

@@ -1,8 +1,8 @@
-//! PUTs that race with reads, forced by a proxy that holds the readers' commands up.
+//! PUTs that race with reads, forced by a proxy that delays the readers' commands.
 //!
-//! With every command of a reader late by `LATE`, its SELECT runs about two delays after its
-//! start and its fill arrives a delay later: a PUT that starts in between is done before an
-//! old value is on its way into the cache. The older server leaves it there.
+//! With every Valkey command of a reader delayed by `LATE`, its SELECT runs about two delays
+//! after its start and its fill arrives a delay later: a PUT in between completes before the
+//! stale fill arrives. The legacy server stores that fill.
 
 use std::time::Duration;
 
@@ -15,31 +15,31 @@ use crate::harness::{Database, Replica, vars};
 const LATE: Duration = Duration::from_millis(12);
 /// Races for each pair of replicas.
 const RACES: u64 = 100;
-/// Races that run at the same time, each with an instrument of its own.
+/// Concurrent races, each on its own instrument.
 const INSTRUMENTS: [&str; 5] = ["MARI", "LET", "TOSCA", "LOQ", "EMU"];
 
-/// One race: a slow read, a PUT in the middle of it, reads after the PUT on both replicas.
+/// One race: a slow read, a PUT during it, and reads after the PUT on both replicas.
 async fn race(slow: &Replica, writer: &Replica, instrument: &str, number: u64) {
     let path = format!("/instrument/{instrument}/latest-run");
     let value = json!({"latest_run": format!("{number}")});
-    // Every phase of the read is met in turn: from its start to after its fill.
-    let moment = LATE * 4 * u32::try_from(number % 25).unwrap() / 25;
+    // Cycles through every phase of the read, from its start to after its fill.
+    let timestamp = LATE * 4 * u32::try_from(number % 25).unwrap() / 25;
     let reading = slow.get(&path, "apikey");
     let writing = async {
-        tokio::time::sleep(moment).await;
-        let answer = writer.put(&path, "apikey", &value).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        tokio::time::sleep(timestamp).await;
+        let response = writer.put(&path, "apikey", &value).await;
+        assert_eq!(response.status, StatusCode::OK, "{}", response.text());
         for replica in [slow, writer] {
             assert_eq!(
                 replica.get(&path, "apikey").await.json(),
                 value,
-                "race {number} at {moment:?}"
+                "race {number} at {timestamp:?}"
             );
         }
     };
     let (read, ()) = tokio::join!(reading, writing);
     assert_eq!(read.status, StatusCode::OK);
-    // Whatever the slow read has done by now must not have brought the old value back.
+    // The slow read has finished; its fill must not have restored the old value.
     for replica in [writer, slow] {
         assert_eq!(
             replica.get(&path, "apikey").await.json(),
@@ -47,7 +47,7 @@ async fn race(slow: &Replica, writer: &Replica, instrument: &str, number: u64) {
             "race {number}, afterwards"
         );
     }
-    // The next race begins with nothing cached.
+    // Invalidates the entry, so that the next race starts with a miss.
     let last = json!({"latest_run": "between"});
     assert_eq!(
         writer.put(&path, "apikey", &last).await.status,
@@ -55,7 +55,7 @@ async fn race(slow: &Replica, writer: &Replica, instrument: &str, number: u64) {
     );
 }
 
-/// Runs the races; returns how many late fills were refused.
+/// Runs the races and returns the number of refused late fills.
 async fn races(across_replicas: bool) -> u64 {
     let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
     let valkey = valkey.unwrap();
@@ -64,8 +64,8 @@ async fn races(across_replicas: bool) -> u64 {
     let far = vars(&[("VALKEY_URL", &format!("redis://{}/0", proxy.addr()))]);
     let slow = Replica::new(&[&database.vars(), &far]);
     let other = Replica::new(&[&database.vars(), &near]);
-    slow.shared_level_is_up().await;
-    other.shared_level_is_up().await;
+    slow.wait_for_shared_level().await;
+    other.wait_for_shared_level().await;
     proxy.set(Direction::ToServer, Mode::Delay(LATE));
     let writer = if across_replicas { &other } else { &slow };
     let all = INSTRUMENTS.iter().map(|instrument| async {
@@ -78,16 +78,16 @@ async fn races(across_replicas: bool) -> u64 {
     classes.iter().map(|class| class.fills_refused).sum()
 }
 
-/// Takes some seconds: each of its hundred races is made of commands that are held up.
+/// Takes some seconds: a hundred races of delayed commands.
 #[tokio::test]
-async fn a_hundred_races_on_one_replica_leave_no_old_value() {
+async fn a_hundred_races_on_one_replica_leave_no_stale_value() {
     races(false).await;
 }
 
-/// Takes some seconds, as the one before.
+/// Takes some seconds: a hundred races of delayed commands.
 #[tokio::test]
-async fn a_hundred_races_across_two_replicas_leave_no_old_value() {
+async fn a_hundred_races_across_two_replicas_leave_no_stale_value() {
     let refused = races(true).await;
-    // Else the PUTs met no read at the moment that matters.
+    // Otherwise no PUT hit the critical phase of a read.
     assert!(refused >= 10, "only {refused} late fills were refused");
 }

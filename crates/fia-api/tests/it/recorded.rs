@@ -1,7 +1,7 @@
-//! Requests and answers recorded at the older server, replayed.
+//! Replay of requests and responses recorded from the legacy server.
 //!
-//! `cases.jsonl` has them all, in an order in which later ones may build on earlier ones. A
-//! case belongs to an area by the beginning of its id; an area is replayed once it is served.
+//! `cases.jsonl` is ordered: later cases may depend on earlier ones. The prefix of a case's
+//! id is its area.
 
 use axum::body::Body;
 use devstack::shared;
@@ -9,10 +9,10 @@ use http::{HeaderName, Request, header};
 use serde_json::{Map, Value};
 
 use crate::consumer::queue_vars;
-use crate::harness::{Answer, Database, Replica, upstream_vars, vars};
-use crate::trees::{SampleFiles, form, sha256, unzip};
+use crate::harness::{Database, Replica, Response, upstream_vars, vars};
+use crate::sample_files::{SampleFiles, form, sha256, unzip};
 
-/// The beginnings of the ids of the cases that are served.
+/// Id prefixes of the areas that are replayed.
 const SERVED: &[&str] = &[
     "health.",
     "routing.unknown",
@@ -47,7 +47,7 @@ const SERVED: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn recorded_answers_hold() {
+async fn recorded_cases_match() {
     let database = Database::seeded().await;
     let upstreams = upstream_vars(shared::upstreams().await.unwrap());
     let files = SampleFiles::new();
@@ -59,9 +59,9 @@ async fn recorded_answers_hold() {
     for case in cases() {
         let id = text(&case, "id");
         if SERVED.iter().any(|prefix| id.starts_with(prefix)) {
-            let answer = replica.send(request_of(&case)).await;
+            let response = replica.send(request_of(&case)).await;
             replayed += 1;
-            let differences = differences(&case["expect"], &answer);
+            let differences = differences(&case["expect"], &response);
             failed.extend(differences.into_iter().map(|what| format!("{id}: {what}")));
         }
     }
@@ -69,7 +69,6 @@ async fn recorded_answers_hold() {
     assert!(replayed > 400, "only {replayed} cases were replayed");
 }
 
-/// All recorded cases.
 pub(crate) fn cases() -> impl Iterator<Item = Value> {
     include_str!("cases.jsonl")
         .lines()
@@ -109,9 +108,9 @@ fn request_of(case: &Value) -> Request<Body> {
         .unwrap()
 }
 
-/// Where an answer is not what was recorded.
-fn differences(expected: &Value, answer: &Answer) -> Vec<String> {
-    let status = Value::from(answer.status.as_u16());
+/// Describes every difference between a response and the recorded one.
+fn differences(expected: &Value, response: &Response) -> Vec<String> {
+    let status = Value::from(response.status.as_u16());
     let allowed = match &expected["status"] {
         Value::Array(several) => several.contains(&status),
         one => *one == status,
@@ -121,49 +120,49 @@ fn differences(expected: &Value, answer: &Answer) -> Vec<String> {
     }
     let mut found = Vec::new();
     for (name, value) in expected["headers"].as_object().into_iter().flatten() {
-        if answer.header(name) != value.as_str().unwrap() {
+        if response.header(name) != value.as_str().unwrap() {
             found.push(format!(
                 "{name}: {:?}, expected {value}",
-                answer.header(name)
+                response.header(name)
             ));
         }
     }
     if let Some(shape) = expected["shape"].as_str()
-        && !has_shape(shape, &answer.json())
+        && !has_shape(shape, &response.json())
     {
-        found.push(format!("no {shape} body: {}", answer.text()));
+        found.push(format!("no {shape} body: {}", response.text()));
     }
     let order = expected["list_by"].as_str();
     if let Some(digest) = expected["sha256"].as_str()
-        && sha256(&answer.body) != digest
+        && sha256(&response.body) != digest
     {
-        found.push(format!("another body of {} bytes", answer.body.len()));
+        found.push(format!("another body of {} bytes", response.body.len()));
     }
     if let Some(members) = expected["zip"].as_object() {
-        let held = unzip(&answer.body).into_iter();
+        let held = unzip(&response.body).into_iter();
         let held: Map<String, Value> = held.map(|(n, c)| (n, sha256(&c).into())).collect();
         if held != *members {
             found.push(format!("archive {held:?}, expected {members:?}"));
         }
     }
     if let Some(json) = expected.get("json")
-        && !same_list(json, &answer.json(), order, expected["unordered"] == true)
+        && !same_list(json, &response.json(), order, expected["unordered"] == true)
     {
-        found.push(format!("body {}, expected {json}", answer.text()));
+        found.push(format!("body {}, expected {json}", response.text()));
     }
     if let Some(prepared) = expected.get("scripts") {
-        let body = answer.json();
+        let body = response.json();
         if body["script"] != prepared["script"] || !body["job_id"].is_i64() {
             found.push(format!("body {body}, expected {prepared}"));
         }
     }
-    if expected["int"] == true && !answer.json().is_i64() {
-        found.push(format!("body {}, expected an integer", answer.text()));
+    if expected["int"] == true && !response.json().is_i64() {
+        found.push(format!("body {}, expected an integer", response.text()));
     }
     found
 }
 
-/// The same, but that equals of an order may change places: the older server breaks no ties.
+/// Equality of lists, ignoring the order among ties: the legacy server breaks none.
 fn same_list(a: &Value, b: &Value, order: Option<&str>, unordered: bool) -> bool {
     let Some(order) = order else {
         return same(a, b, unordered);
@@ -176,7 +175,7 @@ fn same_list(a: &Value, b: &Value, order: Option<&str>, unordered: bool) -> bool
     keys(a) == keys(b) && same(a, b, true)
 }
 
-/// `run.title` as a JSON pointer.
+/// Converts `run.title` to a JSON pointer.
 fn pointer(dotted: &str) -> String {
     format!("/{}", dotted.replace('.', "/"))
 }
@@ -192,7 +191,7 @@ fn has_shape(shape: &str, body: &Value) -> bool {
     }
 }
 
-/// Equal as JSON values: `1` is `1.0`, and the order of keys is free.
+/// Equality of JSON values: `1` equals `1.0`, and key order is ignored.
 fn same(a: &Value, b: &Value, unordered: bool) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),

@@ -1,7 +1,7 @@
-//! Random schedules of reads, writes and faults, judged by an oracle: two processes of this
-//! server, a stand-in of the older one, one PostgreSQL, one Valkey.
+//! Random schedules of reads, writes and faults, verified by the consistency checker: two
+//! servers, a legacy client, one PostgreSQL, one Valkey.
 //!
-//! `devstack bench schedules` does the same for as long as one likes.
+//! The schedules benchmark runs the same for longer.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,12 @@ async fn schedule(plan: Plan) -> Report {
     run(server, plan).await.unwrap()
 }
 
-/// Takes a minute: a fault lasts up to some seconds, and it takes many, in many combinations, to
-/// meet the gaps between a write's steps; at the end, what is left of them has to run out (a
-/// fence: 10 s). The seed is in the failure's text; with it
-/// `devstack bench schedules --seed` makes a similar run.
+/// Takes a minute: it takes many faults of up to some seconds, in many combinations, to hit
+/// the gaps between a write's steps, and a fence outlives the last fault by up to 10 s. The
+/// failure report contains the seed; the same seed makes a similar run of the schedules
+/// benchmark.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_random_schedule_shows_an_older_value_than_is_promised() {
+async fn random_schedules_meet_the_consistency_bounds() {
     let seed = u64::from(rand::random::<u32>());
     let report = schedule(Plan {
         busy: Duration::from_secs(45),
@@ -29,15 +29,15 @@ async fn no_random_schedule_shows_an_older_value_than_is_promised() {
     .await;
     let verdict = report.verdict();
     assert!(verdict.violations.is_empty(), "{report}");
-    // Else nothing was tried.
+    // Otherwise the schedule did not exercise anything.
     assert!(report.history().writes.len() > 100, "{report}");
     assert!(report.history().faults.len() > 10, "{report}");
     assert!(verdict.lags.iter().any(|lag| lag.answers > 0), "{report}");
 }
 
-/// Takes some seconds: for so long old values are stored that the oracle is not told of.
+/// Takes some seconds: stale fills are injected that the checker does not know of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_value_that_nobody_admits_is_found_out() {
+async fn an_injected_stale_fill_is_detected() {
     let report = schedule(Plan {
         busy: Duration::from_secs(8),
         seed: 1,

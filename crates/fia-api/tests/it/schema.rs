@@ -5,7 +5,7 @@ use fia_api::store::{Db, schema};
 
 use crate::harness::{Database, config};
 
-/// What describes the tables, for comparison: columns, constraints, enums.
+/// Columns, constraints and enums as comparable lines.
 async fn shape(database: &Database) -> Vec<String> {
     let client = database.client().await;
     let rows = client
@@ -32,20 +32,20 @@ async fn empty() -> Database {
 }
 
 #[tokio::test]
-async fn an_empty_database_gets_the_older_servers_tables() {
+async fn an_empty_database_gets_the_legacy_tables() {
     let (ours, theirs) = (empty().await, Database::seeded().await);
     let db = Db::new(&config(&[&ours.vars()]).database).unwrap();
-    // Several replicas may be set up at once.
+    // Several replicas may apply the schema concurrently.
     let (a, b, c) = tokio::join!(schema::apply(&db), schema::apply(&db), schema::apply(&db));
     a.and(b).and(c).unwrap();
-    // The outbox is this server's own.
+    // The legacy server has no outbox.
     let mut shape_of_ours = shape(&ours).await;
     shape_of_ours.retain(|line| !line.starts_with("fia_api_outbox"));
     assert_eq!(shape_of_ours, shape(&theirs).await);
 }
 
 #[tokio::test]
-async fn what_is_there_is_left_as_it_is() {
+async fn existing_tables_are_left_unchanged() {
     let database = Database::seeded().await;
     let client = database.client().await;
     client

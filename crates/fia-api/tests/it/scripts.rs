@@ -1,4 +1,4 @@
-//! Reduction scripts from GitHub, and without it.
+//! Reduction scripts from GitHub and from the cached copies.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use devstack::Upstreams;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Answer, Database, Replica, Vars, request, upstream_vars, vars};
+use crate::harness::{Database, Replica, Response, Vars, request, upstream_vars, vars};
 
 const TEST_SCRIPT: &str = "/fiaisis/autoreduction-scripts/main/TEST/reduce.py";
 const COMMIT: &str = "/repos/fiaisis/autoreduction-scripts/commits/HEAD";
@@ -21,7 +21,7 @@ async fn setup(settings: &[(&str, &str)]) -> (Database, Upstreams, Vars) {
     (database, upstreams, all)
 }
 
-async fn autoreduce(replica: &Replica) -> Answer {
+async fn autoreduce(replica: &Replica) -> Response {
     let body = json!({
         "filename": "f.nxs", "rb_number": "1", "instrument_name": "TEST", "title": "t",
         "users": "u", "run_start": "2024-01-01", "run_end": "2024-01-01", "good_frames": 1,
@@ -32,13 +32,13 @@ async fn autoreduce(replica: &Replica) -> Answer {
 }
 
 async fn script(replica: &Replica) -> String {
-    let answer = autoreduce(replica).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
-    answer.json()["script"].as_str().unwrap().to_owned()
+    let response = autoreduce(replica).await;
+    assert_eq!(response.status, StatusCode::CREATED, "{}", response.text());
+    response.json()["script"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn many_requests_ask_github_once() {
+async fn concurrent_requests_share_one_github_call() {
     let (_database, upstreams, settings) = setup(&[("GITHUB_API_TOKEN", "ghp_t")]).await;
     let replica = Replica::new(&[&settings]);
     upstreams.delay("", Duration::from_millis(200));
@@ -46,7 +46,7 @@ async fn many_requests_ask_github_once() {
     script(&replica).await;
     assert_eq!(upstreams.calls(TEST_SCRIPT), 1);
     assert_eq!(upstreams.calls(COMMIT), 1);
-    // The token goes to the API's host, and into the script, and nowhere else.
+    // The token is sent to the API host only, and inserted into the script.
     assert_eq!(upstreams.last_authorization(TEST_SCRIPT), None);
     assert_eq!(
         upstreams.last_authorization(COMMIT).unwrap(),
@@ -56,7 +56,7 @@ async fn many_requests_ask_github_once() {
 }
 
 #[tokio::test]
-async fn a_changed_script_is_seen_after_its_time_to_live() {
+async fn a_changed_script_is_fetched_after_the_ttl() {
     let (database, upstreams, settings) = setup(&[("SCRIPT_CACHE_TTL_SECONDS", "0")]).await;
     let replica = Replica::new(&[&settings]);
     let first = script(&replica).await;
@@ -78,7 +78,7 @@ async fn a_changed_script_is_seen_after_its_time_to_live() {
 }
 
 #[tokio::test]
-async fn while_github_is_away_its_last_answer_serves() {
+async fn the_last_script_is_served_while_github_is_unavailable() {
     let (_database, upstreams, settings) = setup(&[("SCRIPT_CACHE_TTL_SECONDS", "0")]).await;
     let replica = Replica::new(&[&settings]);
     let first = script(&replica).await;
@@ -89,9 +89,9 @@ async fn while_github_is_away_its_last_answer_serves() {
             _ => upstreams.refuse(true).await.unwrap(),
         }
         let start = Instant::now();
-        let answers = (0..4).map(|_| script(&replica));
-        for answer in futures_util::future::join_all(answers).await {
-            assert_eq!(answer, first);
+        let responses = (0..4).map(|_| script(&replica));
+        for response in futures_util::future::join_all(responses).await {
+            assert_eq!(response, first);
         }
         assert!(start.elapsed() < Duration::from_secs(3), "{trouble}");
         upstreams.delay("", Duration::ZERO);
@@ -100,19 +100,19 @@ async fn while_github_is_away_its_last_answer_serves() {
 }
 
 #[tokio::test]
-async fn without_any_answer_of_github_there_is_no_job() {
+async fn without_a_cached_script_an_unavailable_github_is_503() {
     let (database, upstreams, settings) = setup(&[]).await;
     upstreams.refuse(true).await.unwrap();
     let replica = Replica::new(&[&settings]);
-    let answer = autoreduce(&replica).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let response = autoreduce(&replica).await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     let sql = "SELECT count(*) FROM runs WHERE filename = 'f.nxs'";
     let row = database.client().await.query_one(sql, &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 0);
 }
 
 #[tokio::test]
-async fn a_commit_that_cannot_be_looked_up_is_left_out() {
+async fn a_failed_commit_lookup_stores_no_sha() {
     let (database, upstreams, settings) = setup(&[]).await;
     upstreams.fail("/repos", Some(403));
     let replica = Replica::new(&[&settings]);
@@ -123,7 +123,7 @@ async fn a_commit_that_cannot_be_looked_up_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_script_outlives_the_process_for_a_day() {
+async fn a_script_copy_survives_restarts_for_a_day() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
     let (_database, upstreams, settings) = setup(&[("SCRIPT_DIR", dir)]).await;
@@ -143,7 +143,7 @@ async fn a_script_outlives_the_process_for_a_day() {
     assert_eq!(script(&Replica::new(&[&settings])).await, first);
 }
 
-/// Makes a copy older than it is.
+/// Backdates a cached copy.
 fn age(copy: &Path, by: Duration) {
     let mut value: serde_json::Value =
         serde_json::from_slice(&std::fs::read(copy).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The log of a server at its most talkative: no token, no key, no script.
+//! Secrets in the log at level `trace`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,14 +28,17 @@ async fn neither_tokens_nor_scripts_are_logged() {
         .await
         .unwrap();
     let simple = json!({"runner_image": "img", "script": "print('ScriptOfAUser')"});
-    let measured = json!({
+    let autoreduction = json!({
         "filename": "f.nxs", "rb_number": "1", "instrument_name": "TEST", "title": "t",
         "users": "u", "run_start": "2024-01-01", "run_end": "2024-01-01", "good_frames": 1,
         "raw_frames": 2, "additional_values": {}, "runner_image": "img"
     });
-    for (path, body, status) in [("simple", simple, 200), ("autoreduction", measured, 201)] {
-        let answer = post(&api, &format!("/job/{path}"), &body).await;
-        assert_eq!(answer.status().as_u16(), status);
+    for (path, body, status) in [
+        ("simple", simple, 200),
+        ("autoreduction", autoreduction, 201),
+    ] {
+        let response = post(&api, &format!("/job/{path}"), &body).await;
+        assert_eq!(response.status().as_u16(), status);
     }
     Consumer::of_jobs(rabbitmq, &queue).await.message().await;
     tokio::time::sleep(Duration::from_millis(100)).await;

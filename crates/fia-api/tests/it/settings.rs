@@ -1,4 +1,4 @@
-//! The settings and the command line.
+//! Settings and the command line.
 
 use std::process::{Command, Output};
 
@@ -38,7 +38,7 @@ fn every_setting_has_a_default() {
 }
 
 #[test]
-fn malformed_values_are_errors_and_never_guesses() {
+fn malformed_values_are_errors() {
     for (name, value) in [
         ("FIA_API_BIND", "80"),
         ("DB_PORT", "tcp://10.0.0.1:5432"),
@@ -68,7 +68,7 @@ fn malformed_values_are_errors_and_never_guesses() {
     ] {
         assert_eq!(bad(&[(name, value)]), [name], "{value:?}");
     }
-    // What Kubernetes injects beside ours is none of ours.
+    // Service variables that Kubernetes injects are ignored.
     assert!(
         bad(&[
             ("FIA_API_PORT", "tcp://10.0.0.1:80"),
@@ -86,7 +86,7 @@ fn malformed_values_are_errors_and_never_guesses() {
 }
 
 #[test]
-fn dev_mode_is_on_only_for_true_like_values_and_on_loopback() {
+fn dev_mode_requires_a_true_value_and_loopback() {
     let dev_mode = |value: &str| {
         let all = vars(&[("DEV_MODE", value), ("FIA_API_BIND", "127.0.0.1:80")]);
         Config::from_vars(&|name| all.get(name).cloned())
@@ -128,7 +128,7 @@ fn check_config_hides_secrets() {
 }
 
 #[test]
-fn an_address_that_cannot_be_used_is_not_shown() {
+fn an_invalid_url_is_not_printed() {
     let url = "postgres://user:s3cr3t@postgresql:port/fia";
     let output = run(&["check-config"], &[("DB_LISTEN_URL", url)]);
     assert_eq!(output.status.code(), Some(64));
@@ -138,7 +138,7 @@ fn an_address_that_cannot_be_used_is_not_shown() {
 }
 
 #[test]
-fn every_bad_setting_is_named_at_once() {
+fn all_invalid_settings_are_reported_together() {
     let settings = [("DB_PORT", "x"), ("DB_SSLMODE", "y"), ("LOG_LEVEL", "z")];
     for command in ["check-config", "serve"] {
         let output = run(&[command], &settings);
@@ -150,7 +150,7 @@ fn every_bad_setting_is_named_at_once() {
 }
 
 #[test]
-fn help_explains_every_variable() {
+fn help_documents_every_variable() {
     let output = run(&["--help"], &[]);
     let help = text(&output.stdout);
     for setting in Config::reference() {
@@ -163,7 +163,7 @@ fn help_explains_every_variable() {
 }
 
 #[test]
-fn the_documents_are_printed() {
+fn schema_and_openapi_commands_print_their_documents() {
     let schema = run(&["schema"], &[]);
     assert!(text(&schema.stdout).contains("CREATE TABLE IF NOT EXISTS instruments"));
     let feed = run(&["schema", "--change-feed"], &[]);

@@ -1,4 +1,4 @@
-//! The sockets: clients that are silent, slow or speak something else; the end of the process.
+//! The listener: stalled clients, malformed requests, graceful shutdown.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{Database, Replica, vars};
 
-/// The longest that anything may be held open by a client that does not do its part.
+/// The longest that a stalled client may keep a connection.
 const LIMIT: Duration = Duration::from_secs(10);
 
 struct Running {
@@ -35,7 +35,7 @@ impl Running {
         }
     }
 
-    /// Connects, sends, and reads all that comes until the server closes.
+    /// Sends bytes and reads until the server closes the connection.
     async fn talk(&self, sent: &[u8]) -> (String, Duration) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(sent).await.unwrap();
@@ -50,9 +50,9 @@ impl Running {
     }
 }
 
-/// Takes nearly 10 s: that is the limit it is about.
+/// Takes nearly 10 s: the timeouts under test.
 #[tokio::test]
-async fn clients_that_do_not_do_their_part_are_let_go() {
+async fn stalled_clients_are_disconnected_in_time() {
     let replica = Replica::new(&[]);
     let server = Running::start(&replica).await;
     let unfinished_body = b"PUT /live-data/mari/script HTTP/1.1\r\nhost: x\r\n\
@@ -76,7 +76,7 @@ async fn clients_that_do_not_do_their_part_are_let_go() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused_at_once() {
+async fn malformed_requests_are_rejected_at_once() {
     let server = Running::start(&Replica::new(&[])).await;
     let tls_hello = [
         0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03,
@@ -94,11 +94,11 @@ async fn what_is_not_http_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_request_under_way_ends_before_the_server_does() {
+async fn shutdown_waits_for_in_flight_requests() {
     let database = Database::seeded().await;
     let replica = Replica::new(&[&database.vars()]);
     let server = Running::start(&replica).await;
-    // A read that waits for a lock, so that it is under way for as long as the test wants.
+    // A table lock keeps the read in flight until the test commits.
     let client = database.client().await;
     client
         .batch_execute("BEGIN; LOCK TABLE instruments")
@@ -115,7 +115,7 @@ async fn a_request_under_way_ends_before_the_server_does() {
             received
         }
     });
-    // Not the transaction above: within one, what this view shows stands still.
+    // A second connection: within a transaction `pg_stat_activity` is a snapshot.
     let watcher = database.client().await;
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                    AND datname = current_database()";
@@ -138,7 +138,7 @@ async fn a_request_under_way_ends_before_the_server_does() {
 }
 
 #[tokio::test]
-async fn a_live_log_is_broken_off_when_the_server_stops() {
+async fn shutdown_aborts_live_logs() {
     let valkey = shared::valkey().await.unwrap();
     let replica = Replica::new(&[&vars(&[("VALKEY_URL", &valkey.url())])]);
     let server = Running::start(&replica).await;
@@ -155,10 +155,10 @@ async fn a_live_log_is_broken_off_when_the_server_stops() {
     }
     let stopped = Instant::now();
     server.stop.send(()).unwrap();
-    // A reset counts as broken off.
+    // A reset counts as aborted.
     let _ = stream.read_to_string(&mut received).await;
     assert!(received.starts_with("HTTP/1.1 200"), "{received}");
-    // That would be a proper end, after which the front end does not come again.
+    // The final chunk would be a regular end, after which the front end does not reconnect.
     assert!(!received.ends_with("0\r\n\r\n"), "{received}");
     server.task.await.unwrap();
     let took = stopped.elapsed();

@@ -1,4 +1,4 @@
-//! The extras: listed and written.
+//! Extras: listing and upload.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -10,10 +10,10 @@ use futures_util::{StreamExt as _, stream};
 use http::{Method, Request, StatusCode, header};
 use tokio::sync::mpsc;
 
-use crate::harness::{Answer, Replica, Vars, eventually, request, vars};
-use crate::trees::{SampleFiles, form};
+use crate::harness::{Replica, Response, Vars, eventually, request, vars};
+use crate::sample_files::{SampleFiles, form};
 
-/// None of this asks the database.
+/// A replica without a database: extras need none.
 fn replica(files: &SampleFiles, settings: &Vars) -> Replica {
     Replica::new(&[&files.vars(), settings])
 }
@@ -26,7 +26,7 @@ fn upload_request(path: &str, kind: &str, body: impl Into<Body>) -> Request<Body
     request
 }
 
-async fn upload(replica: &Replica, path: &str, content: &str) -> Answer {
+async fn upload(replica: &Replica, path: &str, content: &str) -> Response {
     let (kind, body) = form("file", content);
     replica.send(upload_request(path, kind, body)).await
 }
@@ -41,7 +41,7 @@ fn names(files: &SampleFiles, folder: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn files_are_put_in_place_whole_and_keep_their_mode() {
+async fn uploads_replace_files_atomically_and_keep_the_mode() {
     let files = SampleFiles::new();
     let replica = replica(&files, &Vars::new());
     let mask = files.extras("mari/mask.xml");
@@ -53,10 +53,10 @@ async fn files_are_put_in_place_whole_and_keep_their_mode() {
         ("/extras/test/keep", ""),
         ("/extras/mari/a%20b.txt", "x"),
     ] {
-        let answer = upload(&replica, path, content).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let response = upload(&replica, path, content).await;
+        assert_eq!(response.status, StatusCode::OK, "{}", response.text());
         let name = path.rsplit('/').next().unwrap().replace("%20", " ");
-        assert_eq!(answer.json(), format!("Successfully uploaded {name}"));
+        assert_eq!(response.json(), format!("Successfully uploaded {name}"));
     }
     assert_eq!(fs::read_to_string(&mask).unwrap(), "new");
     let mode = fs::metadata(&mask).unwrap().permissions().mode();
@@ -69,7 +69,7 @@ async fn files_are_put_in_place_whole_and_keep_their_mode() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_written_is_not() {
+async fn uploads_outside_the_allowed_folders_are_rejected() {
     let files = SampleFiles::new();
     let outside = files.reduced("secret.txt");
     let before = fs::read(&outside).unwrap();
@@ -105,7 +105,7 @@ async fn what_may_not_be_written_is_not() {
 }
 
 #[tokio::test]
-async fn forms_are_checked() {
+async fn malformed_forms_are_rejected() {
     let files = SampleFiles::new();
     let replica = replica(&files, &Vars::new());
     let (kind, _) = form("file", "");
@@ -127,21 +127,26 @@ async fn forms_are_checked() {
         (kind, whole, 200),
     ] {
         let sent = upload_request("/extras/mari/a.txt", kind, body.clone());
-        let answer = replica.send(sent).await;
-        assert_eq!(answer.status, status, "{kind} {body}: {}", answer.text());
+        let response = replica.send(sent).await;
+        assert_eq!(
+            response.status,
+            status,
+            "{kind} {body}: {}",
+            response.text()
+        );
     }
 }
 
 #[tokio::test]
-async fn the_last_of_several_files_counts() {
+async fn the_last_of_several_parts_is_stored() {
     let files = SampleFiles::new();
     let replica = replica(&files, &Vars::new());
     let (kind, first) = form("file", "first");
     let body = first.replace("--parts--\r\n", "") + &form("file", "last").1;
-    let answer = replica
+    let response = replica
         .send(upload_request("/extras/mari/a.txt", kind, body))
         .await;
-    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(response.status, StatusCode::OK);
     assert_eq!(
         fs::read_to_string(files.extras("mari/a.txt")).unwrap(),
         "last"
@@ -153,7 +158,7 @@ async fn the_last_of_several_files_counts() {
 }
 
 #[tokio::test]
-async fn an_upload_beyond_the_limit_leaves_the_old_file() {
+async fn an_oversized_upload_keeps_the_old_file() {
     let files = SampleFiles::new();
     let replica = replica(&files, &vars(&[("EXTRAS_MAX_BYTES", "1000")]));
     assert_eq!(
@@ -170,10 +175,10 @@ async fn an_upload_beyond_the_limit_leaves_the_old_file() {
         200
     );
     for size in [1001, 100_000] {
-        let answer = upload(&replica, "/extras/mari/mask.xml", &"x".repeat(size)).await;
-        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{size}");
+        let response = upload(&replica, "/extras/mari/mask.xml", &"x".repeat(size)).await;
+        assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE, "{size}");
     }
-    // Told at once, without the body.
+    // A declared length over the limit is rejected without reading the body.
     let (kind, _) = form("file", "");
     let mut announced = upload_request(
         "/extras/mari/mask.xml",
@@ -195,7 +200,7 @@ async fn an_upload_beyond_the_limit_leaves_the_old_file() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_broken_off_leaves_nothing() {
+async fn an_aborted_upload_leaves_no_file() {
     let files = SampleFiles::new();
     let replica = replica(&files, &Vars::new());
     assert_eq!(
@@ -236,7 +241,7 @@ async fn an_upload_that_is_broken_off_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_an_ended_process_left_is_removed_a_day_later() {
+async fn abandoned_temporary_files_are_removed_after_a_day() {
     let files = SampleFiles::new();
     let replica = replica(&files, &Vars::new());
     let left = |name: &str, hours: u64| {
@@ -257,7 +262,7 @@ async fn what_an_ended_process_left_is_removed_a_day_later() {
 }
 
 #[tokio::test]
-async fn who_may_not_upload_is_told_before_the_body_is_read() {
+async fn authorisation_is_checked_before_the_body_is_read() {
     let files = SampleFiles::new();
     let replica = replica(&files, &Vars::new());
     for (who, status) in [("none", 401), ("garbage", 403), ("user", 403)] {
@@ -268,7 +273,7 @@ async fn who_may_not_upload_is_told_before_the_body_is_read() {
 }
 
 #[tokio::test]
-async fn folders_are_listed_as_ever() {
+async fn folder_listings_keep_their_status_codes() {
     let files = SampleFiles::new();
     symlink(files.reduced(""), files.extras("out")).unwrap();
     let replica = replica(&files, &Vars::new());

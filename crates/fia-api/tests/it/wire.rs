@@ -1,18 +1,18 @@
-//! What is on the wire around the routes: paths, methods, redirects, errors, CORS, documents.
+//! HTTP behaviour outside the routes: paths, methods, redirects, CORS, limits, documents.
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Answer, Replica, request, vars};
+use crate::harness::{Replica, Response, request, vars};
 
-/// A replica that needs no server: nothing of this asks the database.
+/// A replica without a database.
 fn replica() -> Replica {
     Replica::new(&[])
 }
 
 #[tokio::test]
-async fn both_prefixes_are_served_and_nothing_else() {
+async fn routes_are_served_with_and_without_the_api_prefix() {
     let replica = replica();
     for (path, status) in [
         ("/healthz", 200),
@@ -27,17 +27,17 @@ async fn both_prefixes_are_served_and_nothing_else() {
         ("/HEALTHZ", 404),
         ("/live-data/a%2Fb/script", 404),
     ] {
-        let answer = replica.get(path, "none").await;
-        assert_eq!(answer.status, status, "{path}");
+        let response = replica.get(path, "none").await;
+        assert_eq!(response.status, status, "{path}");
         if status == 404 {
-            assert_eq!(answer.text(), r#"{"detail":"Not Found"}"#, "{path}");
+            assert_eq!(response.text(), r#"{"detail":"Not Found"}"#, "{path}");
         }
     }
 }
 
-/// Where the older server had no answer of its own but that of the route, if any.
+/// The legacy server routes such paths literally.
 #[tokio::test]
-async fn a_dot_segment_leads_nowhere() {
+async fn dot_segments_are_not_resolved() {
     let replica = replica();
     for path in [
         "/docs/../healthz",
@@ -45,10 +45,10 @@ async fn a_dot_segment_leads_nowhere() {
         "/./healthz",
         "/live-data/../script/",
     ] {
-        let answer = replica.get(path, "none").await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        let response = replica.get(path, "none").await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(
-            answer.text(),
+            response.text(),
             r#"{"message":"Resource not found"}"#,
             "{path}"
         );
@@ -56,20 +56,20 @@ async fn a_dot_segment_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn in_dev_mode_the_prefix_is_a_slash_and_nobody_needs_a_token() {
+async fn dev_mode_drops_the_prefix_and_authentication() {
     let replica = Replica::new(&[&vars(&[("DEV_MODE", "on")])]);
     for (path, status) in [("/healthz", 200), ("//healthz", 200), ("/api/healthz", 404)] {
         assert_eq!(replica.get(path, "none").await.status, status, "{path}");
     }
     let document = replica.get("/openapi.json", "none").await.json();
     assert_eq!(document.get("servers"), None);
-    // Past authentication: the database is what is missing.
-    let answer = replica.get("/instrument/MARI/latest-run", "none").await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    // Authentication passed; 503 is the missing database.
+    let response = replica.get("/instrument/MARI/latest-run", "none").await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
-async fn redirects_are_relative_so_that_they_hold_behind_a_gateway() {
+async fn trailing_slash_redirects_are_relative() {
     let replica = replica();
     for (path, location) in [
         ("/healthz/", "../healthz"),
@@ -80,10 +80,10 @@ async fn redirects_are_relative_so_that_they_hold_behind_a_gateway() {
         ),
         ("/live-data/mari/script/", "../script"),
     ] {
-        let answer = replica.get(path, "none").await;
-        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT, "{path}");
-        assert_eq!(answer.header("location"), location, "{path}");
-        assert!(answer.body.is_empty());
+        let response = replica.get(path, "none").await;
+        assert_eq!(response.status, StatusCode::TEMPORARY_REDIRECT, "{path}");
+        assert_eq!(response.header("location"), location, "{path}");
+        assert!(response.body.is_empty());
     }
     assert_eq!(
         replica.get("/nope/", "none").await.status,
@@ -92,7 +92,7 @@ async fn redirects_are_relative_so_that_they_hold_behind_a_gateway() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_names_the_first_one_of_the_path() {
+async fn a_wrong_method_is_405_with_the_first_allowed_method() {
     let replica = replica();
     for (method, path) in [
         (Method::DELETE, "/instrument/mari/specification"),
@@ -100,16 +100,16 @@ async fn a_wrong_method_names_the_first_one_of_the_path() {
         (Method::HEAD, "/healthz"),
         (Method::OPTIONS, "/healthz"),
     ] {
-        let answer = replica
+        let response = replica
             .send(request(method.clone(), path, "none", None))
             .await;
         assert_eq!(
-            answer.status,
+            response.status,
             StatusCode::METHOD_NOT_ALLOWED,
             "{method} {path}"
         );
-        assert_eq!(answer.header("allow"), "GET", "{method} {path}");
-        assert_eq!(answer.text(), r#"{"detail":"Method Not Allowed"}"#);
+        assert_eq!(response.header("allow"), "GET", "{method} {path}");
+        assert_eq!(response.text(), r#"{"detail":"Method Not Allowed"}"#);
     }
     let unknown = replica
         .send(request(Method::HEAD, "/nope", "none", None))
@@ -118,9 +118,9 @@ async fn a_wrong_method_names_the_first_one_of_the_path() {
 }
 
 #[tokio::test]
-async fn every_answer_can_be_read_from_any_origin() {
+async fn every_response_carries_cors_headers() {
     let replica = replica();
-    // 200, 404, 405, 401, 403, 422 and (no database) 503.
+    // 200, 404, 405, 401, 403, 422 and, without a database, 503.
     for (method, path, who) in [
         (Method::GET, "/healthz", "none"),
         (Method::GET, "/nope", "none"),
@@ -134,25 +134,25 @@ async fn every_answer_can_be_read_from_any_origin() {
         request
             .headers_mut()
             .insert("origin", "null".parse().unwrap());
-        let answer = replica.send(request).await;
+        let response = replica.send(request).await;
         assert_eq!(
-            answer.header("access-control-allow-origin"),
+            response.header("access-control-allow-origin"),
             "null",
             "{path}"
         );
         assert_eq!(
-            answer.header("access-control-allow-credentials"),
+            response.header("access-control-allow-credentials"),
             "true",
             "{path}"
         );
-        assert_eq!(answer.header("vary"), "Origin", "{path}");
+        assert_eq!(response.header("vary"), "Origin", "{path}");
     }
     let plain = replica.get("/healthz", "none").await;
     assert_eq!(plain.header("access-control-allow-origin"), "");
     assert_eq!(plain.header("vary"), "Origin");
 }
 
-async fn preflight(replica: &Replica, headers: &[(&str, &str)]) -> Answer {
+async fn preflight(replica: &Replica, headers: &[(&str, &str)]) -> Response {
     let mut request = Request::builder()
         .method(Method::OPTIONS)
         .uri("/no/such/path");
@@ -163,7 +163,7 @@ async fn preflight(replica: &Replica, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn preflight_is_answered_on_any_path() {
+async fn preflight_succeeds_on_any_path() {
     let replica = replica();
     let origin = ("origin", "https://reduce.example");
     let good = preflight(
@@ -202,7 +202,7 @@ async fn preflight_is_answered_on_any_path() {
 }
 
 #[tokio::test]
-async fn origins_can_be_limited() {
+async fn cors_origins_restrict_the_allowed_origins() {
     let replica = Replica::new(&[&vars(&[(
         "ALLOWED_ORIGINS",
         "https://a.example, https://b.example",
@@ -215,15 +215,15 @@ async fn origins_can_be_limited() {
         request
             .headers_mut()
             .insert("origin", origin.parse().unwrap());
-        let answer = replica.send(request).await;
-        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+        let response = replica.send(request).await;
+        assert_eq!(response.header("access-control-allow-origin"), allowed);
     }
-    let asked = ("access-control-request-method", "GET");
-    let refused = preflight(&replica, &[("origin", "https://c.example"), asked]).await;
+    let request = ("access-control-request-method", "GET");
+    let refused = preflight(&replica, &[("origin", "https://c.example"), request]).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }
 
-async fn put_script(replica: &Replica, who: &str, content_type: &str, body: &[u8]) -> Answer {
+async fn put_script(replica: &Replica, who: &str, content_type: &str, body: &[u8]) -> Response {
     let mut request = request(Method::PUT, "/live-data/a%00b/script", who, None);
     request
         .headers_mut()
@@ -232,9 +232,9 @@ async fn put_script(replica: &Replica, who: &str, content_type: &str, body: &[u8
     replica.send(request).await
 }
 
-/// Syntax of the body, bearer, validity of the token, values, role: each hides the later ones.
+/// Body syntax, bearer, token, values, role: each check hides the later ones.
 #[tokio::test]
-async fn checks_come_in_the_order_that_clients_know() {
+async fn checks_run_in_the_recorded_order() {
     let replica = replica();
     let json = "application/json";
     for (who, body, status) in [
@@ -246,8 +246,8 @@ async fn checks_come_in_the_order_that_clients_know() {
         ("nouser", r#"{"value":1}"#, 403),
         ("user", r#"{"value":1}"#, 422),
     ] {
-        let answer = put_script(&replica, who, json, body.as_bytes()).await;
-        assert_eq!(answer.status, status, "{who} {body}");
+        let response = put_script(&replica, who, json, body.as_bytes()).await;
+        assert_eq!(response.status, status, "{who} {body}");
     }
     let role = replica
         .put("/live-data/x/script", "user", &json!({"value": "x"}))
@@ -257,7 +257,7 @@ async fn checks_come_in_the_order_that_clients_know() {
 }
 
 #[tokio::test]
-async fn bodies_are_read_as_the_older_server_reads_them() {
+async fn bodies_are_parsed_as_the_legacy_server_parses_them() {
     let replica = replica();
     for (content_type, body, status, message) in [
         ("application/json", &b""[..], 422, "'missing'"),
@@ -288,7 +288,7 @@ async fn bodies_are_read_as_the_older_server_reads_them() {
             422,
             "model_attributes_type",
         ),
-        // Two errors at once: NUL in the path, NUL in the body.
+        // Two errors: NUL in the path and NUL in the body.
         (
             "application/ld+json",
             br#"{"value":"\u0000"}"#,
@@ -296,22 +296,22 @@ async fn bodies_are_read_as_the_older_server_reads_them() {
             "2 validation errors",
         ),
     ] {
-        let answer = put_script(&replica, "staff", content_type, body).await;
-        assert_eq!(answer.status, status, "{body:?}");
-        assert!(answer.text().contains(message), "{}", answer.text());
+        let response = put_script(&replica, "staff", content_type, body).await;
+        assert_eq!(response.status, status, "{body:?}");
+        assert!(response.text().contains(message), "{}", response.text());
     }
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_refused_before_anything_else() {
+async fn an_oversized_body_is_rejected_before_any_other_check() {
     let replica = Replica::new(&[&vars(&[("MAX_BODY_BYTES", "64")])]);
     let body = json!({"value": "x".repeat(64)});
-    let answer = replica.put("/live-data/mari/script", "none", &body).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let response = replica.put("/live-data/mari/script", "none", &body).await;
+    assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]
-async fn a_request_has_a_name() {
+async fn every_response_carries_a_request_id() {
     let replica = replica();
     let mut named = request(Method::GET, "/nope", "none", None);
     named
@@ -329,9 +329,9 @@ async fn a_request_has_a_name() {
     assert_ne!(a.header("x-request-id"), b.header("x-request-id"));
 }
 
-/// Each request would wait for its database; all but one are turned away at once.
+/// The only permitted request waits for a table lock; the others are rejected.
 #[tokio::test]
-async fn overload_is_turned_away_at_once_and_the_probes_are_not() {
+async fn overload_is_503_at_once_except_for_probes() {
     let database = crate::harness::Database::seeded().await;
     let few = vars(&[("MAX_IN_FLIGHT", "1")]);
     let replica = Replica::new(&[&database.vars(), &few]);
@@ -343,9 +343,9 @@ async fn overload_is_turned_away_at_once_and_the_probes_are_not() {
     let waiting = replica.get("/live-data/mari/script", "none");
     let others = async {
         for path in ["/live-data/mari/script", "/nope"] {
-            let answer = replica.get(path, "none").await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
-            assert_eq!(answer.header("retry-after"), "1");
+            let response = replica.get(path, "none").await;
+            assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert_eq!(response.header("retry-after"), "1");
         }
         assert_eq!(
             replica.get("/api/healthz", "none").await.status,
@@ -362,7 +362,7 @@ async fn overload_is_turned_away_at_once_and_the_probes_are_not() {
 }
 
 #[tokio::test]
-async fn the_documents_come_from_this_binary() {
+async fn documentation_pages_are_self_contained() {
     let replica = replica();
     for path in ["/docs", "/redoc", "/docs/oauth2-redirect"] {
         let page = replica.get(path, "none").await;
@@ -377,10 +377,10 @@ async fn the_documents_come_from_this_binary() {
         ("swagger-ui.css", "text/css"),
         ("swagger-ui-bundle.js", "text/javascript"),
     ] {
-        let answer = replica.get(&format!("/docs/{asset}"), "none").await;
-        assert_eq!(answer.status, StatusCode::OK, "{asset}");
-        assert_eq!(answer.header("content-type"), media_type, "{asset}");
-        assert!(answer.body.len() > 10_000, "{asset}");
+        let response = replica.get(&format!("/docs/{asset}"), "none").await;
+        assert_eq!(response.status, StatusCode::OK, "{asset}");
+        assert_eq!(response.header("content-type"), media_type, "{asset}");
+        assert!(response.body.len() > 10_000, "{asset}");
     }
     assert_eq!(
         replica.get("/docs/nope.js", "none").await.status,

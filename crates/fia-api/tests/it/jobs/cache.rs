@@ -1,4 +1,4 @@
-//! Lists, counts and experiments in Valkey, shared with replicas of the older server.
+//! Lists, counts and experiments in Valkey, shared with legacy servers.
 
 use devstack::Valkey;
 use redis::AsyncCommands as _;
@@ -6,9 +6,9 @@ use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
 use crate::harness::{Replica, vars};
-use crate::jobs::{Bench, filtered};
+use crate::jobs::{JobsFixture, filtered};
 
-/// Requests of the older server's own vectors, and their keys.
+/// The legacy server's own test vectors: requests and their keys.
 const KEYS: [(&str, &str); 6] = [
     (
         "/jobs?limit=1",
@@ -36,21 +36,21 @@ const KEYS: [(&str, &str); 6] = [
     ),
 ];
 
-/// A bench with a Valkey and two replicas.
-struct Shared {
-    bench: Bench,
+/// A jobs fixture with a private Valkey.
+struct SharedCacheFixture {
+    jobs: JobsFixture,
     valkey: Valkey,
     redis: MultiplexedConnection,
 }
 
-impl Shared {
+impl SharedCacheFixture {
     async fn new() -> Self {
-        let (bench, valkey) = tokio::join!(Bench::new(), Valkey::start());
+        let (jobs, valkey) = tokio::join!(JobsFixture::new(), Valkey::start());
         let valkey = valkey.unwrap();
         let client = redis::Client::open(valkey.url()).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();
         Self {
-            bench,
+            jobs,
             valkey,
             redis,
         }
@@ -59,8 +59,8 @@ impl Shared {
     async fn replica_with(&self, more: &[(&str, &str)]) -> Replica {
         let url = self.valkey.url();
         let more: Vec<(&str, &str)> = [&[("VALKEY_URL", url.as_str())], more].concat();
-        let replica = self.bench.replica_with(&vars(&more));
-        replica.shared_level_is_up().await;
+        let replica = self.jobs.replica_with(&vars(&more));
+        replica.wait_for_shared_level().await;
         replica
     }
 
@@ -76,19 +76,19 @@ impl Shared {
 }
 
 #[tokio::test]
-async fn keys_and_payloads_are_those_of_the_older_server() {
-    let mut shared = Shared::new().await;
-    let (one, other) = (shared.replica().await, shared.replica().await);
+async fn keys_and_payloads_match_the_legacy_format() {
+    let mut fixture = SharedCacheFixture::new().await;
+    let (one, other) = (fixture.replica().await, fixture.replica().await);
     for (path, key) in KEYS {
         let path = &path.replace("{}", "%7B%7D");
         let body = one.get(path, "apikey").await.text();
-        let stored: String = shared.redis.get(key).await.unwrap();
+        let stored: String = fixture.redis.get(key).await.unwrap();
         assert_eq!(stored, body, "{path}");
-        let ttl: i64 = shared.redis.ttl(key).await.unwrap();
+        let ttl: i64 = fixture.redis.ttl(key).await.unwrap();
         assert!((14..=15).contains(&ttl), "{path}: {ttl}");
-        // What was stored is what the other replica serves, whatever the database says.
-        shared
-            .bench
+        // The other replica serves the stored entry although the table has changed.
+        fixture
+            .jobs
             .database
             .client()
             .await
@@ -98,8 +98,8 @@ async fn keys_and_payloads_are_those_of_the_older_server() {
         assert_eq!(other.get(path, "staff").await.text(), body, "{path}");
         let refill = "INSERT INTO jobs (state, inputs, owner_id, job_type, run_id) \
                       VALUES ('ERROR', '{}', 1, 'RERUN', 1)";
-        shared
-            .bench
+        fixture
+            .jobs
             .database
             .client()
             .await
@@ -110,9 +110,9 @@ async fn keys_and_payloads_are_those_of_the_older_server() {
 }
 
 #[tokio::test]
-async fn what_a_peer_wrote_is_served_in_our_form() {
-    let mut shared = Shared::new().await;
-    let replica = shared.replica().await;
+async fn legacy_payloads_are_served_in_canonical_json() {
+    let mut fixture = SharedCacheFixture::new().await;
+    let replica = fixture.replica().await;
     let (path, key) = KEYS[0];
     for (payload, body) in [
         (
@@ -121,24 +121,24 @@ async fn what_a_peer_wrote_is_served_in_our_form() {
         ),
         ("[]", "[]"),
     ] {
-        let () = shared.redis.set_ex(key, payload, 15).await.unwrap();
+        let () = fixture.redis.set_ex(key, payload, 15).await.unwrap();
         assert_eq!(replica.get(path, "apikey").await.text(), body);
     }
     let fresh = replica.get("/jobs?limit=1&x", "apikey").await;
     for payload in ["null", "{}", "[1]", "[{", r#"[{"a": NaN}]"#] {
-        let () = shared.redis.set_ex(key, payload, 15).await.unwrap();
-        let answer = replica.get(path, "apikey").await;
-        assert_eq!(answer.status, 200, "{payload}: {}", fresh.text());
+        let () = fixture.redis.set_ex(key, payload, 15).await.unwrap();
+        let response = replica.get(path, "apikey").await;
+        assert_eq!(response.status, 200, "{payload}: {}", fresh.text());
         assert!(
-            answer.text().starts_with(r#"[{"id":"#),
+            response.text().starts_with(r#"[{"id":"#),
             "{payload}: {}",
-            answer.text()
+            response.text()
         );
-        let stored: String = shared.redis.get(key).await.unwrap();
-        assert_eq!(stored, answer.text(), "a poisoned entry is replaced");
+        let stored: String = fixture.redis.get(key).await.unwrap();
+        assert_eq!(stored, response.text(), "an invalid entry is replaced");
     }
     let (path, key) = KEYS[3];
-    let () = shared
+    let () = fixture
         .redis
         .set_ex(key, r#"{"count": 5}"#, 15)
         .await
@@ -147,9 +147,9 @@ async fn what_a_peer_wrote_is_served_in_our_form() {
 }
 
 #[tokio::test]
-async fn users_have_entries_of_their_own() {
-    let mut shared = Shared::new().await;
-    let replica = shared.replica().await;
+async fn each_user_has_a_separate_cache_entry() {
+    let mut fixture = SharedCacheFixture::new().await;
+    let replica = fixture.replica().await;
     for (who, query) in [
         ("staff", ""),
         ("user", ""),
@@ -158,16 +158,16 @@ async fn users_have_entries_of_their_own() {
     ] {
         replica.get(&format!("/jobs?limit=3{query}"), who).await;
     }
-    let lists = shared.keys().await.into_iter();
+    let lists = fixture.keys().await.into_iter();
     let lists = lists.filter(|key| key.starts_with("fia_api:jobs:list:all:"));
-    // Staff as a user is user 1234, as is the user.
+    // `staff` with `as_user` and `user` are both user 1234.
     assert_eq!(lists.count(), 3);
 }
 
 #[tokio::test]
-async fn what_the_older_server_answers_otherwise_stays_here() {
-    let mut shared = Shared::new().await;
-    let replica = shared.replica().await;
+async fn responses_that_differ_from_the_legacy_server_are_not_shared() {
+    let mut fixture = SharedCacheFixture::new().await;
+    let replica = fixture.replica().await;
     let by_name = json!({"instrument_in": ["MARI"]});
     for (path, filters, who) in [
         ("/jobs?limit=3", &by_name, "user"),
@@ -184,7 +184,7 @@ async fn what_the_older_server_answers_otherwise_stays_here() {
     ] {
         assert_eq!(replica.get(&filtered(path, filters), who).await.status, 200);
     }
-    assert_eq!(shared.keys().await, ["fia_api:auth:experiments:1234"]);
+    assert_eq!(fixture.keys().await, ["fia_api:auth:experiments:1234"]);
     for (path, who) in [
         ("/jobs?limit=3", "staff"),
         ("/instrument/mari/jobs?limit=3", "user"),
@@ -194,16 +194,16 @@ async fn what_the_older_server_answers_otherwise_stays_here() {
             200
         );
     }
-    assert_eq!(shared.keys().await.len(), 3);
+    assert_eq!(fixture.keys().await.len(), 3);
 }
 
 #[tokio::test]
-async fn signs_of_a_pattern_are_searched_for() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
-    let client = bench.database.client().await;
+async fn like_metacharacters_match_literally() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
+    let client = fixture.database.client().await;
     let title = "UPDATE runs SET title = $1::text WHERE id = 1";
-    for (stored, searched, found) in [
+    for (stored, search_text, found) in [
         ("100% done", "0% D", true),
         ("100x done", "0% D", false),
         ("a_b", "A_B", true),
@@ -212,17 +212,20 @@ async fn signs_of_a_pattern_are_searched_for() {
         ("ab", r"a\b", false),
     ] {
         client.execute(title, &[&stored]).await.unwrap();
-        let path = filtered("/jobs/count", &json!({"title": searched, "filename": ""}));
+        let path = filtered(
+            "/jobs/count",
+            &json!({"title": search_text, "filename": ""}),
+        );
         let count = replica.get(&path, "none").await.json()["count"]
             .as_i64()
             .unwrap();
-        assert_eq!(count > 0, found, "{searched} in {stored}");
+        assert_eq!(count > 0, found, "{search_text} in {stored}");
     }
 }
 
 #[tokio::test]
-async fn a_ttl_of_zero_stops_reads_and_fills() {
-    let mut shared = Shared::new().await;
+async fn a_ttl_of_zero_disables_reads_and_fills() {
+    let mut fixture = SharedCacheFixture::new().await;
     let off = [
         "JOB_LIST",
         "JOB_COUNT",
@@ -231,27 +234,27 @@ async fn a_ttl_of_zero_stops_reads_and_fills() {
     ]
     .map(|name| format!("{name}_CACHE_TTL_SECONDS"));
     let off: Vec<(&str, &str)> = off.iter().map(|name| (name.as_str(), "0")).collect();
-    let replica = shared.replica_with(&off).await;
+    let replica = fixture.replica_with(&off).await;
     for path in ["/jobs?limit=3", "/jobs/count", "/jobs/runners"] {
         assert_eq!(replica.get(path, "user").await.status, 200);
     }
-    assert!(shared.keys().await.is_empty());
+    assert!(fixture.keys().await.is_empty());
     let (path, key) = KEYS[3];
-    let () = shared
+    let () = fixture
         .redis
         .set_ex(key, r#"{"count": 5}"#, 15)
         .await
         .unwrap();
     assert_eq!(replica.get(path, "none").await.text(), r#"{"count":117}"#);
     let theirs = "fia_api:auth:experiments:5678";
-    let () = shared.redis.set_ex(theirs, "[1820497]", 15).await.unwrap();
+    let () = fixture.redis.set_ex(theirs, "[1820497]", 15).await.unwrap();
     assert_eq!(replica.get("/jobs?limit=3", "user2").await.text(), "[]");
 }
 
 #[tokio::test]
-async fn experiments_are_shared_and_never_outlive_their_ttl() {
-    let mut shared = Shared::new().await;
-    let replica = shared
+async fn experiments_are_shared_and_expire_after_their_ttl() {
+    let mut fixture = SharedCacheFixture::new().await;
+    let replica = fixture
         .replica_with(&[
             ("AUTH_EXPERIMENTS_CACHE_TTL_SECONDS", "1"),
             ("JOB_LIST_CACHE_TTL_SECONDS", "0"),
@@ -259,30 +262,30 @@ async fn experiments_are_shared_and_never_outlive_their_ttl() {
         .await;
     let key = "fia_api:auth:experiments:1234";
     replica.get("/jobs?limit=1", "user").await;
-    let stored: String = shared.redis.get(key).await.unwrap();
+    let stored: String = fixture.redis.get(key).await.unwrap();
     assert_eq!(stored, "[1820497,100007,100014,20024]");
-    // A peer's, with its spaces.
-    let () = shared
+    // The legacy format has spaces.
+    let () = fixture
         .redis
         .set_ex(key, "[1820497, 100007]", 30)
         .await
         .unwrap();
     assert_eq!(replica.get("/job/1", "user").await.status, 200);
-    let () = shared.redis.set_ex(key, "[]", 30).await.unwrap();
+    let () = fixture.redis.set_ex(key, "[]", 30).await.unwrap();
     assert_eq!(replica.get("/jobs?limit=1", "user").await.text(), "[]");
 
-    shared.bench.upstreams.fail("/experiments", Some(500));
-    let () = shared.redis.del(key).await.unwrap();
+    fixture.jobs.upstreams.fail("/experiments", Some(500));
+    let () = fixture.redis.del(key).await.unwrap();
     assert_eq!(replica.get("/jobs?limit=1", "user").await.status, 503);
     for payload in ["{}", "[\"1\"]", "[1.5]", "5"] {
-        let () = shared.redis.set_ex(key, payload, 30).await.unwrap();
+        let () = fixture.redis.set_ex(key, payload, 30).await.unwrap();
         assert_eq!(
             replica.get("/jobs?limit=1", "user").await.status,
             503,
             "{payload}"
         );
     }
-    let bodies = shared.keys().await;
+    let bodies = fixture.keys().await;
     assert!(
         !bodies.iter().any(|key| key.starts_with("fia_api:jobs")),
         "{bodies:?}"
@@ -290,13 +293,13 @@ async fn experiments_are_shared_and_never_outlive_their_ttl() {
 }
 
 #[tokio::test]
-async fn requests_that_come_together_are_one_statement() {
-    let shared = Shared::new().await;
-    let replica = shared.replica().await;
-    let asked =
+async fn concurrent_misses_run_one_query() {
+    let fixture = SharedCacheFixture::new().await;
+    let replica = fixture.replica().await;
+    let requests =
         futures_util::future::join_all((0..60).map(|_| replica.get("/jobs?limit=5", "user")));
-    let answers = asked.await;
-    assert!(answers.iter().all(|answer| answer.status == 200));
+    let responses = requests.await;
+    assert!(responses.iter().all(|response| response.status == 200));
     let classes = replica.state.cached.statistics().classes;
     let loads = |name| {
         classes
@@ -306,17 +309,17 @@ async fn requests_that_come_together_are_one_statement() {
             .loads
     };
     assert_eq!((loads("job_list"), loads("experiments")), (1, 1));
-    assert_eq!(shared.bench.upstreams.calls("/experiments"), 1);
+    assert_eq!(fixture.jobs.upstreams.calls("/experiments"), 1);
 }
 
 #[tokio::test]
-async fn a_large_body_is_served_and_not_stored() {
-    let mut shared = Shared::new().await;
-    let replica = shared.replica().await;
-    let client = shared.bench.database.client().await;
+async fn a_large_body_is_served_but_not_cached() {
+    let mut fixture = SharedCacheFixture::new().await;
+    let replica = fixture.replica().await;
+    let client = fixture.jobs.database.client().await;
     let large = "UPDATE jobs SET stacktrace = repeat('x', 200000)";
     client.execute(large, &[]).await.unwrap();
-    let answer = replica.get("/jobs?limit=10", "staff").await;
-    assert!(answer.body.len() > 2_000_000);
-    assert!(shared.keys().await.is_empty());
+    let response = replica.get("/jobs?limit=10", "staff").await;
+    assert!(response.body.len() > 2_000_000);
+    assert!(fixture.keys().await.is_empty());
 }

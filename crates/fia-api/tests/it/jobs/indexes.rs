@@ -23,7 +23,7 @@ async fn names(client: &Client, condition: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn they_are_created_once_and_a_broken_one_anew() {
+async fn indexes_are_created_once_and_invalid_ones_rebuilt() {
     let (_database, db, client) = indexed().await;
     let all = names(&client, "indisvalid").await;
     assert_eq!(all.len(), 21);
@@ -35,11 +35,11 @@ async fn they_are_created_once_and_a_broken_one_anew() {
     assert_eq!(names(&client, "NOT indisvalid").await, [""; 0]);
 }
 
-/// Older replicas write, too: no length of a text may be too much for an index.
+/// Legacy servers write to the same tables: no text may be too long for an index.
 #[tokio::test]
-async fn no_write_fails_at_them() {
+async fn indexes_accept_values_of_any_length() {
     let (_database, _db, client) = indexed().await;
-    // 10 kB that no compression makes smaller.
+    // 10 kB of incompressible text.
     let noise = "(SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 320) n)";
     for column in [
         "runs.filename",
@@ -64,7 +64,7 @@ async fn no_write_fails_at_them() {
 }
 
 #[tokio::test]
-async fn orders_by_texts_use_them() {
+async fn text_orderings_use_the_indexes() {
     let (_database, _db, client) = indexed().await;
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = off")

@@ -1,17 +1,17 @@
-//! Queries and filters that cannot be used, and those that can.
+//! Query parameters and filters: valid, lenient and invalid.
 
 use serde_json::{Value, json};
 
 use crate::harness::vars;
-use crate::jobs::{Bench, filtered};
+use crate::jobs::{JobsFixture, filtered};
 
 const LISTS: [&str; 2] = ["/jobs", "/instrument/mari/jobs"];
 const COUNTS: [&str; 2] = ["/jobs/count", "/instrument/mari/jobs/count"];
 
 #[tokio::test]
-async fn wrong_queries_are_422() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn invalid_query_parameters_are_422() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     for query in [
         "limit=-1",
         "limit=",
@@ -31,9 +31,9 @@ async fn wrong_queries_are_422() {
     ] {
         for path in LISTS {
             let path = format!("{path}?{query}");
-            let answer = replica.get(&path, "apikey").await;
-            assert_eq!(answer.status, 422, "{path}");
-            let body = answer.json();
+            let response = replica.get(&path, "apikey").await;
+            assert_eq!(response.status, 422, "{path}");
+            let body = response.json();
             assert_eq!(body["status_code"], 10422, "{path}");
             let message = body["message"].as_str().unwrap();
             assert!(message.starts_with("1 validation error: "), "{message}");
@@ -49,9 +49,9 @@ async fn wrong_queries_are_422() {
 }
 
 #[tokio::test]
-async fn unusual_queries_are_understood() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn lenient_query_spellings_are_accepted() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let expected = replica.get("/jobs?limit=2&order_by=id", "apikey").await;
     for query in [
         "limit=%202%20&order_by=id",
@@ -60,16 +60,16 @@ async fn unusual_queries_are_understood() {
         "limit=x&limit=2&order_by=start&order_by=id",
         "limit=0_2&order_by=%69d&as_user=OFF&include_run=no",
     ] {
-        let answer = replica.get(&format!("/jobs?{query}"), "apikey").await;
-        assert_eq!(answer.text(), expected.text(), "{query}");
+        let response = replica.get(&format!("/jobs?{query}"), "apikey").await;
+        assert_eq!(response.text(), expected.text(), "{query}");
     }
 }
 
-/// Each is 400 on lists and counts, whether there are jobs to compare with or not.
+/// Lists and counts reject the same filters, even for an instrument without jobs.
 #[tokio::test]
-async fn wrong_filters_are_400() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn invalid_filters_are_400() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let dates = [
         "",
         "not a date",
@@ -107,10 +107,10 @@ async fn wrong_filters_are_400() {
             .chain(&COUNTS)
             .chain(&["/instrument/nope/jobs?limit=1"])
         {
-            let answer = replica.get(&filtered(path, filters), "apikey").await;
-            assert_eq!(answer.status, 400, "{path} {filters}");
+            let response = replica.get(&filtered(path, filters), "apikey").await;
+            assert_eq!(response.status, 400, "{path} {filters}");
             let text = "\"A bad request was made, bad filter provided\"";
-            assert_eq!(answer.text(), text, "{path} {filters}");
+            assert_eq!(response.text(), text, "{path} {filters}");
         }
     }
     for raw in [
@@ -120,17 +120,17 @@ async fn wrong_filters_are_400() {
         "NaN",
         "%7B%22title%22:%22%5Cud800%22%7D",
     ] {
-        let answer = replica
+        let response = replica
             .get(&format!("/jobs/count?filters={raw}"), "none")
             .await;
-        assert_eq!(answer.status, 400, "{raw}");
+        assert_eq!(response.status, 400, "{raw}");
     }
 }
 
 #[tokio::test]
-async fn moments_are_what_postgresql_reads() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn timestamp_filters_accept_postgresql_syntax() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let count = async |filters: Value| {
         let path = filtered("/jobs/count", &filters);
         replica.get(&path, "none").await.json()["count"]
@@ -148,17 +148,17 @@ async fn moments_are_what_postgresql_reads() {
     );
 }
 
-/// Without tokens and one after the other: each would cost a connection otherwise.
+/// A rejected timestamp must not close the connection: any client could exhaust the pool.
 #[tokio::test]
-async fn a_bad_moment_costs_no_connection() {
-    let bench = Bench::new().await;
-    // One connection, which the search for waiting messages shares.
-    let replica = bench.replica_with(&vars(&[("DB_POOL_SIZE", "1")]));
-    let client = bench.database.client().await;
+async fn an_invalid_timestamp_filter_keeps_the_connection() {
+    let fixture = JobsFixture::new().await;
+    // One connection, shared with the outbox poll.
+    let replica = fixture.replica_with(&vars(&[("DB_POOL_SIZE", "1")]));
+    let client = fixture.database.client().await;
     let backends = async || -> Vec<i32> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend' \
                    ORDER BY 1";
-        let rows = client.query(sql, &[&bench.database.name]).await.unwrap();
+        let rows = client.query(sql, &[&fixture.database.name]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     };
     replica.get("/jobs/count", "none").await;
@@ -172,9 +172,9 @@ async fn a_bad_moment_costs_no_connection() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_special_job_path_lacks_is_422() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn get_on_a_post_only_job_path_is_422() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     for path in [
         "/job/rerun",
         "/job/simple",
@@ -188,9 +188,9 @@ async fn a_method_that_a_special_job_path_lacks_is_422() {
 }
 
 #[tokio::test]
-async fn pages_neither_overlap_nor_skip() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn consecutive_pages_equal_the_whole_list() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let ids = async |query: String| -> Vec<i64> {
         let jobs = replica
             .get(&format!("/jobs?{query}"), "apikey")

@@ -1,4 +1,4 @@
-//! Lists without a limit, sent while they are read.
+//! Lists without a limit, streamed from the database.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use crate::harness::{Database, request};
-use crate::jobs::Bench;
+use crate::jobs::JobsFixture;
 
 const ROWS: i32 = 5000;
 
@@ -20,16 +20,16 @@ async fn fill(database: &Database) {
 }
 
 #[tokio::test]
-async fn a_long_list_is_whole_and_in_order() {
-    let bench = Bench::new().await;
-    fill(&bench.database).await;
-    let replica = bench.replica();
+async fn an_unlimited_list_is_complete_and_ordered() {
+    let fixture = JobsFixture::new().await;
+    fill(&fixture.database).await;
+    let replica = fixture.replica();
     for query in ["limit=0", "limit=4000&offset=10", "offset=5100&order_by=id"] {
         let path = format!("/jobs?order_direction=asc&include_run=1&{query}");
-        let answer = replica.get(&path, "apikey").await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(answer.header("content-type"), "application/json");
-        let jobs = answer.json();
+        let response = replica.get(&path, "apikey").await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.header("content-type"), "application/json");
+        let jobs = response.json();
         let jobs = jobs.as_array().unwrap();
         let expected = match query {
             "limit=0" => 5117,
@@ -54,20 +54,20 @@ async fn a_long_list_is_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn at_most_four_are_read_at_once_and_others_are_turned_away() {
-    let bench = Bench::new().await;
-    fill(&bench.database).await;
-    let replica = bench.replica();
-    let ask = || request(Method::GET, "/jobs", "apikey", None);
+async fn at_most_four_unlimited_lists_stream_concurrently() {
+    let fixture = JobsFixture::new().await;
+    fill(&fixture.database).await;
+    let replica = fixture.replica();
+    let list = || request(Method::GET, "/jobs", "apikey", None);
     let mut open = Vec::new();
     for _ in 0..4 {
-        open.push(replica.edge().handle(ask()).await);
+        open.push(replica.edge().handle(list()).await);
     }
-    assert!(open.iter().all(|answer| answer.status() == 200));
+    assert!(open.iter().all(|response| response.status() == 200));
     assert_eq!(replica.get("/jobs", "apikey").await.status, 503);
-    // Short lists have turns of their own.
+    // Limited lists use separate permits.
     assert_eq!(replica.get("/jobs?limit=5", "apikey").await.status, 200);
-    // One that is read to its end, and one whose client goes away, make room.
+    // A completed and an abandoned response both release their permits.
     let whole = open
         .pop()
         .unwrap()
@@ -80,27 +80,27 @@ async fn at_most_four_are_read_at_once_and_others_are_turned_away() {
     assert_eq!(whole.as_array().unwrap().len(), 5117);
     drop(open.pop());
     for _ in 0..2 {
-        open.push(replica.edge().handle(ask()).await);
+        open.push(replica.edge().handle(list()).await);
     }
-    assert!(open.iter().all(|answer| answer.status() == 200));
+    assert!(open.iter().all(|response| response.status() == 200));
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_nothing_behind() {
-    let bench = Bench::new().await;
-    fill(&bench.database).await;
-    let replica = bench.replica();
+async fn a_disconnected_client_frees_its_database_connection() {
+    let fixture = JobsFixture::new().await;
+    fill(&fixture.database).await;
+    let replica = fixture.replica();
     for _ in 0..8 {
-        let ask = request(Method::GET, "/jobs", "apikey", None);
-        let answer = replica.edge().handle(ask).await;
-        assert_eq!(answer.status(), 200);
+        let list = request(Method::GET, "/jobs", "apikey", None);
+        let response = replica.edge().handle(list).await;
+        assert_eq!(response.status(), 200);
     }
-    let client = bench.database.client().await;
+    let client = fixture.database.client().await;
     crate::harness::eventually(Duration::from_secs(5), async || {
         let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 \
                     AND pid <> pg_backend_pid() AND state <> 'idle'";
         let row = client
-            .query_one(busy, &[&bench.database.name])
+            .query_one(busy, &[&fixture.database.name])
             .await
             .unwrap();
         row.get::<_, i64>(0) == 0
@@ -108,18 +108,21 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     .await;
 }
 
-/// With the answer begun, breaking the connection is all that can tell the client.
+/// After the head is sent, aborting the body is the only way to signal a failure.
 #[tokio::test]
-async fn a_list_that_fails_half_way_does_not_end_like_a_whole_one() {
-    let bench = Bench::new().await;
-    fill(&bench.database).await;
-    let replica = bench.replica();
-    let ask = request(Method::GET, "/jobs", "apikey", None);
-    let answer = replica.edge().handle(ask).await;
-    assert_eq!(answer.status(), 200);
-    let client = bench.database.client().await;
+async fn a_list_that_fails_midway_aborts_the_response() {
+    let fixture = JobsFixture::new().await;
+    fill(&fixture.database).await;
+    let replica = fixture.replica();
+    let list = request(Method::GET, "/jobs", "apikey", None);
+    let response = replica.edge().handle(list).await;
+    assert_eq!(response.status(), 200);
+    let client = fixture.database.client().await;
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                 WHERE datname = $1 AND pid <> pg_backend_pid()";
-    client.execute(kill, &[&bench.database.name]).await.unwrap();
-    assert!(answer.into_body().collect().await.is_err());
+    client
+        .execute(kill, &[&fixture.database.name])
+        .await
+        .unwrap();
+    assert!(response.into_body().collect().await.is_err());
 }

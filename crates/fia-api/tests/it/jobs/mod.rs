@@ -13,13 +13,13 @@ use devstack::Upstreams;
 
 use crate::harness::{Database, Replica, Vars, upstream_vars, vars};
 
-/// A database and stand-ins of a test's own, and replicas on both.
-struct Bench {
+/// A private database and private upstream stand-ins, and replicas that use both.
+struct JobsFixture {
     database: Database,
     upstreams: Upstreams,
 }
 
-impl Bench {
+impl JobsFixture {
     async fn new() -> Self {
         Self {
             database: Database::seeded().await,
@@ -32,13 +32,13 @@ impl Bench {
         Replica::new(&[&self.database.vars(), &upstreams, more])
     }
 
-    /// One that remembers nothing.
+    /// A replica without a local cache.
     fn replica(&self) -> Replica {
         self.replica_with(&vars(&[("CACHE_LOCAL", "off")]))
     }
 }
 
-/// A path with filters in its query.
+/// Adds filters to a path's query.
 fn filtered(path: &str, filters: &serde_json::Value) -> String {
     let filters = filters.to_string();
     let encoded =

@@ -1,4 +1,4 @@
-//! Filters, orders and scopes over random rows, against a plain model of what they mean.
+//! Filters, orderings and scopes over random rows, compared with a reference model.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
 use crate::harness::{Database, Replica};
-use crate::jobs::{Bench, filtered};
+use crate::jobs::{JobsFixture, filtered};
 
 const INSTRUMENTS: [&str; 4] = ["MARI", "mari", "ÜBER", "LOQ"];
 const EXPERIMENTS: [Option<i32>; 6] = [
@@ -20,8 +20,8 @@ const EXPERIMENTS: [Option<i32>; 6] = [
     Some(i32::MIN),
 ];
 const STATES: [&str; 4] = ["SUCCESSFUL", "UNSUCCESSFUL", "ERROR", "NOT_STARTED"];
-/// In order of time, as texts are.
-const MOMENTS: [&str; 6] = [
+/// Chronological, which is also lexicographic.
+const TIMESTAMPS: [&str; 6] = [
     "0001-01-01T00:00:00",
     "1999-12-31T23:59:59.999999",
     "2020-01-01T00:00:00",
@@ -58,7 +58,7 @@ fn texts() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    // Beyond what the indexes of texts hold.
+    // Longer than the text indexes hold.
     texts.push("z".repeat(600));
     texts.push("A".repeat(600));
     texts
@@ -81,7 +81,7 @@ struct Run {
     start: &'static str,
     end: &'static str,
     instrument: usize,
-    /// An experiment, or one of the two users.
+    /// An index into `EXPERIMENTS`; one past the end is user 1234.
     owner: usize,
 }
 
@@ -95,8 +95,8 @@ impl Run {
     }
 }
 
-fn moment() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(&MOMENTS[..])
+fn timestamp() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&TIMESTAMPS[..])
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -108,8 +108,8 @@ fn run() -> impl Strategy<Value = Run> {
     (
         text(),
         text(),
-        moment(),
-        moment(),
+        timestamp(),
+        timestamp(),
         0..INSTRUMENTS.len(),
         owner,
     )
@@ -126,8 +126,8 @@ fn run() -> impl Strategy<Value = Run> {
 fn job() -> impl Strategy<Value = Job> {
     use prop::option::{of, weighted};
     (
-        of(moment()),
-        of(moment()),
+        of(timestamp()),
+        of(timestamp()),
         0..STATES.len(),
         of(text()),
         weighted(0.9, run()),
@@ -142,7 +142,7 @@ fn job() -> impl Strategy<Value = Job> {
         })
 }
 
-/// A filter's name and value, and whether a job with this run fulfils it.
+/// A filter's name and value.
 type Condition = (&'static str, Value);
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -185,25 +185,25 @@ fn condition() -> impl Strategy<Value = Condition> {
             .clone()
             .prop_map(|number| ("experiment_number_before", number)),
         number.prop_map(|number| ("experiment_number_after", number)),
-        searched().prop_map(|text| ("title", json!(text))),
-        searched().prop_map(|text| ("filename", json!(text))),
-        (times, moment(), any::<bool>()).prop_map(|(key, moment, zone)| {
+        search_text().prop_map(|text| ("title", json!(text))),
+        search_text().prop_map(|text| ("filename", json!(text))),
+        (times, timestamp(), any::<bool>()).prop_map(|(key, timestamp, zone)| {
             (
                 key,
-                json!(format!("{moment}{}", if zone { "+05:00" } else { "" })),
+                json!(format!("{timestamp}{}", if zone { "+05:00" } else { "" })),
             )
         }),
     ]
 }
 
-fn searched() -> impl Strategy<Value = String> {
+fn search_text() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "", "a", "B", "%", "_", "\\", "ÜN", "ü", "☃", "q'", "zzz", "7",
     ])
     .prop_map(str::to_owned)
 }
 
-fn fulfils(job: &Job, run: &Run, (key, value): &Condition) -> bool {
+fn matches(job: &Job, run: &Run, (key, value): &Condition) -> bool {
     let number = |value: &Value| match value {
         Value::String(text) => text.parse().unwrap(),
         other => other.as_f64().unwrap_or(f64::NAN),
@@ -242,7 +242,7 @@ fn fulfils(job: &Job, run: &Run, (key, value): &Condition) -> bool {
     }
 }
 
-/// What an order compares; `Option`'s own order would put what is missing first.
+/// Compares two jobs by an ordering. Nulls sort last, unlike in `Option`'s own order.
 fn compare(a: &Job, b: &Job, order: &str) -> Ordering {
     fn last<T: Ord>(a: Option<T>, b: Option<T>) -> Ordering {
         match (a, b) {
@@ -282,7 +282,7 @@ struct Query {
 fn query() -> impl Strategy<Value = Query> {
     let conditions = prop::collection::vec(condition(), 0..3);
     let order = prop::sample::select(&ORDERS[..]);
-    // Upper-cased on the way, `mari` cannot be asked for in a path.
+    // Paths are upper-cased, so `mari` cannot be requested.
     let instrument = prop::option::weighted(0.3, prop::sample::select(vec![0_usize, 2, 3]));
     (
         instrument,
@@ -306,11 +306,11 @@ fn query() -> impl Strategy<Value = Query> {
         )
 }
 
-/// The experiments of user 1234 in this test.
+/// The experiments of user 1234.
 const THEIRS: [i64; 3] = [5, 7, 1 << 40];
 
 impl Query {
-    /// The conditions as JSON has them: of several of a name the last.
+    /// The conditions as a JSON object: the last of a name wins.
     fn filters(&self) -> Value {
         let fields: Map<String, Value> = self
             .conditions
@@ -333,7 +333,7 @@ impl Query {
             && self
                 .conditions
                 .iter()
-                .all(|(key, _)| fulfils(job, run, last(key)))
+                .all(|(key, _)| matches(job, run, last(key)))
     }
 
     fn is_visible(&self, job: &Job) -> bool {
@@ -361,7 +361,7 @@ impl Query {
         (page.map(|job| job.id).collect(), count)
     }
 
-    async fn answered(&self, replica: &Replica) -> (Vec<i64>, usize) {
+    async fn actual(&self, replica: &Replica) -> (Vec<i64>, usize) {
         let base = self.instrument.map_or_else(String::new, |i| {
             format!("/instrument/{}", INSTRUMENTS[i].replace('Ü', "%C3%9C"))
         });
@@ -373,11 +373,11 @@ impl Query {
             self.offset,
             self.as_user,
         );
-        let answer = replica
+        let response = replica
             .get(&filtered(&list, &self.filters()), "staff")
             .await;
-        assert_eq!(answer.status, 200, "{self:?}: {}", answer.text());
-        let ids = answer
+        assert_eq!(response.status, 200, "{self:?}: {}", response.text());
+        let ids = response
             .json()
             .as_array()
             .unwrap()
@@ -460,10 +460,10 @@ async fn store(database: &Database, jobs: &mut [Job]) {
 }
 
 #[tokio::test]
-async fn lists_and_counts_mean_what_the_model_says() {
-    let bench = Bench::new().await;
-    bench.upstreams.set_experiments(1234, &THEIRS);
-    let replica = bench.replica();
+async fn lists_and_counts_match_the_reference_model() {
+    let fixture = JobsFixture::new().await;
+    fixture.upstreams.set_experiments(1234, &THEIRS);
+    let replica = fixture.replica();
     let mut random = TestRunner::deterministic();
     let mut draw_jobs = || {
         prop::collection::vec(job(), 60)
@@ -473,10 +473,10 @@ async fn lists_and_counts_mean_what_the_model_says() {
     };
     let mut sets = [draw_jobs(), draw_jobs()];
     for (i, jobs) in sets.iter_mut().enumerate() {
-        store(&bench.database, jobs).await;
+        store(&fixture.database, jobs).await;
         if i == 1 {
             let db = fia_api::store::Db::new(
-                &crate::harness::config(&[&bench.database.vars()]).database,
+                &crate::harness::config(&[&fixture.database.vars()]).database,
             )
             .unwrap();
             fia_api::store::indexes::apply(&db).await.unwrap();
@@ -484,7 +484,7 @@ async fn lists_and_counts_mean_what_the_model_says() {
         for _ in 0..250 {
             let query = query().new_tree(&mut random).unwrap().current();
             assert_eq!(
-                query.answered(&replica).await,
+                query.actual(&replica).await,
                 query.expected(jobs),
                 "{query:?}"
             );

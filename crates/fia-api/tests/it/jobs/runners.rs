@@ -4,7 +4,7 @@ use devstack::Valkey;
 use serde_json::{Value, json};
 
 use crate::harness::vars;
-use crate::jobs::Bench;
+use crate::jobs::JobsFixture;
 
 const PATH: &str = "/jobs/runners";
 const VERSIONS: &str = "/orgs/fiaisis/packages/container/mantid/versions";
@@ -14,12 +14,12 @@ fn version(number: usize) -> Value {
 }
 
 #[tokio::test]
-async fn all_pages_are_read_and_their_order_is_kept() {
-    let bench = Bench::new().await;
-    bench
+async fn all_github_pages_are_fetched_in_order() {
+    let fixture = JobsFixture::new().await;
+    fixture
         .upstreams
         .set_packages((0..250).rev().map(version).collect());
-    let replica = bench.replica_with(&vars(&[("GITHUB_PACKAGE_TOKEN", "secret")]));
+    let replica = fixture.replica_with(&vars(&[("GITHUB_PACKAGE_TOKEN", "secret")]));
     let body = replica.get(PATH, "user").await.text();
     let images: serde_json::Map<String, Value> = serde_json::from_str(&body).unwrap();
     assert_eq!(images.len(), 250);
@@ -27,29 +27,29 @@ async fn all_pages_are_read_and_their_order_is_kept() {
         body.starts_with(r#"{"sha256:0249":"6.249","sha256:0248":"6.248""#),
         "{body}"
     );
-    assert!(bench.upstreams.calls(VERSIONS) >= 3);
-    let sent = bench.upstreams.last_authorization(VERSIONS);
+    assert!(fixture.upstreams.calls(VERSIONS) >= 3);
+    let sent = fixture.upstreams.last_authorization(VERSIONS);
     assert_eq!(sent.as_deref(), Some("Bearer secret"));
 }
 
 #[tokio::test]
-async fn a_failure_is_424_unless_something_is_known() {
-    let bench = Bench::new().await;
-    let replica = bench.replica_with(&vars(&[("GITHUB_PACKAGES_CACHE_TTL_SECONDS", "0")]));
+async fn a_github_failure_is_424_unless_a_stale_list_exists() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica_with(&vars(&[("GITHUB_PACKAGES_CACHE_TTL_SECONDS", "0")]));
     for status in [404, 500] {
-        bench.upstreams.fail(VERSIONS, Some(status));
-        let answer = replica.get(PATH, "user").await;
-        assert_eq!(answer.status, 424);
-        assert_eq!(answer.text(), "\"Github API request failed \"");
+        fixture.upstreams.fail(VERSIONS, Some(status));
+        let response = replica.get(PATH, "user").await;
+        assert_eq!(response.status, 424);
+        assert_eq!(response.text(), "\"Github API request failed \"");
     }
-    bench.upstreams.fail(VERSIONS, None);
+    fixture.upstreams.fail(VERSIONS, None);
     let fresh = replica.get(PATH, "user").await;
     assert_eq!(
         (fresh.status.as_u16(), fresh.header("cache-status")),
         (200, "fia-api; fwd=miss")
     );
 
-    bench.upstreams.refuse(true).await.unwrap();
+    fixture.upstreams.refuse(true).await.unwrap();
     for _ in 0..2 {
         let stale = replica.get(PATH, "user").await;
         assert_eq!(stale.status, 200);
@@ -61,11 +61,11 @@ async fn a_failure_is_424_unless_something_is_known() {
 }
 
 #[tokio::test]
-async fn peers_share_githubs_own_list() {
-    let bench = Bench::new().await;
+async fn the_github_payload_is_shared_through_valkey() {
+    let fixture = JobsFixture::new().await;
     let valkey = Valkey::start().await.unwrap();
-    let replica = bench.replica_with(&vars(&[("VALKEY_URL", &valkey.url())]));
-    replica.shared_level_is_up().await;
+    let replica = fixture.replica_with(&vars(&[("VALKEY_URL", &valkey.url())]));
+    replica.wait_for_shared_level().await;
     let ours = replica.get(PATH, "user").await;
     let client = redis::Client::open(valkey.url()).unwrap();
     let mut redis = client.get_multiplexed_async_connection().await.unwrap();
@@ -94,7 +94,7 @@ async fn peers_share_githubs_own_list() {
         replica.get(PATH, "user").await.text(),
         r#"{"sha256:ü":"1"}"#
     );
-    // Of another shape: as if it were not there.
+    // A payload of another shape is a miss.
     let () = redis::cmd("SETEX")
         .arg(key)
         .arg(60)

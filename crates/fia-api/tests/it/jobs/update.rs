@@ -3,10 +3,10 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Replica, request};
-use crate::jobs::Bench;
+use crate::harness::{Replica, Response, request};
+use crate::jobs::JobsFixture;
 
-async fn patch(replica: &Replica, id: &str, body: &Value) -> Answer {
+async fn patch(replica: &Replica, id: &str, body: &Value) -> Response {
     let path = format!("/job/{id}");
     replica
         .send(request(Method::PATCH, &path, "apikey", Some(body)))
@@ -14,32 +14,32 @@ async fn patch(replica: &Replica, id: &str, body: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn what_the_watcher_does_not_know_is_left_as_it_is() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn absent_values_leave_the_columns_unchanged() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let known = json!({"start": "2024-01-01 10:00:00+00:00", "end": "2024-01-01T11:00:00.5Z"});
     let first = patch(&replica, "4", &known).await.json();
     assert_eq!(first["start"], "2024-01-01T10:00:00");
     assert_eq!(first["end"], "2024-01-01T11:00:00.500000");
     for absent in ["None", "", " ", "\u{0}"] {
         let body = json!({"start": absent, "end": absent, "state": null});
-        let answer = patch(&replica, "4", &body).await;
+        let response = patch(&replica, "4", &body).await;
         assert_eq!(
-            answer.status,
+            response.status,
             StatusCode::OK,
             "{absent:?}: {}",
-            answer.text()
+            response.text()
         );
-        assert_eq!(answer.json(), first, "{absent:?}");
+        assert_eq!(response.json(), first, "{absent:?}");
     }
 }
 
 #[tokio::test]
-async fn moments_that_cannot_be_read_back_are_refused_and_change_nothing() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn unrepresentable_timestamps_are_422_and_change_nothing() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let before = replica.get("/job/4", "apikey").await.json();
-    for moment in [
+    for timestamp in [
         "abc",
         "2024-02-30",
         "0001-01-01 BC",
@@ -48,10 +48,10 @@ async fn moments_that_cannot_be_read_back_are_refused_and_change_nothing() {
         "99999999999999999999",
         "None!",
     ] {
-        let body = json!({"start": moment, "state": "ERROR"});
-        let answer = patch(&replica, "4", &body).await;
-        assert_eq!(answer.status, 422, "{moment}: {}", answer.text());
-        assert_eq!(answer.json()["status_code"], 10422);
+        let body = json!({"start": timestamp, "state": "ERROR"});
+        let response = patch(&replica, "4", &body).await;
+        assert_eq!(response.status, 422, "{timestamp}: {}", response.text());
+        assert_eq!(response.json()["status_code"], 10422);
     }
     let both = patch(&replica, "4", &json!({"start": "x", "end": "y"}))
         .await
@@ -66,21 +66,21 @@ async fn moments_that_cannot_be_read_back_are_refused_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn infinite_moments_read_as_the_first_and_the_last() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn infinite_timestamps_are_clamped_to_the_representable_range() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let body = json!({"start": "-infinity", "end": "infinity"});
     let job = patch(&replica, "4", &body).await.json();
     assert_eq!(job["start"], "0001-01-01T00:00:00");
     assert_eq!(job["end"], "9999-12-31T23:59:59.999999");
 }
 
-/// Rows that the older server cannot read are listed all the same.
+/// Includes rows that the legacy server fails to read.
 #[tokio::test]
-async fn a_poisoned_row_spoils_no_list() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
-    let client = bench.database.client().await;
+async fn a_row_with_out_of_range_timestamps_is_still_listed() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
+    let client = fixture.database.client().await;
     let poison = "UPDATE jobs SET start = '0044-03-15 BC', \"end\" = '12024-01-01' WHERE id = 4";
     client.execute(poison, &[]).await.unwrap();
     let job = replica.get("/job/4", "apikey").await.json();
@@ -99,22 +99,22 @@ async fn a_poisoned_row_spoils_no_list() {
 }
 
 #[tokio::test]
-async fn nul_is_left_out_and_the_answer_is_200() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn nul_characters_are_stripped() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     let body = json!({"status_message": "a\u{0}b", "outputs": "\u{0}", "stacktrace": ""});
-    let answer = patch(&replica, "4", &body).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    let job = answer.json();
+    let response = patch(&replica, "4", &body).await;
+    assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+    let job = response.json();
     assert_eq!(job["status_message"], "ab");
     assert_eq!(job["outputs"], "");
     assert_eq!(job["stacktrace"], "");
 }
 
 #[tokio::test]
-async fn wrong_bodies_are_422_and_unknown_jobs_404() {
-    let bench = Bench::new().await;
-    let replica = bench.replica();
+async fn invalid_bodies_are_422_and_unknown_jobs_404() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
     for body in [
         json!([]),
         json!(1),
@@ -126,18 +126,18 @@ async fn wrong_bodies_are_422_and_unknown_jobs_404() {
         assert_eq!(patch(&replica, "4", &body).await.status, 422, "{body}");
     }
     for id in ["0", "-1", "121", "2147483648", "99999999999999999999999"] {
-        let answer = patch(&replica, id, &json!({"state": "ERROR"})).await;
-        assert_eq!(answer.status, 404, "{id}");
-        assert_eq!(answer.text(), r#"{"message":"Resource not found"}"#);
+        let response = patch(&replica, id, &json!({"state": "ERROR"})).await;
+        assert_eq!(response.status, 404, "{id}");
+        assert_eq!(response.text(), r#"{"message":"Resource not found"}"#);
     }
     assert_eq!(patch(&replica, "x", &json!({})).await.status, 422);
 }
 
-/// Field order, nulls, the six-digit fraction, numbers of `jsonb`, scripts without token lines.
+/// Covers field order, nulls, six-digit fractions, `jsonb` numbers and removed token lines.
 #[tokio::test]
-async fn a_job_is_written_to_the_letter() {
-    let bench = Bench::new().await;
-    let client = bench.database.client().await;
+async fn a_job_serialises_byte_for_byte() {
+    let fixture = JobsFixture::new().await;
+    let client = fixture.database.client().await;
     client
         .batch_execute(
             "UPDATE scripts SET script = E'a\\r\\nk = \\'ghp_x\\'\\nb\\u2028network.github.api_token\\n\\nc\\n'
@@ -152,7 +152,7 @@ async fn a_job_is_written_to_the_letter() {
         )
         .await
         .unwrap();
-    let body = bench.replica().get("/job/1", "apikey").await.text();
+    let body = fixture.replica().get("/job/1", "apikey").await.text();
     assert_eq!(
         body,
         "{\"id\":1,\"start\":\"2020-02-03T04:05:06.100000\",\"end\":null,\"state\":\"ERROR\",\

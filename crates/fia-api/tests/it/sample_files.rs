@@ -1,4 +1,4 @@
-//! File trees for tests, and what goes into and comes out of them.
+//! Sample file trees, multipart forms and archives.
 
 use std::io::{Cursor, Read as _};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use zip::ZipArchive;
 
 use crate::harness::{Vars, vars};
 
-/// The sample files, for one test alone.
+/// A private copy of the sample files.
 pub(crate) struct SampleFiles(TempDir);
 
 impl SampleFiles {
@@ -19,7 +19,7 @@ impl SampleFiles {
         Self(dir)
     }
 
-    /// Settings that lead to them.
+    /// Settings with the directories of this copy.
     pub(crate) fn vars(&self) -> Vars {
         let path = |name| self.0.path().join(name).display().to_string();
         vars(&[
@@ -28,18 +28,18 @@ impl SampleFiles {
         ])
     }
 
-    /// A path below the root of the reduced data.
+    /// A path below the reduced-data root.
     pub(crate) fn reduced(&self, path: &str) -> PathBuf {
         self.0.path().join("ceph").join(path)
     }
 
-    /// A path below the root of the extras.
+    /// A path below the extras root.
     pub(crate) fn extras(&self, path: &str) -> PathBuf {
         self.0.path().join("extras").join(path)
     }
 }
 
-/// The content type and the body of a form with one file.
+/// The content type and body of a form with one file.
 pub(crate) fn form(field: &str, content: &str) -> (&'static str, String) {
     let head = format!("content-disposition: form-data; name=\"{field}\"; filename=\"x\"");
     let body = format!("--parts\r\n{head}\r\n\r\n{content}\r\n--parts--\r\n");
@@ -51,7 +51,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The members of an archive with their content, in order.
+/// The names and contents of an archive's members, in order.
 pub(crate) fn unzip(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut archive = ZipArchive::new(Cursor::new(archive)).unwrap();
     let all = 0..archive.len();

@@ -1,4 +1,4 @@
-//! Answers from memory, over HTTP: what they say of themselves, and that they are never old.
+//! The local cache over HTTP: cache headers, conditional requests, staleness.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use devstack::FaultProxy;
 use http::{Method, Request, StatusCode, header};
 use serde_json::json;
 
-use crate::harness::{Answer, Replica, Stage, eventually, request, vars};
+use crate::harness::{Fixture, Replica, Response, eventually, request, vars};
 
 const LOCAL: &str = "fia-api; hit; detail=local";
 const SOON: Duration = Duration::from_secs(5);
 
-/// The cached routes, and whether each wants a token.
+/// The cached routes, and whether each requires a token.
 const READS: [(&str, bool); 8] = [
     ("/live-data/instruments", false),
     ("/live-data/MARI/script", false),
@@ -23,18 +23,18 @@ const READS: [(&str, bool); 8] = [
     ("/instrument/MARI/jobs/count", false),
 ];
 
-fn source(answer: &Answer) -> &str {
-    answer.header("cache-status")
+fn source(response: &Response) -> &str {
+    response.header("cache-status")
 }
 
-/// Asks until memory has the answer.
-async fn local(replica: &Replica, path: &str, who: &str) -> Answer {
+/// Requests until a local hit, and returns it.
+async fn local(replica: &Replica, path: &str, who: &str) -> Response {
     let mut last = None;
     eventually(SOON, async || {
-        let answer = replica.get(path, who).await;
-        assert_eq!(answer.status, 200, "{path}");
-        let is_local = source(&answer) == LOCAL;
-        last = Some(answer);
+        let response = replica.get(path, who).await;
+        assert_eq!(response.status, 200, "{path}");
+        let is_local = source(&response) == LOCAL;
+        last = Some(response);
         is_local
     })
     .await;
@@ -42,38 +42,42 @@ async fn local(replica: &Replica, path: &str, who: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn every_cached_route_is_answered_from_memory_and_says_so() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn every_cached_route_is_served_from_the_local_cache() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     for (path, wants_token) in READS {
         let first = replica.get(path, "apikey").await;
         assert_eq!(source(&first), "fia-api; fwd=miss", "{path}");
-        let answer = local(&replica, path, "apikey").await;
-        assert_eq!(answer.body, first.body, "{path}");
-        assert_eq!(answer.header("etag"), first.header("etag"), "{path}");
-        assert_eq!(answer.header("etag").len(), 34, "{path}");
+        let response = local(&replica, path, "apikey").await;
+        assert_eq!(response.body, first.body, "{path}");
+        assert_eq!(response.header("etag"), first.header("etag"), "{path}");
+        assert_eq!(response.header("etag").len(), 34, "{path}");
         let control = if wants_token {
             "private, no-cache"
         } else {
             "no-cache"
         };
-        for answer in [first, answer] {
-            assert_eq!(answer.header("cache-control"), control, "{path}");
-            assert_eq!(answer.header("content-type"), "application/json", "{path}");
-            assert_eq!(answer.header("vary"), "Origin", "{path}");
-            assert!(!answer.header("x-request-id").is_empty(), "{path}");
+        for response in [first, response] {
+            assert_eq!(response.header("cache-control"), control, "{path}");
+            assert_eq!(
+                response.header("content-type"),
+                "application/json",
+                "{path}"
+            );
+            assert_eq!(response.header("vary"), "Origin", "{path}");
+            assert!(!response.header("x-request-id").is_empty(), "{path}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_a_client_has_is_not_sent_again() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn a_matching_etag_is_304() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     for (path, _) in READS {
         for _ in 0..3 {
-            let answer = replica.get(path, "apikey").await;
-            let etag = answer.header("etag").to_owned();
+            let response = replica.get(path, "apikey").await;
+            let etag = response.header("etag").to_owned();
             let mut again = request(Method::GET, path, "apikey", None);
             let known = etag.parse().unwrap();
             again.headers_mut().insert(header::IF_NONE_MATCH, known);
@@ -98,11 +102,11 @@ async fn what_a_client_has_is_not_sent_again() {
     assert_eq!(changed.json(), "another");
 }
 
-/// What memory has for one caller, another does not get, nor who has no token.
+/// A cached response for one caller is not served to unauthorised ones.
 #[tokio::test]
-async fn a_token_is_wanted_for_an_answer_from_memory_too() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn local_hits_require_authentication() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     for (path, _) in READS.into_iter().filter(|(_, wants_token)| *wants_token) {
         for who in ["apikey", "staff"] {
             local(&replica, path, who).await;
@@ -121,9 +125,9 @@ async fn a_token_is_wanted_for_an_answer_from_memory_too() {
 }
 
 #[tokio::test]
-async fn a_put_is_seen_at_once_here_and_soon_elsewhere() {
-    let stage = Stage::new().await;
-    let (one, other) = (stage.replica().await, stage.replica().await);
+async fn a_put_is_visible_at_once_locally_and_soon_on_other_replicas() {
+    let fixture = Fixture::new().await;
+    let (one, other) = (fixture.replica().await, fixture.replica().await);
     for (path, body) in [
         ("/live-data/MARI/script", "value"),
         ("/instrument/MARI/specification", "v"),
@@ -141,7 +145,7 @@ async fn a_put_is_seen_at_once_here_and_soon_elsewhere() {
                 sent
             };
             assert_eq!(one.get(path, "apikey").await.json(), expected);
-            // Told over a connection of its own: within a second at the most.
+            // Client tracking invalidates within a second.
             eventually(Duration::from_secs(1), async || {
                 other.get(path, "apikey").await.json() == expected
             })
@@ -151,56 +155,56 @@ async fn a_put_is_seen_at_once_here_and_soon_elsewhere() {
 }
 
 #[tokio::test]
-async fn operators_can_switch_each_level_off() {
-    let stage = Stage::new().await;
+async fn each_cache_level_can_be_disabled() {
+    let fixture = Fixture::new().await;
     let path = "/instrument/MARI/specification";
-    let without_memory = stage.replica_with(&vars(&[("CACHE_LOCAL", "off")])).await;
+    let without_memory = fixture.replica_with(&vars(&[("CACHE_LOCAL", "off")])).await;
     for _ in 0..3 {
-        let answer = without_memory.get(path, "apikey").await;
-        assert_ne!(source(&answer), LOCAL);
+        let response = without_memory.get(path, "apikey").await;
+        assert_ne!(source(&response), LOCAL);
     }
-    let answer = without_memory.get(path, "apikey").await;
-    assert_eq!(source(&answer), "fia-api; hit; detail=shared");
+    let response = without_memory.get(path, "apikey").await;
+    assert_eq!(source(&response), "fia-api; hit; detail=shared");
 
     let off = vars(&[("CACHE_SHARED", "off")]);
-    let without_valkey = Replica::new(&[&stage.vars(), &off]);
+    let without_valkey = Replica::new(&[&fixture.vars(), &off]);
     for _ in 0..3 {
-        let answer = without_valkey.get(path, "apikey").await;
-        assert_eq!(source(&answer), "fia-api; fwd=miss");
+        let response = without_valkey.get(path, "apikey").await;
+        assert_eq!(source(&response), "fia-api; fwd=miss");
     }
 }
 
-/// What the older server would answer otherwise is in no other memory than this.
+/// Responses that differ from the legacy server's never enter Valkey.
 #[tokio::test]
-async fn a_list_that_is_not_shared_is_kept_here_only() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn an_unshared_list_is_cached_locally_only() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     let path = "/jobs?limit=5&filters=%7B%22title%22%3A%22100%25%22%7D";
     local(&replica, path, "apikey").await;
-    let other = stage.replica().await;
-    let answer = other.get(path, "apikey").await;
-    assert_eq!(source(&answer), "fia-api; fwd=miss");
+    let other = fixture.replica().await;
+    let response = other.get(path, "apikey").await;
+    assert_eq!(source(&response), "fia-api; fwd=miss");
 }
 
-mod while_postgresql_is_away {
+mod while_postgresql_is_unavailable {
     use super::*;
 
-    // Over a second: it lets times to live of one second pass.
+    /// Takes over a second: TTLs of one second have to expire.
     #[tokio::test]
-    async fn the_last_known_answers_serve_marked_and_end() {
-        let stage = Stage::new().await;
-        let postgres = FaultProxy::start(stage.database.server.addr())
+    async fn stale_responses_are_marked_and_expire() {
+        let fixture = Fixture::new().await;
+        let postgres = FaultProxy::start(fixture.database.server.addr())
             .await
             .unwrap();
-        let database = stage.database.vars_at(postgres.addr());
+        let database = fixture.database.vars_at(postgres.addr());
         let more = vars(&[
             ("LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS", "1"),
             ("JOB_LIST_CACHE_TTL_SECONDS", "1"),
             ("JOB_COUNT_CACHE_TTL_SECONDS", "1"),
             ("CACHE_MAX_STALE_SECONDS", "2"),
         ]);
-        let replica = Replica::new(&[&stage.vars(), &database, &more]);
-        replica.shared_level_is_up().await;
+        let replica = Replica::new(&[&fixture.vars(), &database, &more]);
+        replica.wait_for_shared_level().await;
         let paths = ["/live-data/MARI/script", "/jobs?limit=3", "/jobs/count"];
         let mut known = Vec::new();
         for path in paths {
@@ -209,40 +213,41 @@ mod while_postgresql_is_away {
         postgres.refuse(true).await.unwrap();
         postgres.reset_all();
         let stale = async |path: &str| {
-            let answer = replica.get(path, "apikey").await;
-            (answer.status == 200 && source(&answer).ends_with("detail=stale")).then_some(answer)
+            let response = replica.get(path, "apikey").await;
+            (response.status == 200 && source(&response).ends_with("detail=stale"))
+                .then_some(response)
         };
         for (path, known) in paths.into_iter().zip(known) {
-            let mut answer = None;
+            let mut response = None;
             eventually(SOON, async || {
-                answer = stale(path).await;
-                answer.is_some()
+                response = stale(path).await;
+                response.is_some()
             })
             .await;
-            let answer = answer.unwrap();
-            assert_eq!(answer.body, known);
-            assert!(answer.header("age").parse::<u64>().unwrap() <= 3);
+            let response = response.unwrap();
+            assert_eq!(response.body, known);
+            assert!(response.header("age").parse::<u64>().unwrap() <= 3);
         }
         let unknown = replica.get("/live-data/LET/script", "apikey").await;
         assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
         eventually(SOON, async || {
-            let answer = replica.get(paths[0], "none").await;
-            answer.status == StatusCode::SERVICE_UNAVAILABLE
+            let response = replica.get(paths[0], "none").await;
+            response.status == StatusCode::SERVICE_UNAVAILABLE
         })
         .await;
         postgres.refuse(false).await.unwrap();
         eventually(Duration::from_secs(1), async || {
-            let answer = replica.get(paths[0], "none").await;
-            answer.status == 200 && !source(&answer).contains("stale")
+            let response = replica.get(paths[0], "none").await;
+            response.status == 200 && !source(&response).contains("stale")
         })
         .await;
     }
 }
 
 #[tokio::test]
-async fn a_body_in_a_get_does_no_harm() {
-    let stage = Stage::new().await;
-    let replica = stage.replica().await;
+async fn a_get_with_a_body_is_served() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
     let path = "/live-data/MARI/script";
     let known = local(&replica, path, "none").await;
     let odd = Request::get(path).body("ignored".into()).unwrap();
