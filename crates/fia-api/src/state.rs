@@ -16,7 +16,7 @@ use crate::ops::{Autoreduction, Jobs, Outbox};
 use crate::scripts::Scripts;
 use crate::store::{ChangeFeed, Db};
 use crate::streams::LogStreams;
-use crate::upstream::{Experiments, Packages, ScriptRepository, Unreachable};
+use crate::upstream::{Experiments, Packages, ScriptRepository, UpstreamError};
 
 /// The services behind the routes; cheap to clone.
 #[derive(Clone)]
@@ -51,8 +51,8 @@ pub struct Services {
 #[error("{0}")]
 pub struct StateError(String);
 
-impl From<Unreachable> for StateError {
-    fn from(error: Unreachable) -> Self {
+impl From<UpstreamError> for StateError {
+    fn from(error: UpstreamError) -> Self {
         Self(error.to_string())
     }
 }

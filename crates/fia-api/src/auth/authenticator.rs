@@ -1,10 +1,10 @@
 //! From an `Authorization` header to a [`Caller`].
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -14,7 +14,7 @@ use crate::auth::token;
 use crate::auth::token::{Verdict, Verifier, vouched_caller};
 use crate::config::Config;
 use crate::error::ApiError;
-use crate::upstream::{AuthService, Unreachable};
+use crate::upstream::{AuthService, UpstreamError};
 
 /// Finds out who sent a request. What the auth service says of a token is never kept.
 pub struct Authenticator {
@@ -33,7 +33,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new(config: &Config) -> Result<Self, Unreachable> {
+    pub fn new(config: &Config) -> Result<Self, UpstreamError> {
         Ok(Self {
             developer: config.dev_mode.then_some(Caller::DEVELOPER),
             api_key: config.auth.api_key.as_ref().map(digest),
@@ -146,7 +146,7 @@ impl RateLimiter {
 
     /// Takes one, if there is one left at this time.
     fn try_acquire(&self, now: Instant) -> bool {
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut second = self.second.lock();
         let (began, spent) = &mut *second;
         if began.is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1)) {
             (*began, *spent) = (Some(now), 0);

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::broker::Link;
+use crate::broker::Connection;
 use crate::config;
 
 /// How long a connection may take to make.
@@ -47,7 +47,7 @@ pub struct Broker {
 
 #[derive(Default)]
 struct Current {
-    link: Option<Arc<Link>>,
+    connection: Option<Arc<Connection>>,
     failed: Option<(Instant, BrokerError)>,
 }
 
@@ -80,15 +80,18 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Away`], within 2 s, or at once shortly after another failure.
-    pub async fn link(&self) -> Result<Arc<Link>, BrokerError> {
+    pub async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
         // Held while connecting: there never is a second connection.
         let mut current = self.current.lock().await;
-        if let Some(link) = current.link.take_if(|link| !link.is_open()) {
+        if let Some(connection) = current
+            .connection
+            .take_if(|connection| !connection.is_open())
+        {
             tracing::warn!("the connection to RabbitMQ broke");
-            drop(link);
+            drop(connection);
         }
-        if let Some(link) = &current.link {
-            return Ok(Arc::clone(link));
+        if let Some(connection) = &current.connection {
+            return Ok(Arc::clone(connection));
         }
         if let Some((at, error)) = &current.failed
             && at.elapsed() < PAUSE
@@ -96,11 +99,11 @@ impl Broker {
             return Err(error.clone());
         }
         match self.connect().await {
-            Ok(link) => {
+            Ok(connection) => {
                 tracing::info!("connected to RabbitMQ");
                 current.failed = None;
-                let link = current.link.insert(Arc::new(link));
-                Ok(Arc::clone(link))
+                let connection = current.connection.insert(Arc::new(connection));
+                Ok(Arc::clone(connection))
             }
             Err(error) => {
                 current.failed = Some((Instant::now(), error.clone()));
@@ -109,8 +112,8 @@ impl Broker {
         }
     }
 
-    async fn connect(&self) -> Result<Link, BrokerError> {
-        timeout(CONNECT, Link::open(self.address.clone()))
+    async fn connect(&self) -> Result<Connection, BrokerError> {
+        timeout(CONNECT, Connection::open(self.address.clone()))
             .await
             .map_err(|_| BrokerError::Away("no answer in time".to_owned()))?
     }

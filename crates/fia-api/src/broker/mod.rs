@@ -4,7 +4,7 @@
 //! by the broker before it counts as sent.
 
 mod client;
-mod link;
+mod connection;
 
 pub use client::{Broker, BrokerError};
-pub use link::Link;
+pub use connection::Connection;

@@ -8,7 +8,7 @@ use crate::model::{BadFilter, MissingFiles};
 use crate::scripts::{BadInput, ScriptError};
 use crate::store::StoreError;
 use crate::streams::StreamError;
-use crate::upstream::Unreachable;
+use crate::upstream::UpstreamError;
 
 pub use body::add_missing_file_headers;
 
@@ -169,8 +169,8 @@ impl From<BadInput> for ApiError {
     }
 }
 
-impl From<Unreachable> for ApiError {
-    fn from(error: Unreachable) -> Self {
+impl From<UpstreamError> for ApiError {
+    fn from(error: UpstreamError) -> Self {
         tracing::warn!(%error, "the auth service cannot be asked about a token");
         Self::Unavailable
     }

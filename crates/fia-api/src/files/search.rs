@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cap_std::fs::Dir;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use parking_lot::Mutex;
 
 use crate::files::walk::{Limits, Passed, walk};
 use crate::files::workers::Workers;
@@ -82,7 +83,7 @@ impl Searches {
     }
 
     fn board(&self, root: &Path, question: Question) -> Shared<Flight> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(&question).and_then(WeakShared::upgrade) {
             return flight;
         }

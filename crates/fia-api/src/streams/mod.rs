@@ -15,11 +15,12 @@ mod valkey;
 mod viewer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -147,7 +148,7 @@ impl Hub {
     /// What is shared by all who look at an instrument's log.
     fn topic(&self, instrument: &str) -> Arc<Topic> {
         let key = format!("{instrument}_live_data_processor_logs");
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.lock();
         if let Some(topic) = topics.get(&key).and_then(Weak::upgrade) {
             return topic;
         }
@@ -158,7 +159,7 @@ impl Hub {
 
     /// The topics that somebody looks at.
     fn topics(&self) -> Vec<Arc<Topic>> {
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.lock();
         topics.retain(|_, topic| topic.strong_count() > 0);
         topics.values().filter_map(Weak::upgrade).collect()
     }

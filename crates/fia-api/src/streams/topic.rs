@@ -1,8 +1,8 @@
 //! One log that somebody looks at: its latest entries, for all who do.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::streams::entry::{EntryId, Frame};
@@ -97,7 +97,7 @@ impl Topic {
     }
 
     fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock()
     }
 }
 

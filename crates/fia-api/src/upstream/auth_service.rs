@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{Unreachable, client};
+use crate::upstream::{UpstreamError, client};
 
 /// How long an answer may take, the wait for one's turn included.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ impl AuthService {
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new(config: &config::Auth) -> Result<Self, Unreachable> {
+    pub fn new(config: &config::Auth) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
             verify_url: format!("{}/verify", config.service_url),
@@ -41,13 +41,13 @@ impl AuthService {
     /// # Errors
     /// When there is no answer within 5 s, or one that only says that the service is in
     /// trouble (a 5xx).
-    pub async fn verify(&self, token: &str) -> Result<bool, Unreachable> {
+    pub async fn verify(&self, token: &str) -> Result<bool, UpstreamError> {
         timeout(ANSWER, self.ask(token))
             .await
-            .map_err(|_| Unreachable::late())?
+            .map_err(|_| UpstreamError::late())?
     }
 
-    async fn ask(&self, token: &str) -> Result<bool, Unreachable> {
+    async fn ask(&self, token: &str) -> Result<bool, UpstreamError> {
         let _turn = self.turns.acquire().await;
         let answer = self
             .client
@@ -56,7 +56,7 @@ impl AuthService {
             .send()
             .await?;
         match answer.status() {
-            status if status.is_server_error() => Err(Unreachable::status(status)),
+            status if status.is_server_error() => Err(UpstreamError::status(status)),
             status => Ok(status == reqwest::StatusCode::OK),
         }
     }

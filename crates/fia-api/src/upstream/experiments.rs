@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{Unreachable, body, client};
+use crate::upstream::{UpstreamError, body, client};
 
 /// How long an answer may take, the wait for one's turn included: less than the life of the
 /// lease under which it is loaded.
@@ -33,7 +33,7 @@ impl Experiments {
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new(config: &config::Auth) -> Result<Self, Unreachable> {
+    pub fn new(config: &config::Auth) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
             url: format!("{}/experiments", config.service_url),
@@ -46,13 +46,13 @@ impl Experiments {
     ///
     /// # Errors
     /// When there is no list of numbers within 4 s. No other answer says that a user has none.
-    pub async fn of(&self, user_number: i32) -> Result<Arc<[i64]>, Unreachable> {
+    pub async fn of(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {
         timeout(ANSWER, self.ask(user_number))
             .await
-            .map_err(|_| Unreachable::late())?
+            .map_err(|_| UpstreamError::late())?
     }
 
-    async fn ask(&self, user_number: i32) -> Result<Arc<[i64]>, Unreachable> {
+    async fn ask(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {
         let _turn = self.turns.acquire().await;
         let answer = self
             .client
@@ -62,11 +62,11 @@ impl Experiments {
             .send()
             .await?;
         if answer.status() != StatusCode::OK {
-            return Err(Unreachable::status(answer.status()));
+            return Err(UpstreamError::status(answer.status()));
         }
         let body = body(answer, MAX_BODY).await?;
         let numbers: Vec<i64> = serde_json::from_slice(&body)
-            .map_err(|_| Unreachable("an answer that is no list of numbers".to_owned()))?;
+            .map_err(|_| UpstreamError("an answer that is no list of numbers".to_owned()))?;
         Ok(numbers.into())
     }
 }

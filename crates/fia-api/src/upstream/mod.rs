@@ -21,9 +21,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// A service gave no answer that could be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreachable(String);
+pub struct UpstreamError(String);
 
-impl Unreachable {
+impl UpstreamError {
     fn late() -> Self {
         Self("no answer in time".to_owned())
     }
@@ -33,7 +33,7 @@ impl Unreachable {
     }
 }
 
-impl From<reqwest::Error> for Unreachable {
+impl From<reqwest::Error> for UpstreamError {
     /// Without the address, whose query may name a person, and with what lies behind the error.
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
@@ -49,7 +49,7 @@ impl From<reqwest::Error> for Unreachable {
 }
 
 /// A client that goes where it is sent and nowhere else.
-fn client() -> Result<Client, Unreachable> {
+fn client() -> Result<Client, UpstreamError> {
     let client = Client::builder()
         .connect_timeout(CONNECT)
         .redirect(Policy::none())
@@ -60,11 +60,13 @@ fn client() -> Result<Client, Unreachable> {
 }
 
 /// The body of an answer, which may not be larger than this many bytes.
-async fn body(mut answer: Response, limit: usize) -> Result<Vec<u8>, Unreachable> {
+async fn body(mut answer: Response, limit: usize) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await? {
         if body.len() + piece.len() > limit {
-            return Err(Unreachable(format!("an answer of more than {limit} bytes")));
+            return Err(UpstreamError(format!(
+                "an answer of more than {limit} bytes"
+            )));
         }
         body.extend_from_slice(&piece);
     }

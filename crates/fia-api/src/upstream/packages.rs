@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{Unreachable, body, client};
+use crate::upstream::{UpstreamError, body, client};
 
 /// How long all pages together may take: less than the life of the lease under which they are
 /// loaded.
@@ -41,7 +41,7 @@ impl Packages {
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new(config: &config::GitHub) -> Result<Self, Unreachable> {
+    pub fn new(config: &config::GitHub) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
             url: format!(
@@ -56,14 +56,14 @@ impl Packages {
     ///
     /// # Errors
     /// When not every page can be had, within 4.5 s in all.
-    pub async fn versions(&self) -> Result<Vec<Box<RawValue>>, Unreachable> {
+    pub async fn versions(&self) -> Result<Vec<Box<RawValue>>, UpstreamError> {
         timeout(ANSWER, self.pages())
             .await
-            .map_err(|_| Unreachable::late())?
+            .map_err(|_| UpstreamError::late())?
     }
 
     /// Page after page: up to one without a next where there are links, else up to an empty one.
-    async fn pages(&self) -> Result<Vec<Box<RawValue>>, Unreachable> {
+    async fn pages(&self) -> Result<Vec<Box<RawValue>>, UpstreamError> {
         let mut versions = Vec::new();
         for number in 1..=MAX_PAGES {
             let page = self.page(number).await?;
@@ -76,10 +76,10 @@ impl Packages {
                 return Ok(versions);
             }
         }
-        Err(Unreachable(format!("more than {MAX_PAGES} pages")))
+        Err(UpstreamError(format!("more than {MAX_PAGES} pages")))
     }
 
-    async fn page(&self, number: u32) -> Result<Page, Unreachable> {
+    async fn page(&self, number: u32) -> Result<Page, UpstreamError> {
         let answer = self
             .client
             .get(&self.url)
@@ -89,12 +89,12 @@ impl Packages {
             .send()
             .await?;
         if answer.status() != StatusCode::OK {
-            return Err(Unreachable::status(answer.status()));
+            return Err(UpstreamError::status(answer.status()));
         }
         let goes_on = has_next(answer.headers());
         let body = body(answer, MAX_PAGE).await?;
         let items = serde_json::from_slice(&body)
-            .map_err(|_| Unreachable("an answer that is no list".to_owned()))?;
+            .map_err(|_| UpstreamError("an answer that is no list".to_owned()))?;
         Ok(Page { items, goes_on })
     }
 }

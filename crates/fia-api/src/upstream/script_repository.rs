@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{Unreachable, body, client};
+use crate::upstream::{UpstreamError, body, client};
 
 const REPOSITORY: &str = "fiaisis/autoreduction-scripts";
 /// Far more than a script or the description of a commit takes, in bytes.
@@ -29,8 +29,8 @@ pub enum News<T> {
 impl<T> News<T> {
     fn try_map<U>(
         self,
-        read: impl FnOnce(T) -> Result<U, Unreachable>,
-    ) -> Result<News<U>, Unreachable> {
+        read: impl FnOnce(T) -> Result<U, UpstreamError>,
+    ) -> Result<News<U>, UpstreamError> {
         Ok(match self {
             Self::Changed(thing, tag) => News::Changed(read(thing)?, tag),
             Self::Unchanged => News::Unchanged,
@@ -54,7 +54,7 @@ impl ScriptRepository {
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new(config: &config::GitHub) -> Result<Self, Unreachable> {
+    pub fn new(config: &config::GitHub) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
             raw_url: format!("{}/{REPOSITORY}/main", config.raw_url),
@@ -72,7 +72,7 @@ impl ScriptRepository {
         folder: &str,
         tag: Option<&str>,
         limit: Duration,
-    ) -> Result<News<String>, Unreachable> {
+    ) -> Result<News<String>, UpstreamError> {
         let request = self
             .client
             .get(format!("{}/{folder}/reduce.py", self.raw_url));
@@ -88,7 +88,7 @@ impl ScriptRepository {
         &self,
         tag: Option<&str>,
         limit: Duration,
-    ) -> Result<News<String>, Unreachable> {
+    ) -> Result<News<String>, UpstreamError> {
         let request = self.client.get(format!("{}/commits/HEAD", self.api_url));
         let mut request = request.header(ACCEPT, "application/vnd.github+json");
         if !self.token.expose_secret().is_empty() {
@@ -98,7 +98,7 @@ impl ScriptRepository {
         news.try_map(|bytes| {
             let commit: Result<Commit, _> = serde_json::from_slice(&bytes);
             let commit =
-                commit.map_err(|_| Unreachable("an answer without a commit".to_owned()))?;
+                commit.map_err(|_| UpstreamError("an answer without a commit".to_owned()))?;
             Ok(commit.sha)
         })
     }
@@ -111,14 +111,17 @@ struct Commit {
 
 async fn within<T>(
     limit: Duration,
-    work: impl Future<Output = Result<T, Unreachable>>,
-) -> Result<T, Unreachable> {
+    work: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
     timeout(limit, work)
         .await
-        .map_err(|_| Unreachable::late())?
+        .map_err(|_| UpstreamError::late())?
 }
 
-async fn ask(mut request: RequestBuilder, tag: Option<&str>) -> Result<News<Vec<u8>>, Unreachable> {
+async fn ask(
+    mut request: RequestBuilder,
+    tag: Option<&str>,
+) -> Result<News<Vec<u8>>, UpstreamError> {
     if let Some(tag) = tag {
         request = request.header(IF_NONE_MATCH, tag);
     }
@@ -131,6 +134,6 @@ async fn ask(mut request: RequestBuilder, tag: Option<&str>) -> Result<News<Vec<
         }
         StatusCode::NOT_MODIFIED => Ok(News::Unchanged),
         StatusCode::NOT_FOUND => Ok(News::Missing),
-        other => Err(Unreachable::status(other)),
+        other => Err(UpstreamError::status(other)),
     }
 }

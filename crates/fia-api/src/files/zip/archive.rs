@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::mem;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use zip::ZipWriter;
 use zip::write::StreamWriter;
 
@@ -121,7 +122,7 @@ struct Outlet(Arc<Mutex<Vec<u8>>>);
 
 impl Outlet {
     fn made(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn holds(&self) -> usize {

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::broker::Link;
+use crate::broker::Connection;
 use crate::ops::outbox::shared::Shared;
 use crate::store::outbox::{self, CLAIM, Claimed};
 
@@ -23,7 +23,7 @@ const LONG_WAIT: Duration = Duration::from_secs(5);
 /// Publishes messages and deletes those that the broker confirms. The claim on a message is
 /// kept for as long as its confirmation may still come; it is given up when the connection
 /// breaks or the broker refuses.
-pub(super) async fn deliver(shared: Arc<Shared>, link: Arc<Link>, claimed: Vec<Claimed>) {
+pub(super) async fn deliver(shared: Arc<Shared>, link: Arc<Connection>, claimed: Vec<Claimed>) {
     report_wait(&claimed);
     let mut waiting: BTreeSet<i64> = claimed.iter().map(|claimed| claimed.id).collect();
     let publish = |claimed: Claimed| {

@@ -10,10 +10,11 @@ mod delivery;
 mod relay;
 mod shared;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -96,21 +97,14 @@ impl Outbox {
         Statistics {
             published: counts.published.load(Ordering::Relaxed),
             failed: counts.failed.load(Ordering::Relaxed),
-            backlog: *counts
-                .backlog
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
+            backlog: *counts.backlog.lock(),
         }
     }
 
     /// Publishes what was just committed, for 1 s at most. What remains waits for the next
     /// process.
     pub async fn close(&self) {
-        let relay = self
-            .relay
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let relay = self.relay.lock().take();
         let Some(mut relay) = relay else { return };
         self.shared.stop.notify_one();
         if timeout(CLOSE, &mut relay).await.is_err() {
@@ -122,7 +116,7 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        let relay = self.relay.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let relay = self.relay.get_mut();
         if let Some(relay) = relay.take() {
             relay.abort();
         }

@@ -2,7 +2,6 @@
 //! left behind or the broker could not take as soon as may be.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -89,7 +88,7 @@ impl Relay {
         }
         let backlog = backlog?;
         let known = &self.shared.counts.backlog;
-        *known.lock().unwrap_or_else(PoisonError::into_inner) = backlog;
+        *known.lock() = backlog;
         Ok(Some(backlog))
     }
 
@@ -114,7 +113,7 @@ impl Relay {
 
     /// Claims messages, if the broker takes any, and has them published. Gives their number.
     async fn claim_and_spawn(&mut self) -> Result<usize, String> {
-        let link = self.shared.broker.link().await;
+        let link = self.shared.broker.connection().await;
         let link = link.map_err(|error| error.to_string())?;
         if link.is_blocked() {
             return Err("the broker takes no messages".to_owned());

@@ -1,9 +1,9 @@
 //! What requests and the relay share, and whether the outbox has its table.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -100,7 +100,7 @@ impl Shared {
         transaction: Transaction,
         message: &Message,
     ) -> Result<(), ApiError> {
-        let publish = async { self.broker.link().await?.publish(message).await };
+        let publish = async { self.broker.connection().await?.publish(message).await };
         let trouble = match timeout(CONFIRM, publish).await {
             Ok(Ok(())) => {
                 self.counts.published.fetch_add(1, Ordering::Relaxed);

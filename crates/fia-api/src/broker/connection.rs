@@ -9,7 +9,8 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection as AmqpConnection, ConnectionProperties,
+    ExchangeKind,
 };
 use tokio::sync::Mutex;
 
@@ -23,18 +24,18 @@ const QUEUE_TYPE: (&str, &str) = ("x-queue-type", "quorum");
 const PERSISTENT: u8 = 2;
 
 /// An open connection to RabbitMQ.
-pub struct Link {
-    connection: Connection,
+pub struct Connection {
+    connection: AmqpConnection,
     /// By queue; one channel each, because the broker closes a channel when one of its queues
     /// cannot be declared.
     channels: Mutex<HashMap<String, Channel>>,
 }
 
-impl Link {
+impl Connection {
     pub(super) async fn open(address: AMQPUri) -> Result<Self, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name("fia-api".into());
         Ok(Self {
-            connection: Connection::connect_uri(address, properties).await?,
+            connection: AmqpConnection::connect_uri(address, properties).await?,
             channels: Mutex::default(),
         })
     }
