@@ -43,20 +43,20 @@ deps:
 .PHONY: bench
 bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md); minutes.
 	@scripts/install-deps run bench
-	cargo build --release --package fia-api --package devstack --bins --example constant
-	target/release/devstack bench routes
-	target/release/devstack bench lists
-	target/release/devstack bench frozen
-	target/release/devstack bench new-jobs
+	cargo build --release --package fia-api --package fia-bench --bins --example constant
+	target/release/fia-bench routes
+	target/release/fia-bench lists
+	target/release/fia-bench frozen
+	target/release/fia-bench new-jobs
 
 .PHONY: soak
 soak: ## Looks for what must never happen, a million times or through many outages; minutes.
 	@scripts/install-deps run bench
-	cargo build --release --package fia-api --package devstack
-	target/release/devstack bench stale
-	target/release/devstack bench pooler
-	target/release/devstack bench outages
-	target/release/devstack bench schedules
+	cargo build --release --package fia-api --package fia-bench
+	target/release/fia-bench stale
+	target/release/fia-bench pooler
+	target/release/fia-bench outages
+	target/release/fia-bench schedules
 
 .PHONY: image
 image: ## Builds the container image with buildah, without a container registry.

@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
+use crate::programs::run;
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Error, Result, probe};
@@ -76,6 +77,19 @@ impl Api {
             Ok(_) => Ok(()),
             Err(source) => Err(Error::PortInUse { port, source }),
         }
+    }
+
+    /// Runs a command of the API program (`schema --apply`, for instance) to its end, with these settings added to the
+    /// environment.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
+    pub async fn run_command(program: &Path, arguments: &[&str], env: &[(String, String)]) -> Result<()> {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        blocking(move || run(&mut command).map(drop)).await
     }
 
     /// Its address.

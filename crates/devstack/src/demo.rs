@@ -1,12 +1,11 @@
 //! `devstack demo`: the stack, the API in front of it, and what to try.
 
 use std::io::{Write as _, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 use devstack::{Api, Stack, Valkey, add_jobs, tokens};
-use tokio::process::Command;
 
 use crate::{Outcome, interrupted};
 
@@ -83,25 +82,10 @@ async fn start(options: Options) -> Outcome<(Stack, Api)> {
         &["schema", "--apply"][..],
         &["schema", "--indexes", "--apply"],
     ] {
-        set_up(&options.server, what, &env).await?;
+        Api::run_command(&options.server, what, &env).await?;
     }
     let api = Api::start_on(options.port, &options.server, env).await?;
     Ok((stack, api))
-}
-
-/// Runs a command of the API's that changes its database.
-pub(crate) async fn set_up(server: &Path, arguments: &[&str], env: &[(String, String)]) -> Outcome {
-    let output = Command::new(server)
-        .args(arguments)
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .output()
-        .await
-        .map_err(|error| format!("{}: {error}", server.display()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("fia-api {} failed: {said}", arguments.join(" ")).into())
 }
 
 fn introduction(stack: &Stack, api: &Api) -> String {

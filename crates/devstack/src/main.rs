@@ -1,6 +1,5 @@
 //! The `devstack` program: the demo, and a stack for developers.
 
-mod bench;
 mod demo;
 mod up;
 
@@ -24,8 +23,6 @@ struct Arguments {
 enum Command {
     /// Starts the stack with sample data and the API in front of it, and says what to try.
     Demo(demo::Options),
-    /// Measures the server: rates, waits, and what must never happen.
-    Bench(bench::Options),
     /// Starts the stack without the API and prints the API's settings as shell exports.
     Up {
         /// Writes the exports to this file rather than to standard output.
@@ -38,7 +35,6 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(options) => demo::run(options).await,
-        Command::Bench(options) => bench::run(options).await,
         Command::Up { env_file } => up::run(env_file.as_deref()).await,
     };
     match done {

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
-use crate::programs::{ServerUser, find};
+use crate::programs::{ServerUser, find_program};
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Postgres, Result, probe};
@@ -95,7 +95,7 @@ impl PgBouncer {
         scratch.write("pgbouncer.ini", &settings, user.as_ref())?;
         scratch.write("users.txt", &users, user.as_ref())?;
         let launch = Launch {
-            program: find("pgbouncer", &[])?,
+            program: find_program("pgbouncer", &[])?,
             args: vec!["pgbouncer.ini".into()],
             env: Vec::new(),
             user,

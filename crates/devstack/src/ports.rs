@@ -16,7 +16,7 @@ const ATTEMPTS: u32 = 5;
 
 /// A port of 127.0.0.1 that no other stack on this machine takes while this value lives.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _lock: File,
 }
@@ -26,7 +26,7 @@ impl Port {
     ///
     /// # Errors
     /// [`Error::NoPort`], or [`Error::Io`] when the lock files cannot be made.
-    pub(crate) fn lease() -> Result<Self> {
+    pub fn lease() -> Result<Self> {
         let locks = cache_dir("ports")?;
         let count = TO - FROM + 1;
         let start = u16::try_from(RandomState::new().hash_one(0) % u64::from(count)).unwrap_or(0);
@@ -45,18 +45,18 @@ impl Port {
     }
 
     /// The port's number.
-    pub(crate) fn number(&self) -> u16 {
+    pub fn number(&self) -> u16 {
         self.number
     }
 
     /// 127.0.0.1 with this port.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
 }
 
 /// Starts something that listens; anew, with another port, when a program outside took the port meanwhile.
-pub(crate) fn retry_on_clash<T>(start: impl Fn() -> Result<T>) -> Result<T> {
+pub fn retry_on_clash<T>(start: impl Fn() -> Result<T>) -> Result<T> {
     let mut attempt = 1;
     loop {
         match start() {

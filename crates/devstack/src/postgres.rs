@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
-use crate::programs::{ServerUser, find, postgres_dirs};
+use crate::programs::{ServerUser, find_program, postgres_dirs};
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Error, Result, postgres_template, probe};
@@ -117,7 +117,7 @@ impl Postgres {
             args.extend(["-c".into(), format!("{name}={value}").into()]);
         }
         let launch = Launch {
-            program: find("postgres", &postgres_dirs())?,
+            program: find_program("postgres", &postgres_dirs())?,
             args,
             env: Vec::new(),
             user,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::Server;
-use crate::programs::{ServerUser, command_as, find, postgres_dirs, run};
+use crate::programs::{ServerUser, command_as, find_program, postgres_dirs, run};
 use crate::scratch::{Scratch, cache_dir};
 use crate::{Error, Postgres, Result, SEED_SQL};
 
@@ -71,7 +71,7 @@ fn copy_dir(from: &Path, to: &Path, work_dir: &Path) -> Result<()> {
 
 /// Changes with the server's programs, the user it runs as, the seed and how the template is made.
 fn key(user: Option<&ServerUser>) -> Result<String> {
-    let initdb = find("initdb", &postgres_dirs())?;
+    let initdb = find_program("initdb", &postgres_dirs())?;
     let modified = fs::metadata(&initdb)
         .and_then(|m| m.modified())
         .map_err(Error::io("reading initdb's date"))?;
@@ -91,7 +91,7 @@ fn key(user: Option<&ServerUser>) -> Result<String> {
 fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
     let scratch = Scratch::new("template", user)?;
     scratch.write("password", Postgres::PASSWORD, user)?;
-    let initdb = find("initdb", &postgres_dirs())?;
+    let initdb = find_program("initdb", &postgres_dirs())?;
     run(command_as(user, &initdb)?
         .args(INITDB)
         .arg("--pgdata=data")
@@ -101,7 +101,7 @@ fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
 
     let postgres = Postgres::launch(scratch, user.cloned(), &[])?;
     let psql = |database: &str, args: &[OsString]| {
-        let mut command = Command::new(find("psql", &postgres_dirs())?);
+        let mut command = Command::new(find_program("psql", &postgres_dirs())?);
         command
             .args([
                 "--no-psqlrc",

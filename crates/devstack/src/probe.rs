@@ -8,7 +8,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 /// A start-up packet of PostgreSQL's protocol 3.0 (length, version, user and database), answered with `R` (an
 /// authentication request) once the server takes sessions, and with an error before.
-pub(crate) fn postgres(addr: SocketAddr, database: &str) -> bool {
+pub fn postgres(addr: SocketAddr, database: &str) -> bool {
     let mut body = 0x0003_0000_u32.to_be_bytes().to_vec();
     for text in ["user", "postgres", "database", database, ""] {
         body.extend_from_slice(text.as_bytes());
@@ -23,23 +23,23 @@ pub(crate) fn postgres(addr: SocketAddr, database: &str) -> bool {
 }
 
 /// `PING` is answered with `+PONG`, or with an error while data are loaded.
-pub(crate) fn valkey(addr: SocketAddr) -> bool {
+pub fn valkey(addr: SocketAddr) -> bool {
     answers(addr, b"PING\r\n", b"+PONG")
 }
 
 /// The AMQP 0-9-1 greeting is answered with a method frame (`Connection.Start`).
-pub(crate) fn amqp(addr: SocketAddr) -> bool {
+pub fn amqp(addr: SocketAddr) -> bool {
     answers(addr, b"AMQP\x00\x00\x09\x01", &[1])
 }
 
 /// A `GET` is answered with status 200.
-pub(crate) fn http(addr: SocketAddr, path: &str) -> bool {
+pub fn http(addr: SocketAddr, path: &str) -> bool {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     answers(addr, request.as_bytes(), b"HTTP/1.1 200")
 }
 
 /// Something listens.
-pub(crate) fn listens(addr: SocketAddr) -> bool {
+pub fn listens(addr: SocketAddr) -> bool {
     TcpStream::connect_timeout(&addr, LIMIT).is_ok()
 }
 

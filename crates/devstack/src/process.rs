@@ -285,8 +285,11 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Runs something that blocks, away from the runtime's own threads.
-pub(crate) async fn blocking<T: Send + 'static>(
+/// Runs a blocking function on the runtime's blocking thread pool.
+///
+/// # Errors
+/// Those of `work`; [`Error::Task`] when it panics.
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)

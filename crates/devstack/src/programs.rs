@@ -33,7 +33,7 @@ impl ServerUser {
 
     /// `setpriv` with the options to become this user; the program and its arguments follow.
     fn command(&self) -> Result<Command> {
-        let mut command = Command::new(find("setpriv", &[])?);
+        let mut command = Command::new(find_program("setpriv", &[])?);
         command.args([
             "--reuid",
             &self.uid.to_string(),
@@ -105,7 +105,7 @@ const SEARCHED: [&str; 6] = [
 ///
 /// # Errors
 /// [`Error::Missing`].
-pub(crate) fn find(program: &str, first: &[PathBuf]) -> Result<PathBuf> {
+pub fn find_program(program: &str, first: &[PathBuf]) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<PathBuf> = first
         .iter()

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
-use crate::programs::{ServerUser, command_as, find, run};
+use crate::programs::{ServerUser, command_as, find_program, run};
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Error, Result, probe};
@@ -77,7 +77,7 @@ impl RabbitMq {
         write_files(&run, &port, user.as_ref())?;
         let env = environment(&run, &mapper_port, &dist_port);
         let launch = Launch {
-            program: find("rabbitmq-server", &[PathBuf::from(PROGRAMS)])?,
+            program: find_program("rabbitmq-server", &[PathBuf::from(PROGRAMS)])?,
             args: Vec::new(),
             env: env.clone(),
             user: user.clone(),
@@ -165,7 +165,7 @@ impl Deref for RabbitMq {
 
 impl Tools {
     fn ctl(&self, args: &[String]) -> Result<String> {
-        let program = find("rabbitmqctl", &[PathBuf::from(PROGRAMS)])?;
+        let program = find_program("rabbitmqctl", &[PathBuf::from(PROGRAMS)])?;
         let env = self.env.iter().map(|(name, value)| (name, value));
         run(command_as(self.user.as_ref(), &program)?
             .args(args)
@@ -177,7 +177,7 @@ impl Tools {
 /// In the foreground, so that it stays in its directory and is ended like any server.
 fn start_mapper(port: &Port, user: Option<ServerUser>) -> Result<Server> {
     let launch = Launch {
-        program: find("epmd", &[])?,
+        program: find_program("epmd", &[])?,
         args: ["-address", "127.0.0.1", "-port", &port.number().to_string()]
             .map(Into::into)
             .to_vec(),

@@ -12,7 +12,8 @@ use crate::process::{Server, blocking};
 pub struct Running(Arc<Server>);
 
 impl Running {
-    pub(crate) fn new(server: Server) -> Self {
+    /// A handle to a server that was started.
+    pub fn new(server: Server) -> Self {
         Self(Arc::new(server))
     }
 

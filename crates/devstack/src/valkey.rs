@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::ports::{Port, retry_on_clash};
 use crate::process::{Launch, Server, blocking};
-use crate::programs::{ServerUser, find};
+use crate::programs::{ServerUser, find_program};
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Result, probe};
@@ -79,7 +79,7 @@ impl Valkey {
             args.extend([format!("--{name}").into(), value.into()]);
         }
         let launch = Launch {
-            program: find("valkey-server", &[])?,
+            program: find_program("valkey-server", &[])?,
             args,
             env: Vec::new(),
             user,

@@ -1,4 +1,4 @@
-//! The server with a constant instead of its routes: what its edge costs, for `devstack bench
+//! The server with a constant instead of its routes: what its edge costs, for `fia-bench
 //! routes`. Settings are the server's; `CONSTANT_BYTES` is the size of the body.
 #![expect(
     clippy::disallowed_methods,

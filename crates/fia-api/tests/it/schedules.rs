@@ -1,12 +1,12 @@
 //! Random schedules of reads, writes and faults, verified by the consistency checker: two
 //! servers, a legacy client, one PostgreSQL, one Valkey.
 //!
-//! The schedules benchmark runs the same for longer.
+//! `fia-bench schedules` runs the same for longer.
 
 use std::path::Path;
 use std::time::Duration;
 
-use devstack::schedules::{Plan, Report, run};
+use fia_bench::schedules::{Plan, Report, run};
 
 async fn schedule(plan: Plan) -> Report {
     let server = Path::new(env!("CARGO_BIN_EXE_fia-api"));
@@ -15,8 +15,7 @@ async fn schedule(plan: Plan) -> Report {
 
 /// Takes a minute: it takes many faults of up to some seconds, in many combinations, to hit
 /// the gaps between a write's steps, and a fence outlives the last fault by up to 10 s. The
-/// failure report contains the seed; the same seed makes a similar run of the schedules
-/// benchmark.
+/// failure report contains the seed; `fia-bench schedules --seed` makes a similar run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_schedules_meet_the_consistency_bounds() {
     let seed = u64::from(rand::random::<u32>());

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::http::{self, Connection};
-use crate::oracle::Source;
-use crate::tokens;
+use devstack::http::{self, Connection};
+use crate::checker::Source;
+use devstack::tokens;
 
 /// Beyond this an answer has not come.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use devstack::schedules::{Plan, run as run_plan};
+use fia_bench::schedules::{Plan, run as run_plan};
 
 use crate::Outcome;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Plan;
-use crate::oracle::{Bound, History, Verdict, Writer, explain, judge};
+use crate::checker::{Bound, History, Verdict, Writer, explain, judge};
 
 /// Violations that are told with their history; the others are only counted.
 const TOLD: usize = 5;

@@ -7,7 +7,7 @@
 //!                       peer (the older one) ──┘             the peer       ──────────▶ PostgreSQL
 //! ```
 //!
-//! Everybody notes what was asked and answered; afterwards [`crate::oracle`] judges it. What is
+//! Everybody notes what was asked and answered; afterwards [`crate::checker`] judges it. What is
 //! done follows from a seed; when exactly it happens depends on the machine, so a seed gives a
 //! similar run, not the same.
 
@@ -31,8 +31,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use self::traffic::Caller;
-use crate::oracle::{self, History, REPLICAS, Span};
-use crate::{Api, Error, FaultProxy, Postgres, Result, Stack, Valkey};
+use crate::checker::{self, History, REPLICAS, Span};
+use devstack::{Api, Error, FaultProxy, Postgres, Result, Stack, Valkey};
 
 use keys::Keys;
 pub use report::Report;
@@ -185,7 +185,7 @@ pub async fn run(server: &Path, plan: Plan) -> Result<Report> {
     gather(&mut history, &mut others).await?;
     let quiet = run.now();
     if !plan.spoiled {
-        sleep(oracle::quiet_time(keys::LONGEST_TTL)).await;
+        sleep(checker::quiet_time(keys::LONGEST_TTL)).await;
         history.quiet = Some(quiet);
     }
     run.ended.store(true, Ordering::Relaxed);

@@ -3,8 +3,8 @@
 use tokio_postgres::Client;
 
 use super::keys::Keys;
-use crate::oracle;
-use crate::{Error, Result};
+use crate::checker;
+use devstack::{Error, Result};
 
 /// The notes are made in the transaction of the change and under the row's lock: they are there
 /// if the change is, and in the order of the commits.
@@ -43,7 +43,7 @@ pub(super) async fn prepare(client: &Client, keys: &Keys) -> Result<()> {
 }
 
 /// The keys with what was committed.
-pub(super) async fn committed(client: &Client, keys: &Keys) -> Result<Vec<oracle::Key>> {
+pub(super) async fn committed(client: &Client, keys: &Keys) -> Result<Vec<checker::Key>> {
     let mut all = Vec::new();
     for key in keys.all() {
         let name = key.name();
@@ -53,7 +53,7 @@ pub(super) async fn committed(client: &Client, keys: &Keys) -> Result<Vec<oracle
         let versions = rows
             .iter()
             .map(|row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(u64::MAX));
-        all.push(oracle::Key {
+        all.push(checker::Key {
             committed: std::iter::once(0).chain(versions).collect(),
             ttl: key.ttl(),
             name,

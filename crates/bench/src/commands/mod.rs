@@ -1,4 +1,4 @@
-//! `devstack bench`: what the performance and safety claims rest on, measured on this machine.
+//! `fia-bench`: what the performance and safety claims rest on, measured on this machine.
 //!
 //! Every figure is a ratio to something else of the same run, or a count of what must not
 //! happen: absolute times say more about a machine than about a server.
@@ -16,23 +16,27 @@ mod lists;
 mod load;
 mod long_list;
 mod new_jobs;
+mod nginx;
 mod outages;
 mod plans;
 mod pooler;
 mod routes;
 mod schedules;
+mod varnish;
 mod viewers;
 mod watch;
 mod wrk;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Parser, Subcommand};
 use devstack::{Api, Stack};
 
 use crate::Outcome;
 
-#[derive(Args)]
+/// Benchmarks and soak tests of fia-api, on private servers.
+#[derive(Parser)]
+#[command(version)]
 pub(crate) struct Options {
     #[command(subcommand)]
     what: What,

@@ -14,8 +14,8 @@ use super::database::failed;
 use super::keys::{Field, Key};
 use super::valkey::Commands;
 use super::{DATABASE, Run};
-use crate::oracle::{Fill, History, Write, Writer};
-use crate::{Postgres, Result, Valkey};
+use crate::checker::{Fill, History, Write, Writer};
+use devstack::{Postgres, Result, Valkey};
 
 const READER_REST: Duration = Duration::from_millis(60);
 const WRITER_REST: Duration = Duration::from_millis(1000);

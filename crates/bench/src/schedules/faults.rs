@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::Run;
 use super::valkey::Commands;
-use crate::oracle::{Fault, History, Hits};
-use crate::{Direction, FaultProxy, Mode, Result, Valkey};
+use crate::checker::{Fault, History, Hits};
+use devstack::{Direction, FaultProxy, Mode, Result, Valkey};
 
 /// How long things are well between two faults of one kind: as long as it takes to recover, and
 /// now and then not.

@@ -6,12 +6,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::ports::{Port, retry_on_clash};
-use crate::process::{Launch, Server, blocking};
-use crate::programs::{ServerUser, find};
-use crate::running::Running;
-use crate::scratch::Scratch;
-use crate::{Result, probe};
+use devstack::process::{Launch, blocking};
+use devstack::{Port, Result, Running, Scratch, Server, ServerUser, find_program, probe, retry_on_clash};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -20,7 +16,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// It keeps each `200` for an hour, in memory, whatever the origin says of it and whoever asks: what nginx can do at
 /// best, not what one should run. `X-Cache` says `HIT` or `MISS`.
 #[derive(Debug)]
-pub struct Nginx {
+pub(super) struct Nginx {
     running: Running,
     port: Port,
 }
@@ -29,8 +25,8 @@ impl Nginx {
     /// Starts it in front of what listens at `origin`.
     ///
     /// # Errors
-    /// [`Error`](crate::Error), with the end of its log where there is one.
-    pub async fn start(origin: SocketAddr) -> Result<Self> {
+    /// [`devstack::Error`], with the end of its log where there is one.
+    pub(super) async fn start(origin: SocketAddr) -> Result<Self> {
         blocking(move || retry_on_clash(|| Self::launch(origin))).await
     }
 
@@ -41,7 +37,7 @@ impl Nginx {
         let text = configuration(origin, port.number());
         scratch.write("nginx.conf", &text, user.as_ref())?;
         let launch = Launch {
-            program: find("nginx", &[])?,
+            program: find_program("nginx", &[])?,
             args: vec![
                 "-e".into(),
                 "stderr".into(),
@@ -66,7 +62,7 @@ impl Nginx {
     }
 
     /// Its address.
-    pub fn addr(&self) -> SocketAddr {
+    pub(super) fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 }

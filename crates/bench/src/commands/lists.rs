@@ -10,7 +10,6 @@ use super::client::Connection;
 use super::plans::Plans;
 use super::{long_list, milliseconds, start};
 use crate::Outcome;
-use crate::demo::set_up;
 
 /// How often each request is timed, after one that is not.
 const TIMES: usize = 5;
@@ -46,7 +45,7 @@ pub(super) async fn run(server: &Path, jobs: u32) -> Outcome {
         ours.iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
-    set_up(server, &["schema", "--indexes", "--apply"], &env).await?;
+    Api::run_command(server, &["schema", "--indexes", "--apply"], &env).await?;
     let client = postgres.connect("fia").await?;
     client.batch_execute("VACUUM ANALYZE").await?;
     let bench = Bench {

@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use devstack::{Nginx, Running, Stack, Varnish, tokens};
+use devstack::{Running, Stack, tokens};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use super::client::{self, Answer};
+use super::nginx::Nginx;
+use super::varnish::Varnish;
 use super::{resident_mib, start, times_to_live};
 use crate::Outcome;
 

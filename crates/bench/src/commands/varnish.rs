@@ -6,12 +6,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::ports::{Port, retry_on_clash};
-use crate::process::{Launch, Server, blocking};
-use crate::programs::{ServerUser, find};
-use crate::running::Running;
-use crate::scratch::Scratch;
-use crate::{Result, probe};
+use devstack::process::{Launch, blocking};
+use devstack::{Port, Result, Running, Scratch, Server, ServerUser, find_program, probe, retry_on_clash};
 
 /// It compiles its configuration with the C compiler.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -53,7 +49,7 @@ const UNLOGGED: [&str; 21] = [
 /// It keeps each answer to a `GET` for an hour, in memory, whatever the origin says of it and whoever asks: what Varnish
 /// can do at best, not what one should run. `X-Cache` says `HIT` or `MISS`.
 #[derive(Debug)]
-pub struct Varnish {
+pub(super) struct Varnish {
     running: Running,
     port: Port,
 }
@@ -62,8 +58,8 @@ impl Varnish {
     /// Starts it in front of what listens at `origin`.
     ///
     /// # Errors
-    /// [`Error`](crate::Error), with the end of its log where there is one.
-    pub async fn start(origin: SocketAddr) -> Result<Self> {
+    /// [`devstack::Error`], with the end of its log where there is one.
+    pub(super) async fn start(origin: SocketAddr) -> Result<Self> {
         blocking(move || retry_on_clash(|| Self::launch(origin))).await
     }
 
@@ -88,7 +84,7 @@ impl Varnish {
             args.extend(["-p".into(), parameter.into()]);
         }
         let launch = Launch {
-            program: find("varnishd", &[])?,
+            program: find_program("varnishd", &[])?,
             args,
             env: Vec::new(),
             user,
@@ -106,7 +102,7 @@ impl Varnish {
     }
 
     /// Its address.
-    pub fn addr(&self) -> SocketAddr {
+    pub(super) fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 }

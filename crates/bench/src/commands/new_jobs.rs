@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use devstack::{Stack, tokens};
+use devstack::{Api, Stack, tokens};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::client::Connection;
 use super::start;
 use crate::Outcome;
-use crate::demo::set_up;
 
 /// The stack's database.
 pub(super) const DATABASE: &str = "fia";
@@ -70,7 +69,7 @@ pub(super) async fn run(server: &Path, jobs: usize) -> Outcome {
 
 /// Adds the outbox to the sample data's tables.
 pub(super) async fn apply_schema(server: &Path, stack: &Stack) -> Outcome {
-    set_up(server, &["schema", "--apply"], &stack.env()).await
+    Ok(Api::run_command(server, &["schema", "--apply"], &stack.env()).await?)
 }
 
 /// A job that no other is like.

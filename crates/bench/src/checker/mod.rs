@@ -8,16 +8,16 @@
 //! and its *lag* is the time from the return of that write to the start of the request. How much
 //! of it is allowed depends on the way from the writer to the reader: see [`Bound`].
 
-mod court;
-mod record;
+mod check;
+mod explain;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use court::judge;
-pub use record::explain;
+pub use check::judge;
+pub use explain::explain;
 
 /// The replicas under test.
 pub const REPLICAS: usize = 2;
