@@ -194,7 +194,7 @@ async fn bare(bytes: usize) -> Outcome<Contender> {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let (port, bytes) = (address.port().to_string(), bytes.to_string());
     let child: Child = Command::new(std::env::current_exe()?)
-        .args(["bench", "bare", "--port", &port, "--bytes", &bytes])
+        .args(["bare", "--port", &port, "--bytes", &bytes])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
