@@ -84,7 +84,11 @@ impl Api {
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
-    pub async fn run_command(program: &Path, arguments: &[&str], env: &[(String, String)]) -> Result<()> {
+    pub async fn run_command(
+        program: &Path,
+        arguments: &[&str],
+        env: &[(String, String)],
+    ) -> Result<()> {
         let mut command = Command::new(program);
         command
             .args(arguments)

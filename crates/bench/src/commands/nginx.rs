@@ -7,7 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use devstack::process::{Launch, blocking};
-use devstack::{Port, Result, Running, Scratch, Server, ServerUser, find_program, probe, retry_on_clash};
+use devstack::{
+    Port, Result, Running, Scratch, Server, ServerUser, find_program, probe, retry_on_clash,
+};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 

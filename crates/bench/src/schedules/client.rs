@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use devstack::http::{self, Connection};
 use crate::checker::Source;
+use devstack::http::{self, Connection};
 use devstack::tokens;
 
 /// Beyond this an answer has not come.

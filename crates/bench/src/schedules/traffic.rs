@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use super::Run;
 use super::client::Client;
-use devstack::Result;
 use crate::checker::{History, Outcome, Read, Write, Writer};
+use devstack::Result;
 
 /// Between two requests, at most.
 const READER_REST: Duration = Duration::from_millis(20);
