@@ -12,7 +12,7 @@ use crate::flight::Lanes;
 use crate::stats::Counters;
 
 /// What the entries of a class have in common.
-pub struct Spec<V, E> {
+pub struct NamespaceConfig<V, E> {
     /// The name of the class in statistics.
     pub name: &'static str,
     /// What each key begins with; the name a request gives is appended.
@@ -24,7 +24,7 @@ pub struct Spec<V, E> {
     /// Whether the shared level has entries of this class. If not, only this process does.
     pub is_shared: bool,
     /// How values are kept in this process; `None`: not at all.
-    pub keep: Option<Keep<V>>,
+    pub local: Option<LocalPolicy<V>>,
     /// Reads a stored payload. `None` if it is not of this class: then the entry is replaced.
     pub decode: fn(&Bytes) -> Option<V>,
     /// The payload to store.
@@ -36,7 +36,7 @@ pub struct Spec<V, E> {
 }
 
 /// How values of a class are kept in this process.
-pub struct Keep<V> {
+pub struct LocalPolicy<V> {
     /// About how much memory a value takes, in bytes.
     pub bytes: fn(&V) -> usize,
     /// How long beyond its time to live a value may serve while the origin is away; zero for
@@ -48,10 +48,10 @@ pub struct Keep<V> {
 }
 
 /// A class of keys. Cheap to clone; clones share their flights.
-pub struct Class<V, E>(pub(crate) Arc<Inner<V, E>>);
+pub struct Namespace<V, E>(pub(crate) Arc<Inner<V, E>>);
 
 pub(crate) struct Inner<V, E> {
-    pub(crate) spec: Spec<V, E>,
+    pub(crate) spec: NamespaceConfig<V, E>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
     /// Its number among the classes of the cache.
@@ -62,15 +62,15 @@ pub(crate) struct Inner<V, E> {
     pub(crate) lanes: Arc<Lanes<V, E>>,
 }
 
-impl<V, E> Clone for Class<V, E> {
+impl<V, E> Clone for Namespace<V, E> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<V, E> Class<V, E> {
+impl<V, E> Namespace<V, E> {
     pub(crate) fn new(
-        spec: Spec<V, E>,
+        spec: NamespaceConfig<V, E>,
         number: u32,
         shared: Arc<Shared>,
         counters: Arc<Counters>,

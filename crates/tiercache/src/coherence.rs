@@ -35,6 +35,7 @@ pub(crate) struct Coherence {
     /// The connection that tells. Held for every change of `trusted_until`.
     connection: Mutex<Connection>,
     trusted: Notify,
+    prefix_added: Notify,
 }
 
 #[derive(Default)]
@@ -46,6 +47,19 @@ struct Connection {
     server: ServerId,
     /// The server that commands go to: another one's changes would be told by nobody.
     commands_to: ServerId,
+    /// The prefixes to subscribe to. Only appended to, so their number identifies a state.
+    prefixes: Vec<&'static str>,
+}
+
+/// The outcome of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// The local cache may be used.
+    Trusted,
+    /// A prefix was added and must be subscribed to first.
+    PrefixMissing,
+    /// The connection was replaced, lost, or leads to another server than commands.
+    Rejected,
 }
 
 /// Which run of which server; `None` where it does not tell.
@@ -67,6 +81,7 @@ impl Coherence {
             origin: Instant::now(),
             connection: Mutex::new(Connection::default()),
             trusted: Notify::new(),
+            prefix_added: Notify::new(),
         }
     }
 
@@ -129,11 +144,14 @@ impl Coherence {
 
     /// This connection tells of all changes since before `sent`, when a sign of life was sent
     /// that has been answered. Says whether that is of any use.
-    pub(crate) fn confirmed(&self, number: u64, sent: Instant) -> bool {
+    pub(crate) fn confirmed(&self, number: u64, subscribed: usize, sent: Instant) -> Confirmation {
         let mut connection = self.lock();
         let is_present = connection.number == number && connection.alive;
         if !is_present || connection.server != connection.commands_to {
-            return false;
+            return Confirmation::Rejected;
+        }
+        if connection.prefixes.len() != subscribed {
+            return Confirmation::PrefixMissing;
         }
         if connection.since.is_none() {
             connection.since = Some(sent);
@@ -143,7 +161,52 @@ impl Coherence {
         self.trusted_until
             .store(self.micros(sent + TRUST), Ordering::Release);
         self.trusted.notify_waiters();
-        true
+        Confirmation::Trusted
+    }
+
+    /// Adds a prefix whose changes must be tracked. The local cache is bypassed until the
+    /// tracking connection has subscribed to it. Fails with the prefix that overlaps with it.
+    pub(crate) fn add_prefix(&self, prefix: &'static str) -> Result<(), &'static str> {
+        let mut connection = self.lock();
+        let overlaps = |other: &str| other.starts_with(prefix) || prefix.starts_with(other);
+        if let Some(other) = connection
+            .prefixes
+            .iter()
+            .copied()
+            .find(|other| overlaps(other))
+        {
+            return Err(other);
+        }
+        connection.prefixes.push(prefix);
+        self.distrust(&mut connection);
+        drop(connection);
+        self.prefix_added.notify_waiters();
+        Ok(())
+    }
+
+    /// The prefixes after the first `subscribed`.
+    pub(crate) fn prefixes_after(&self, subscribed: usize) -> Vec<&'static str> {
+        self.lock()
+            .prefixes
+            .iter()
+            .skip(subscribed)
+            .copied()
+            .collect()
+    }
+
+    pub(crate) fn has_prefixes(&self) -> bool {
+        !self.lock().prefixes.is_empty()
+    }
+
+    /// Waits until there are more than `subscribed` prefixes.
+    pub(crate) async fn wait_for_prefix_after(&self, subscribed: usize) {
+        loop {
+            let added = self.prefix_added.notified();
+            if self.lock().prefixes.len() > subscribed {
+                return;
+            }
+            added.await;
+        }
     }
 
     /// This connection is no more.
@@ -156,6 +219,10 @@ impl Coherence {
 
     fn end(&self, connection: &mut Connection) {
         connection.alive = false;
+        self.distrust(connection);
+    }
+
+    fn distrust(&self, connection: &mut Connection) {
         connection.since = None;
         self.trusted_until.store(0, Ordering::Release);
         self.all_changed();
@@ -198,7 +265,7 @@ mod tests {
     fn trusted() -> (Coherence, u64) {
         let coherence = Coherence::new();
         let number = coherence.connecting();
-        coherence.confirmed(number, Instant::now());
+        coherence.confirmed(number, 0, Instant::now());
         (coherence, number)
     }
 
@@ -220,7 +287,7 @@ mod tests {
         let (coherence, number) = trusted();
         let (stamp, sent) = (coherence.stamp(MARI()), Instant::now());
         tokio::time::advance(Duration::from_millis(400)).await;
-        coherence.confirmed(number, sent);
+        coherence.confirmed(number, 0, sent);
         let good_at =
             |millis| coherence.is_current(stamp, MARI(), sent + Duration::from_millis(millis));
         assert!(good_at(999) && !good_at(1000));
@@ -231,12 +298,12 @@ mod tests {
         let (coherence, number) = trusted();
         let stamp = coherence.stamp(MARI());
         coherence.lost(number);
-        coherence.confirmed(number, Instant::now());
+        coherence.confirmed(number, 0, Instant::now());
         assert!(!coherence.is_trusted(Instant::now()));
         let next = coherence.connecting();
         coherence.lost(number);
         assert!(!coherence.is_trusted(Instant::now()));
-        coherence.confirmed(next, Instant::now());
+        coherence.confirmed(next, 0, Instant::now());
         assert!(coherence.is_trusted(Instant::now()));
         assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
     }
@@ -247,13 +314,52 @@ mod tests {
         let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
         coherence.commands_go_to(b.clone());
         assert!(!coherence.is_trusted(Instant::now()));
-        assert!(!coherence.confirmed(number, Instant::now()));
+        assert_eq!(
+            coherence.confirmed(number, 0, Instant::now()),
+            Confirmation::Rejected
+        );
         for (server, trusted) in [(a, false), (b, true)] {
             let number = coherence.connecting();
             coherence.tells_of(number, server);
-            assert_eq!(coherence.confirmed(number, Instant::now()), trusted);
+            let is_trusted =
+                coherence.confirmed(number, 0, Instant::now()) == Confirmation::Trusted;
+            assert_eq!(is_trusted, trusted);
             assert_eq!(coherence.is_trusted(Instant::now()), trusted);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prefix_added_later_bypasses_the_local_cache_until_it_is_subscribed() {
+        let (coherence, number) = trusted();
+        let now = Instant::now();
+        coherence.add_prefix("spec:").unwrap();
+        let stamp = coherence.stamp(MARI());
+        assert!(!coherence.is_trusted(now));
+        let stale = coherence.confirmed(number, 0, now);
+        assert_eq!(stale, Confirmation::PrefixMissing);
+        assert!(!coherence.is_trusted(now));
+        assert_eq!(coherence.prefixes_after(0), ["spec:"]);
+        let subscribed = coherence.confirmed(number, 1, now);
+        assert_eq!(subscribed, Confirmation::Trusted);
+        assert!(coherence.is_trusted(now));
+        assert!(!coherence.is_current(stamp, MARI(), now), "read before");
+    }
+
+    #[test]
+    fn a_prefix_of_another_is_refused() {
+        let coherence = Coherence::new();
+        for prefix in ["live:instruments", "live:script:", "jobs:"] {
+            coherence.add_prefix(prefix).unwrap();
+        }
+        for (prefix, other) in [
+            ("live:", "live:instruments"),
+            ("live:script:MARI", "live:script:"),
+            ("jobs:", "jobs:"),
+            ("", "live:instruments"),
+        ] {
+            assert_eq!(coherence.add_prefix(prefix), Err(other));
+        }
+        assert_eq!(coherence.prefixes_after(2), ["jobs:"]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -261,7 +367,7 @@ mod tests {
         let coherence = Coherence::new();
         let number = coherence.connecting();
         let stamp = coherence.stamp(MARI());
-        coherence.confirmed(number, Instant::now());
+        coherence.confirmed(number, 0, Instant::now());
         assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
         assert!(coherence.age().is_some());
     }
@@ -287,10 +393,10 @@ mod every_interleaving {
             let stamp = coherence.stamp(key);
             let tracker = thread::spawn({
                 let coherence = Arc::clone(&coherence);
-                move || coherence.confirmed(number, now)
+                move || coherence.confirmed(number, 0, now)
             });
             assert!(!coherence.is_current(stamp, key, now));
-            assert!(tracker.join().unwrap());
+            assert_eq!(tracker.join().unwrap(), Confirmation::Trusted);
             assert!(coherence.is_trusted(now) && !coherence.is_current(stamp, key, now));
         });
     }
@@ -304,7 +410,7 @@ mod every_interleaving {
             let number = coherence.connecting();
             let tracker = thread::spawn({
                 let coherence = Arc::clone(&coherence);
-                move || coherence.confirmed(number, now)
+                move || coherence.confirmed(number, 0, now)
             });
             coherence.lost(number);
             tracker.join().unwrap();

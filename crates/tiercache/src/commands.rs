@@ -8,7 +8,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::Instant;
 
 use crate::coherence::ServerId;
-use crate::marker::{Fence, Lease, Stored};
+use crate::marker::{FenceToken, Lease, Stored};
 use crate::session::{Session, Trouble, unexpected};
 
 /// How long a lease lasts if its holder dies. A load that takes longer fills nothing.
@@ -164,7 +164,7 @@ impl Session {
     pub(crate) async fn raise(
         &self,
         key: &str,
-        fence: &Fence,
+        fence: &FenceToken,
         limit: Duration,
     ) -> Result<(), Trouble> {
         let mut set = cmd("SET");
@@ -184,10 +184,10 @@ impl Session {
     pub(crate) async fn fin(
         &self,
         key: &str,
-        own: Option<&Fence>,
+        own: Option<&FenceToken>,
         limit: Duration,
     ) -> Result<bool, Trouble> {
-        let own = own.map_or(&b""[..], Fence::as_bytes);
+        let own = own.map_or(&b""[..], FenceToken::as_bytes);
         yes(self.eval(&FIN, key, &[own], limit).await?)
     }
 

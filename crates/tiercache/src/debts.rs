@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::marker::{Fence, Lease};
+use crate::marker::{FenceToken, Lease};
 use crate::session::{Session, Trouble};
 
 /// More keys than this are owed only where keys are without number. Then all keys count as
@@ -44,7 +44,7 @@ struct Owed {
 #[derive(Clone)]
 struct Fin {
     /// The last fence of ours on this key that was acknowledged.
-    own: Option<Fence>,
+    own: Option<FenceToken>,
     /// Tells this debt from one that was added while it was being settled.
     serial: u64,
 }
@@ -65,7 +65,7 @@ impl Debts {
     }
 
     /// A FIN failed. `longest_life` is how long any entry of the shared level may live.
-    pub(crate) fn owe_fin(&self, key: &str, own: Option<Fence>, longest_life: Duration) {
+    pub(crate) fn owe_fin(&self, key: &str, own: Option<FenceToken>, longest_life: Duration) {
         let mut owed = self.lock();
         owed.next_serial += 1;
         let serial = owed.next_serial;
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_acknowledged_fence_is_remembered_when_a_later_one_is_lost() {
         let debts = Debts::default();
-        let own = Fence::new();
+        let own = FenceToken::new();
         debts.owe_fin("a", Some(own.clone()), LIFE);
         debts.owe_fin("a", None, LIFE);
         assert!(debts.lock().fins["a"].own == Some(own));

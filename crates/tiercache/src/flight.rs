@@ -17,11 +17,11 @@ use std::sync::{Arc, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::outcome::{Failure, Found};
+use crate::outcome::{CachedValue, Failure};
 use crate::sync::{Mutex, MutexGuard};
 
 /// What a flight has for each of its passengers.
-pub(crate) type Outcome<V, E> = Result<Found<V>, Failure<E>>;
+pub(crate) type Outcome<V, E> = Result<CachedValue<V>, Failure<E>>;
 
 /// Loads the value from where it comes from.
 pub(crate) type Loader<V, E> = Box<dyn FnOnce() -> BoxFuture<'static, Result<V, E>> + Send>;
@@ -232,7 +232,7 @@ mod every_interleaving {
     }
 
     fn deliver(flight: Flight<'_, u64, ()>) {
-        flight.deliver(Ok(Found {
+        flight.deliver(Ok(CachedValue {
             value: 1,
             source: Source::Shared,
         }));

@@ -66,10 +66,10 @@ use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-pub use class::{Class, Keep, Spec};
-pub use outcome::{Failure, Found, Source};
-pub use stats::{ClassStats, SharedLevel, Snapshot, Tracking};
-pub use write::Fence;
+pub use class::{LocalPolicy, Namespace, NamespaceConfig};
+pub use outcome::{CachedValue, Failure, Source};
+pub use stats::{CacheStats, NamespaceStats, SharedLevel, Tracking};
+pub use write::WriteFence;
 
 use crate::coherence::Coherence;
 use crate::debts::Debts;
@@ -99,17 +99,14 @@ pub struct Settings {
     /// unanswered command that makes 250.
     pub lease_wait: Duration,
     /// What is kept in the memory of this process; `None` for nothing.
-    pub local: Option<Local>,
+    pub local: Option<LocalSettings>,
 }
 
 /// What is kept in the memory of this process.
 #[derive(Clone, Debug)]
-pub struct Local {
+pub struct LocalSettings {
     /// The most that values may take, in bytes.
     pub max_bytes: u64,
-    /// What the keys begin with whose changes Valkey is to tell. None may begin with another.
-    /// Values of a shared class whose prefix begins with none of these are never current.
-    pub prefixes: Vec<&'static str>,
 }
 
 impl Default for Settings {
@@ -130,7 +127,29 @@ impl Default for Settings {
 /// password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a usable Valkey URL: {0}")]
-pub struct BadUrl(String);
+pub struct InvalidUrl(String);
+
+/// The prefix of a namespace overlaps with that of another. Both are shared and kept in this
+/// process, so Valkey would have to send the changes of some keys twice, and refuses to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key prefix {prefix:?} of namespace {namespace:?} overlaps with {other:?}")]
+pub struct OverlappingPrefix {
+    namespace: &'static str,
+    prefix: &'static str,
+    other: &'static str,
+}
+
+/// A cache or a namespace cannot be configured like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The URL of the shared level is invalid.
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    /// Two namespaces overlap.
+    #[error(transparent)]
+    Prefix(#[from] OverlappingPrefix),
+}
 
 /// The cache. Cheap to clone; classes keep it alive, too.
 #[derive(Clone)]
@@ -155,11 +174,11 @@ impl Cache {
     /// wait for Valkey, which may as well come later.
     ///
     /// # Errors
-    /// [`BadUrl`] if the URL in the settings cannot be used.
+    /// [`InvalidUrl`] if the URL in the settings cannot be used.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn new(settings: Settings) -> Result<Self, BadUrl> {
+    pub fn new(settings: Settings) -> Result<Self, InvalidUrl> {
         let debts = Arc::new(Debts::default());
         let coherence = Arc::new(Coherence::new());
         let mut tasks = Vec::new();
@@ -172,8 +191,8 @@ impl Cache {
             let mend = async move { mended.mend(&owed, &told).await };
             tasks.push(tokio::spawn(mend).abort_handle());
             link = Some(shared);
-            if let Some(local) = &settings.local {
-                let tracker = tracker(address, local, &settings, &coherence, &debts)?;
+            if settings.local.is_some() {
+                let tracker = tracker(address, &settings, &coherence, &debts)?;
                 tasks.push(tokio::spawn(tracker.run()).abort_handle());
             }
         }
@@ -193,8 +212,27 @@ impl Cache {
         })))
     }
 
-    /// Makes a class of keys. One class for one prefix: flights are shared within a class only.
-    pub fn class<V, E>(&self, spec: Spec<V, E>) -> Class<V, E> {
+    /// Creates a namespace. Fetches are coalesced within a namespace only, so create one for a
+    /// prefix. If it is shared and kept in this process, the changes of its keys are tracked.
+    /// Create namespaces at startup: until a new prefix is tracked, the local cache is bypassed.
+    ///
+    /// # Errors
+    /// [`OverlappingPrefix`] if the prefixes of two tracked namespaces overlap.
+    pub fn namespace<V, E>(
+        &self,
+        spec: NamespaceConfig<V, E>,
+    ) -> Result<Namespace<V, E>, OverlappingPrefix> {
+        if spec.is_shared && spec.local.is_some() {
+            let (namespace, prefix) = (spec.name, spec.prefix);
+            self.0
+                .coherence
+                .add_prefix(prefix)
+                .map_err(|other| OverlappingPrefix {
+                    namespace,
+                    prefix,
+                    other,
+                })?;
+        }
         let counters = Arc::new(Counters::default());
         self.0
             .longest_ttl_secs
@@ -206,7 +244,8 @@ impl Cache {
             .unwrap_or_else(PoisonError::into_inner);
         let number = u32::try_from(classes.len()).unwrap_or(u32::MAX);
         classes.push((spec.name, Arc::clone(&counters)));
-        Class::new(spec, number, Arc::clone(&self.0), counters)
+        let shared = Arc::clone(&self.0);
+        Ok(Namespace::new(spec, number, shared, counters))
     }
 
     /// What the shared level holds under a key outside the classes, as it stands. `None` if it
@@ -238,22 +277,22 @@ impl Cache {
 
     /// Waits until the shared level is in use, or until it is not. Returns at once, whatever
     /// is asked for, if there is none by configuration.
-    pub async fn until_shared_level(&self, up: bool) {
+    pub async fn wait_for_shared_level(&self, up: bool) {
         if let Some(link) = &self.0.link {
             link.until(up).await;
         }
     }
 
     /// Waits until changes in the shared level are told, so that what is kept in memory is used.
-    /// Returns at once if nothing is kept by configuration.
-    pub async fn until_tracking(&self) {
-        if self.0.local.is_some() && self.0.link.is_some() {
+    /// Returns at once if no namespace needs tracking.
+    pub async fn wait_for_tracking(&self) {
+        if self.0.is_tracking_needed() {
             self.0.coherence.until_trusted().await;
         }
     }
 
     /// Numbers about what the cache has done so far.
-    pub fn stats(&self) -> Snapshot {
+    pub fn stats(&self) -> CacheStats {
         let shared_level = match &self.0.link {
             None => SharedLevel::Off,
             Some(_) if self.is_shared_level_up() => SharedLevel::Up,
@@ -264,14 +303,14 @@ impl Cache {
             .classes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        Snapshot {
+        CacheStats {
             shared_level,
             breaker_openings: self.0.link.as_ref().map_or(0, |link| link.openings()),
-            owed_invalidations: self.0.debts.count(),
+            pending_invalidations: self.0.debts.count(),
             tracking: self.0.tracking(),
             local_bytes: self.0.local.as_ref().map_or(0, Store::bytes),
             local_entries: self.0.local.as_ref().map_or(0, Store::entries),
-            classes: classes
+            namespaces: classes
                 .iter()
                 .map(|(name, counters)| counters.snapshot(name))
                 .collect(),
@@ -279,11 +318,11 @@ impl Cache {
     }
 }
 
-fn bad(error: RedisError) -> BadUrl {
-    BadUrl(error.category().to_owned())
+fn bad(error: RedisError) -> InvalidUrl {
+    InvalidUrl(error.category().to_owned())
 }
 
-fn address(url: &str) -> Result<ConnectionInfo, BadUrl> {
+fn address(url: &str) -> Result<ConnectionInfo, InvalidUrl> {
     // Commands share a connection: none may wait for the acknowledgement of the one before it.
     let tcp = TcpSettings::default().set_nodelay(true);
     Ok(url
@@ -292,7 +331,7 @@ fn address(url: &str) -> Result<ConnectionInfo, BadUrl> {
         .set_tcp_settings(tcp))
 }
 
-fn shared_link(address: ConnectionInfo, settings: &Settings) -> Result<Link, BadUrl> {
+fn shared_link(address: ConnectionInfo, settings: &Settings) -> Result<Link, InvalidUrl> {
     let client = redis::Client::open(address).map_err(bad)?;
     Ok(Link::new(
         client,
@@ -307,16 +346,14 @@ fn shared_link(address: ConnectionInfo, settings: &Settings) -> Result<Link, Bad
 
 fn tracker(
     address: ConnectionInfo,
-    local: &Local,
     settings: &Settings,
     coherence: &Arc<Coherence>,
     debts: &Arc<Debts>,
-) -> Result<Tracker, BadUrl> {
+) -> Result<Tracker, InvalidUrl> {
     let login = address.redis_settings().clone();
     let address = address.set_redis_settings(login.set_protocol(ProtocolVersion::RESP3));
     Ok(Tracker {
         client: redis::Client::open(address).map_err(bad)?,
-        prefixes: local.prefixes.clone(),
         coherence: Arc::clone(coherence),
         debts: Arc::clone(debts),
         connect_timeout: settings.connect_timeout,
@@ -334,8 +371,12 @@ impl Shared {
         self.link.as_ref()?.session()
     }
 
+    fn is_tracking_needed(&self) -> bool {
+        self.local.is_some() && self.link.is_some() && self.coherence.has_prefixes()
+    }
+
     fn tracking(&self) -> Tracking {
-        if self.local.is_none() || self.link.is_none() {
+        if !self.is_tracking_needed() {
             return Tracking::Off;
         }
         match self.coherence.age() {

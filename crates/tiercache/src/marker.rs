@@ -33,7 +33,7 @@ pub(crate) struct Lease([u8; LEN]);
 
 /// One writer's claim that the value of a key is about to change.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Fence([u8; LEN]);
+pub(crate) struct FenceToken([u8; LEN]);
 
 impl Lease {
     /// A lease no other attempt has, here or elsewhere.
@@ -46,7 +46,7 @@ impl Lease {
     }
 }
 
-impl Fence {
+impl FenceToken {
     /// A fence no other attempt has, here or elsewhere.
     pub(crate) fn new() -> Self {
         Self(marker(FENCE_PREFIX, rand::random()))
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(Stored::from(None), Stored::Nothing);
         assert_eq!(stored(b"null"), Stored::Nothing);
         assert_eq!(stored(Lease::new().as_bytes()), Stored::Leased);
-        assert_eq!(stored(Fence::new().as_bytes()), Stored::Fenced);
+        assert_eq!(stored(FenceToken::new().as_bytes()), Stored::Fenced);
     }
 
     #[test]
@@ -161,12 +161,16 @@ mod tests {
     #[test]
     fn a_nonce_is_new_for_every_attempt() {
         assert!(Lease::new() != Lease::new());
-        assert!(Fence::new() != Fence::new());
+        assert!(FenceToken::new() != FenceToken::new());
     }
 
     #[test]
     fn other_readers_decode_markers_to_null() {
-        for bytes in [TOMBSTONE, Lease::new().as_bytes(), Fence::new().as_bytes()] {
+        for bytes in [
+            TOMBSTONE,
+            Lease::new().as_bytes(),
+            FenceToken::new().as_bytes(),
+        ] {
             let decoded: serde_json::Value = serde_json::from_slice(bytes).unwrap();
             assert!(decoded.is_null());
         }

@@ -16,13 +16,13 @@ pub enum Source {
         /// How long ago the value was loaded.
         age: Duration,
         /// How long ago its time to live ended; zero if it lasts.
-        overdue: Duration,
+        past_ttl: Duration,
     },
 }
 
 /// A value, and where it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found<V> {
+pub struct CachedValue<V> {
     /// The value.
     pub value: V,
     /// Where it came from.

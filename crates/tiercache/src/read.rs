@@ -8,16 +8,16 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::class::Class;
+use crate::class::Namespace;
 use crate::flight::{Loader, Outcome, Passenger};
-use crate::outcome::{Failure, Found, Source};
+use crate::outcome::{CachedValue, Failure, Source};
 use crate::{refresh, round, sample};
 
 /// How long a request waits for an origin that was found to be away, if there is a last known
 /// value.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-impl<V, E> Class<V, E>
+impl<V, E> Namespace<V, E>
 where
     V: Clone + Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
@@ -35,7 +35,11 @@ where
     ///
     /// # Errors
     /// [`Failure::Failed`] with the loader's error, [`Failure::Panicked`] if it panicked.
-    pub async fn get_or_load<F, Fut>(&self, name: &str, load: F) -> Result<Found<V>, Failure<E>>
+    pub async fn get_or_load<F, Fut>(
+        &self,
+        name: &str,
+        load: F,
+    ) -> Result<CachedValue<V>, Failure<E>>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -53,7 +57,7 @@ where
             } else if class.is_sample(hits) {
                 tokio::spawn(sample::run(Arc::clone(class), name.to_owned(), boxed(load)));
             }
-            return Ok(Found {
+            return Ok(CachedValue {
                 value,
                 source: Source::Local,
             });
@@ -75,7 +79,7 @@ where
     /// The value of this name, if memory has it and there is nothing to do but to give it.
     /// Never waits, and needs no loader; as fresh as what [`get_or_load`](Self::get_or_load)
     /// gives, which is to be asked otherwise.
-    pub fn recall(&self, name: &str) -> Option<V> {
+    pub fn get_local(&self, name: &str) -> Option<V> {
         let class = &self.0;
         let (value, entry) = class.recall(name)?;
         let is_due = entry.is_refresh_due(Instant::now())
@@ -100,7 +104,7 @@ where
         };
         match self.0.lanes.join(name, passenger) {
             Some(lane) => drop(tokio::spawn(round::fly(Arc::clone(&self.0), lane))),
-            None => self.0.counters.joins.one(),
+            None => self.0.counters.queued.one(),
         }
         outcome.map(|outcome| outcome.unwrap_or(Err(Failure::Panicked)))
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::class::Inner;
 use crate::coherence::Stamp;
 use crate::local::{Entry, Standing, Store};
-use crate::outcome::{Failure, Found, Source};
+use crate::outcome::{CachedValue, Failure, Source};
 
 /// In which part of its life an entry in use is loaded anew: somewhere in this last part of the
 /// time to live, at random, so that replicas do not do it together.
@@ -30,7 +30,7 @@ impl Before {
 
 impl<V, E> Inner<V, E> {
     fn store(&self) -> Option<&Store> {
-        let kept = self.spec.keep.is_some() && !self.spec.ttl.is_zero();
+        let kept = self.spec.local.is_some() && !self.spec.ttl.is_zero();
         self.shared.local.as_ref().filter(|_| kept)
     }
 
@@ -102,7 +102,7 @@ where
     }
 
     fn remember(&self, name: &str, value: &V, before: Before, standing: Standing, life: Duration) {
-        let (Some(store), Some(keep)) = (self.store(), &self.spec.keep) else {
+        let (Some(store), Some(keep)) = (self.store(), &self.spec.local) else {
             return;
         };
         let refresh_before = match standing {
@@ -132,17 +132,17 @@ where
     }
 
     /// The last known value, if it may still serve while the origin is away.
-    pub(crate) fn last_known(&self, name: &str) -> Option<Found<V>> {
-        let max_stale = self.spec.keep.as_ref()?.max_stale;
+    pub(crate) fn last_known(&self, name: &str) -> Option<CachedValue<V>> {
+        let max_stale = self.spec.local.as_ref()?.max_stale;
         let entry = self.store()?.get(self.number, name)?;
-        let overdue = entry.deadline.elapsed();
-        (!max_stale.is_zero() && overdue <= max_stale).then_some(())?;
+        let past_ttl = entry.deadline.elapsed();
+        (!max_stale.is_zero() && past_ttl <= max_stale).then_some(())?;
         let left = entry.deadline.saturating_duration_since(Instant::now());
-        Some(Found {
+        Some(CachedValue {
             value: entry.value()?,
             source: Source::Stale {
-                age: self.spec.ttl.saturating_sub(left) + overdue,
-                overdue,
+                age: self.spec.ttl.saturating_sub(left) + past_ttl,
+                past_ttl,
             },
         })
     }
@@ -151,8 +151,8 @@ where
     pub(crate) fn or_last_known(
         &self,
         name: &str,
-        outcome: Result<Found<V>, Failure<E>>,
-    ) -> Result<Found<V>, Failure<E>> {
+        outcome: Result<CachedValue<V>, Failure<E>>,
+    ) -> Result<CachedValue<V>, Failure<E>> {
         match outcome {
             Err(Failure::Failed(error)) if (self.spec.is_outage)(&error) => {
                 let last_known = self.last_known(name).ok_or(Failure::Failed(error))?;

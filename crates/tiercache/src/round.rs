@@ -36,7 +36,7 @@ use crate::class::Inner;
 use crate::commands::{Claim, Lasting};
 use crate::flight::{Flight, Lane};
 use crate::marker::{Lease, Stored};
-use crate::outcome::{Failure, Found, Source};
+use crate::outcome::{CachedValue, Failure, Source};
 use crate::session::{Session, Trouble};
 
 /// The pauses between looks at a key that somebody else is loading.
@@ -92,11 +92,11 @@ where
     E: Clone + Send + Sync + 'static,
 {
     async fn run(mut self) {
-        self.class.counters.flights.one();
+        self.class.counters.fetches.one();
         match self.look_up().await {
             Shelf::Hit(value) => {
                 self.class.counters.hits.add(self.flight.passengers());
-                self.flight.deliver(Ok(Found {
+                self.flight.deliver(Ok(CachedValue {
                     value,
                     source: Source::Shared,
                 }));
@@ -263,7 +263,7 @@ where
             // It says nothing about the value, so it cannot be out of date.
             self.flight.board();
         }
-        self.flight.deliver(result.map(|value| Found {
+        self.flight.deliver(result.map(|value| CachedValue {
             value,
             source: Source::Loaded,
         }));
@@ -275,7 +275,7 @@ where
         self.flight.board();
         let owed = self.is_owed();
         if owed {
-            self.class.counters.owed.one();
+            self.class.counters.bypassed_pending.one();
         }
         !owed
     }
@@ -302,7 +302,7 @@ where
     }
 
     fn without_shared(&self) -> Shelf<V> {
-        self.class.counters.without_shared.one();
+        self.class.counters.bypassed_unavailable.one();
         Shelf::Closed
     }
 

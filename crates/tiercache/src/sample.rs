@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::class::{Class, Inner};
+use crate::class::{Inner, Namespace};
 use crate::flight::Loader;
 use crate::marker::Stored;
 
@@ -26,7 +26,7 @@ impl<V, E> Inner<V, E> {
     }
 
     fn same(&self) -> Option<fn(&V, &V) -> bool> {
-        self.spec.keep.as_ref()?.same
+        self.spec.local.as_ref()?.same
     }
 }
 
@@ -53,7 +53,7 @@ where
     }
 }
 
-impl<V, E> Class<V, E>
+impl<V, E> Namespace<V, E>
 where
     V: Clone + Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
@@ -61,7 +61,7 @@ where
     /// After a [`write`](Self::write), for as long as other programs fill keys without a lease:
     /// looks at the entry 0.5, 2 and 5 s later and invalidates it if it is not what `load` gives.
     /// Returns at once.
-    pub fn guard<F, Fut>(&self, name: &str, load: F)
+    pub fn verify_after_write<F, Fut>(&self, name: &str, load: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -99,7 +99,7 @@ where
         let same = class.same().is_none_or(|same| same(&value, &loaded));
         // What is there no longer may have been replaced by a write since.
         if !same && held().await.as_ref() == Some(&before) {
-            class.counters.guarded.one();
+            class.counters.stale_after_write.one();
             tracing::warn!(key, "an older value was stored after a write; invalidating");
             self.invalidate(name).await;
         }

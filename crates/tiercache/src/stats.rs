@@ -34,15 +34,15 @@ macro_rules! class_stats {
         /// What one class of keys has done since the start.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
-        pub struct ClassStats {
+        pub struct NamespaceStats {
             /// The name of the class.
-            pub class: &'static str,
+            pub name: &'static str,
             $($(#[$doc])+ pub $name: u64),+
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self, class: &'static str) -> ClassStats {
-                ClassStats { class, $($name: self.$name.get()),+ }
+            pub(crate) fn snapshot(&self, name: &'static str) -> NamespaceStats {
+                NamespaceStats { name, $($name: self.$name.get()),+ }
             }
         }
     };
@@ -56,7 +56,7 @@ class_stats! {
     /// Requests answered with a value of the shared level.
     hits,
     /// Requests that found a flight of their key under way, and waited for the next.
-    joins,
+    queued,
     /// Requests answered with a last known value, because the origin was away.
     stale,
     /// Values that were loaded anew before their time had come, because they were in use.
@@ -69,10 +69,10 @@ class_stats! {
     samples_stale,
     /// Entries of the shared level that were found to be older than the origin, after a write,
     /// and were invalidated.
-    guarded,
+    stale_after_write,
     /// Flights: a request starts one or waits for one, so requests that shared theirs with
     /// others are the difference.
-    flights,
+    fetches,
     /// Calls of a loader.
     loads,
     /// Calls of a loader that failed or panicked.
@@ -88,15 +88,15 @@ class_stats! {
     /// Flights that met a fence.
     fences_met,
     /// Flights that went past the shared level because it was away or did not answer.
-    without_shared,
+    bypassed_unavailable,
     /// Flights that went past the shared level because an invalidation of the key was owed.
-    owed,
+    bypassed_pending,
     /// Writes that raised a fence.
     writes,
     /// Writes whose fence was not acknowledged.
-    fences_lost,
+    fences_unconfirmed,
     /// Invalidations of a key that could not be confirmed at once, and so came to be owed.
-    fins_lost,
+    invalidations_queued,
 }
 
 /// The state of the way to the shared level.
@@ -124,13 +124,13 @@ pub enum Tracking {
 /// The numbers of a [`Cache`](crate::Cache), taken one by one while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct CacheStats {
     /// Whether the shared level is in use.
     pub shared_level: SharedLevel,
     /// How often the breaker has opened.
     pub breaker_openings: u64,
     /// Keys whose invalidation is owed to the shared level now.
-    pub owed_invalidations: usize,
+    pub pending_invalidations: usize,
     /// Whether values are kept in memory, and how the connection is that tells of changes.
     pub tracking: Tracking,
     /// What the values in memory take, in bytes.
@@ -138,5 +138,5 @@ pub struct Snapshot {
     /// How many there are.
     pub local_entries: usize,
     /// Each class, in the order in which they were made.
-    pub classes: Vec<ClassStats>,
+    pub namespaces: Vec<NamespaceStats>,
 }

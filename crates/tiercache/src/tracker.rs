@@ -16,7 +16,7 @@ use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, cmd};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::back_off::BackOff;
-use crate::coherence::{Coherence, TRUST};
+use crate::coherence::{Coherence, Confirmation, TRUST};
 use crate::debts::Debts;
 use crate::epochs::KeyHash;
 use crate::session::{Session, Trouble};
@@ -25,8 +25,6 @@ use crate::session::{Session, Trouble};
 pub(crate) struct Tracker {
     /// Speaks RESP3: over RESP2 the server accepts the subscription and tells nothing.
     pub(crate) client: Client,
-    /// What the keys that are of interest begin with. None may begin with another.
-    pub(crate) prefixes: Vec<&'static str>,
     pub(crate) coherence: Arc<Coherence>,
     pub(crate) debts: Arc<Debts>,
     pub(crate) connect_timeout: Duration,
@@ -37,23 +35,27 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// Connects, listens, and connects again; never returns.
     pub(crate) async fn run(self) {
+        // Without a prefix, Valkey would send the changes of every key.
+        self.coherence.wait_for_prefix_after(0).await;
         let mut back_off = BackOff::new();
         let mut is_known = false;
         loop {
             let number = self.coherence.connecting();
             match timeout(self.connect_timeout, self.connect(number)).await {
-                Ok(Ok(session)) => {
-                    tracing::info!("answers are kept in memory: changes are told");
-                    (back_off, is_known) = (BackOff::new(), true);
-                    self.listen(&session, number).await;
-                    tracing::warn!("answers in memory are not used: changes are not told");
+                Ok(Ok((session, subscribed))) => {
+                    if self.listen(&session, number, subscribed).await {
+                        (back_off, is_known) = (BackOff::new(), true);
+                        tracing::warn!(
+                            "client tracking lost: local cache bypassed until it reconnects"
+                        );
+                    }
                 }
                 // Once, and not at each attempt.
                 Ok(Err(trouble)) if !is_known => {
                     is_known = true;
                     tracing::warn!(
                         ?trouble,
-                        "answers in memory are not used: changes are not told; trying on"
+                        "client tracking unavailable: local cache bypassed; retrying"
                     );
                 }
                 Ok(Err(_)) | Err(_) => {}
@@ -63,7 +65,7 @@ impl Tracker {
         }
     }
 
-    async fn connect(&self, number: u64) -> Result<Session, Trouble> {
+    async fn connect(&self, number: u64) -> Result<(Session, usize), Trouble> {
         let coherence = Arc::clone(&self.coherence);
         let config = AsyncConnectionConfig::new().set_push_sender(move |push: PushInfo| {
             note(&coherence, number, &push);
@@ -71,34 +73,60 @@ impl Tracker {
         });
         let purpose = "the connection that tells of changes";
         let session = Session::open(&self.client, purpose, config).await?;
-        let mut tracking = cmd("CLIENT");
-        tracking.arg("TRACKING").arg("ON").arg("BCAST");
-        for prefix in &self.prefixes {
-            tracking.arg("PREFIX").arg(*prefix);
-        }
         let limit = self.connect_timeout;
-        session.call(&tracking, Instant::now() + limit).await?;
-        let sent = Instant::now();
-        session.ping(limit).await?;
+        let subscribed = self.subscribe(&session, 0, limit).await?;
         self.coherence
             .tells_of(number, session.server(limit).await?);
         self.debts.settle(&session, self.write_timeout).await?;
-        if self.coherence.confirmed(number, sent) {
-            Ok(session)
-        } else {
-            Err(Trouble::Down)
-        }
+        Ok((session, subscribed))
     }
 
-    /// Returns when the connection has failed, or has been silent for so long that nothing
-    /// that was told is trusted any more.
-    async fn listen(&self, session: &Session, number: u64) {
+    /// Subscribes to the prefixes after the first `subscribed`. Returns how many there are now.
+    async fn subscribe(
+        &self,
+        session: &Session,
+        subscribed: usize,
+        limit: Duration,
+    ) -> Result<usize, Trouble> {
+        let prefixes = self.coherence.prefixes_after(subscribed);
+        if !prefixes.is_empty() {
+            let mut tracking = cmd("CLIENT");
+            tracking.arg("TRACKING").arg("ON").arg("BCAST");
+            for prefix in &prefixes {
+                tracking.arg("PREFIX").arg(*prefix);
+            }
+            session.call(&tracking, Instant::now() + limit).await?;
+        }
+        Ok(subscribed + prefixes.len())
+    }
+
+    /// Sends heartbeats, and subscribes to prefixes that are added. Returns when the connection
+    /// has failed or was silent for [`TRUST`]; `true` if the local cache was in use before.
+    async fn listen(&self, session: &Session, number: u64, mut subscribed: usize) -> bool {
+        let mut was_trusted = false;
         loop {
-            let _ = timeout(self.heartbeat, session.broken()).await;
             let sent = Instant::now();
-            let alive = session.ping(TRUST).await.is_ok();
-            if !alive || !self.coherence.confirmed(number, sent) {
-                return;
+            if session.ping(TRUST).await.is_err() {
+                return was_trusted;
+            }
+            match self.coherence.confirmed(number, subscribed, sent) {
+                Confirmation::Trusted if !was_trusted => {
+                    was_trusted = true;
+                    tracing::info!("client tracking established: local cache in use");
+                }
+                Confirmation::Trusted | Confirmation::PrefixMissing => {}
+                Confirmation::Rejected => return was_trusted,
+            }
+            let pause = async {
+                tokio::select! {
+                    () = session.broken() => {}
+                    () = self.coherence.wait_for_prefix_after(subscribed) => {}
+                }
+            };
+            let _ = timeout(self.heartbeat, pause).await;
+            match self.subscribe(session, subscribed, TRUST).await {
+                Ok(now) => subscribed = now,
+                Err(_) => return was_trusted,
             }
         }
     }
@@ -134,7 +162,7 @@ mod tests {
     async fn one_message_may_name_several_keys_or_none() {
         let coherence = Coherence::new();
         let number = coherence.connecting();
-        coherence.confirmed(number, Instant::now());
+        coherence.confirmed(number, 0, Instant::now());
         let keys = ["spec:MARI", "spec:LET", "spec:IRIS"].map(KeyHash::of);
         let stamps = keys.map(|key| coherence.stamp(key));
         let current = |i: usize| coherence.is_current(stamps[i], keys[i], Instant::now());

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use crate::Shared;
-use crate::class::Class;
+use crate::class::Namespace;
 use crate::epochs::KeyHash;
 use crate::marker;
 use crate::outcome::Failure;
@@ -20,10 +20,10 @@ use crate::stats::Counters;
 /// From then until the write's end no replica fills the key, so none can fill it with what it
 /// read before the commit. Raised *before* the lock is held, the fence could be taken away by
 /// the end of another write, too early for this one.
-pub struct Fence {
+pub struct WriteFence {
     key: Arc<str>,
     shared: Arc<Shared>,
-    marker: marker::Fence,
+    marker: marker::FenceToken,
     state: Arc<State>,
 }
 
@@ -34,7 +34,7 @@ const LOWERED: u8 = 0;
 const SENT: u8 = 1;
 const ACKNOWLEDGED: u8 = 2;
 
-impl Fence {
+impl WriteFence {
     /// Raises the fence. **Call it after the statement that takes the row's lock and before
     /// COMMIT**; do not call it if nothing is going to change.
     ///
@@ -59,7 +59,7 @@ impl Fence {
     }
 }
 
-impl<V, E> Class<V, E>
+impl<V, E> Namespace<V, E>
 where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
@@ -68,7 +68,7 @@ where
     /// older is served once this call has returned. `also_clear` are further whole keys, outside
     /// the classes, that are to be invalidated with it.
     ///
-    /// The transaction gets a [`Fence`] and must [raise](Fence::raise) it while it holds the
+    /// The transaction gets a [`WriteFence`] and must [raise](WriteFence::raise) it while it holds the
     /// row's lock. If it did, the key is invalidated afterwards, however the transaction ended:
     /// the outcome of a failed COMMIT is not known. If it did not, nothing is invalidated.
     ///
@@ -86,7 +86,7 @@ where
         transaction: F,
     ) -> Result<T, Failure<W>>
     where
-        F: FnOnce(Fence) -> Fut + Send + 'static,
+        F: FnOnce(WriteFence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, W>> + Send + 'static,
         T: Send + 'static,
         W: Send + 'static,
@@ -128,7 +128,7 @@ where
             also_clear,
             shared: Arc::clone(&self.0.shared),
             counters: Arc::clone(&self.0.counters),
-            marker: marker::Fence::new(),
+            marker: marker::FenceToken::new(),
             state: Arc::new(State(AtomicU8::new(LOWERED))),
         }
     }
@@ -140,13 +140,13 @@ struct Ending {
     also_clear: Vec<String>,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    marker: marker::Fence,
+    marker: marker::FenceToken,
     state: Arc<State>,
 }
 
 impl Ending {
-    fn fence(&self) -> Fence {
-        Fence {
+    fn fence(&self) -> WriteFence {
+        WriteFence {
             key: Arc::clone(&self.key),
             shared: Arc::clone(&self.shared),
             marker: self.marker.clone(),
@@ -163,13 +163,13 @@ impl Ending {
         };
         self.counters.writes.one();
         if own.is_none() && self.shared.has_shared_level() {
-            self.counters.fences_lost.one();
+            self.counters.fences_unconfirmed.one();
         }
         self.invalidate(own).await;
         true
     }
 
-    async fn invalidate(&self, own: Option<&marker::Fence>) {
+    async fn invalidate(&self, own: Option<&marker::FenceToken>) {
         let keys = || std::iter::once(&*self.key).chain(self.also_clear.iter().map(String::as_str));
         for key in keys() {
             self.shared.epochs.bump(KeyHash::of(key));
@@ -184,7 +184,7 @@ impl Ending {
         }
     }
 
-    async fn fin(&self, key: &str, own: Option<&marker::Fence>) {
+    async fn fin(&self, key: &str, own: Option<&marker::FenceToken>) {
         if let Some(session) = self.shared.session() {
             match session
                 .fin(key, own, self.shared.settings.write_timeout)
@@ -194,7 +194,7 @@ impl Ending {
                 Err(trouble) => tracing::warn!(key, ?trouble, "an invalidation is owed"),
             }
         }
-        self.counters.fins_lost.one();
+        self.counters.invalidations_queued.one();
         self.shared
             .debts
             .owe_fin(key, own.cloned(), self.shared.longest_life());

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use tiercache::Keep;
+use tiercache::LocalPolicy;
 
 /// A JSON body that is ready to be sent, with the name of its content; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ impl Body {
     }
 
     /// How such bodies are kept in memory.
-    pub(super) fn keep(max_stale: Duration) -> Keep<Self> {
-        Keep {
+    pub(super) fn keep(max_stale: Duration) -> LocalPolicy<Self> {
+        LocalPolicy {
             // The tag, the handles, and what the allocator adds.
             bytes: |body| body.bytes.len() + 128,
             max_stale,
@@ -54,8 +54,8 @@ impl Body {
 
     /// As [`keep`](Self::keep), where every change is announced, so that what memory has can be
     /// held against the database.
-    pub(super) fn keep_announced(max_stale: Duration) -> Keep<Self> {
-        Keep {
+    pub(super) fn keep_announced(max_stale: Duration) -> LocalPolicy<Self> {
+        LocalPolicy {
             same: Some(|one, other| one.bytes == other.bytes),
             ..Self::keep(max_stale)
         }

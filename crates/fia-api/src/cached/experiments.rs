@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tiercache::{Cache, Class, Keep, Spec};
+use tiercache::{Cache, LocalPolicy, Namespace, NamespaceConfig, OverlappingPrefix};
 
 use crate::cached::{CacheError, Cached, cause, is_outage};
 use crate::model::json::render;
@@ -16,29 +16,33 @@ use crate::upstream;
 #[derive(Clone)]
 pub(super) struct Experiments {
     service: Arc<upstream::Experiments>,
-    class: Class<Arc<[i64]>, CacheError>,
+    class: Namespace<Arc<[i64]>, CacheError>,
 }
 
 impl Experiments {
-    pub(super) fn new(cache: &Cache, ttl: Duration, service: upstream::Experiments) -> Self {
-        Self {
+    pub(super) fn new(
+        cache: &Cache,
+        ttl: Duration,
+        service: upstream::Experiments,
+    ) -> Result<Self, OverlappingPrefix> {
+        Ok(Self {
             service: Arc::new(service),
-            class: cache.class(Spec {
+            class: cache.namespace(NamespaceConfig {
                 name: "experiments",
                 prefix: "fia_api:auth:experiments:",
                 ttl,
                 is_shared: true,
                 // Nobody sees anything by a right that may have ended.
-                keep: Some(Keep {
-                    bytes: |numbers| size_of_val::<[i64]>(numbers) + 64,
+                local: Some(LocalPolicy {
+                    bytes: |numbers: &Arc<[i64]>| size_of_val::<[i64]>(numbers) + 64,
                     max_stale: Duration::ZERO,
                     same: None,
                 }),
                 decode: read_numbers,
                 encode: |numbers| render(&numbers.as_ref()),
                 is_outage,
-            }),
-        }
+            })?,
+        })
     }
 
     async fn of(&self, user_number: i32) -> Result<Arc<[i64]>, CacheError> {

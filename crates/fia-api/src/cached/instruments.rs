@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tiercache::{Cache, Fence, Keep, Spec};
+use tiercache::{Cache, LocalPolicy, NamespaceConfig, OverlappingPrefix, WriteFence};
 
 use crate::cached::payload::{field, wrap};
 use crate::cached::{
@@ -35,22 +35,22 @@ struct CachedColumn {
 }
 
 impl InstrumentCaches {
-    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Self {
+    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, OverlappingPrefix> {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
-        let class = |name, prefix, ttl: Duration, keep: Keep<Body>, decode, encode| {
-            cache.class(Spec {
+        let class = |name, prefix, ttl: Duration, policy: LocalPolicy<Body>, decode, encode| {
+            cache.namespace(NamespaceConfig {
                 name,
                 prefix,
                 ttl,
                 is_shared: true,
-                keep: Some(keep),
+                local: Some(policy),
                 decode,
                 encode,
                 is_outage,
             })
         };
         let announced = || Body::keep_announced(max_stale);
-        Self {
+        Ok(Self {
             live_data_instruments: class(
                 "live_data_instruments",
                 "fia_api:live_data:instruments",
@@ -58,7 +58,7 @@ impl InstrumentCaches {
                 Body::keep(max_stale),
                 |payload| read_names(payload).map(Body::new),
                 |body| body.bytes().clone(),
-            ),
+            )?,
             live_data_script: CachedColumn {
                 class: class(
                     "live_data_script",
@@ -67,7 +67,7 @@ impl InstrumentCaches {
                     announced(),
                     |payload| read_script(payload).map(Body::new),
                     |body| wrap("script", body.bytes()),
-                ),
+                )?,
                 field: Field::LiveDataScript,
                 body: text_body,
             },
@@ -79,7 +79,7 @@ impl InstrumentCaches {
                     announced(),
                     |payload| read_specification(payload).map(Body::new),
                     |body| wrap("specification", body.bytes()),
-                ),
+                )?,
                 field: Field::Specification,
                 body: json_body,
             },
@@ -91,11 +91,11 @@ impl InstrumentCaches {
                     announced(),
                     |payload| read_latest_run(payload).map(Body::new),
                     |body| body.bytes().clone(),
-                ),
+                )?,
                 field: Field::LatestRun,
                 body: latest_run_body,
             },
-        }
+        })
     }
 }
 
@@ -213,14 +213,16 @@ impl Cached {
     ) -> Result<(), CacheError> {
         let db = self.db.clone();
         let (key, field) = (name.clone(), column.field);
-        let work = async move |fence: Fence| {
+        let work = async move |fence: WriteFence| {
             let raise = async { fence.raise().await };
             let set = instruments::set_field(&db, field, &name, &value, raise);
             set.await?.then_some(()).ok_or(CacheError::Missing)
         };
         let written = column.class.write(key.as_str(), clears, work).await;
         if self.guards_writes {
-            column.class.guard(key.as_str(), self.loader(column, &key));
+            column
+                .class
+                .verify_after_write(key.as_str(), self.loader(column, &key));
         }
         written.map_err(cause)
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tiercache::{Cache, Class, Failure, Source, Spec};
+use tiercache::{Cache, Failure, Namespace, NamespaceConfig, OverlappingPrefix, Source};
 
 use crate::cached::payload::{field, wrap};
 use crate::cached::{
@@ -15,7 +15,7 @@ use crate::model::{JobList, Selection};
 use crate::store::StoreError;
 use crate::store::jobs::{Listing, Viewer, count, page};
 
-type Lists = Class<Body, Unkept>;
+type Lists = Namespace<Body, Unkept>;
 
 /// Why a list is not kept.
 #[derive(Clone)]
@@ -44,27 +44,27 @@ pub(super) struct JobCaches {
 }
 
 impl JobCaches {
-    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Self {
+    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, OverlappingPrefix> {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
         let lists = |name, prefix, is_shared| {
-            cache.class(Spec {
+            cache.namespace(NamespaceConfig {
                 name,
                 prefix,
                 ttl: ttl.job_list,
                 is_shared,
-                keep: Some(Body::keep(max_stale)),
+                local: Some(Body::keep(max_stale)),
                 decode: |payload| read_list(payload).map(Body::new),
                 encode: |body| body.bytes().clone(),
                 is_outage: |why| matches!(why, Unkept::Failed(error) if is_outage(error)),
             })
         };
         let counts = |name, prefix, is_shared| {
-            cache.class(Spec {
+            cache.namespace(NamespaceConfig {
                 name,
                 prefix,
                 ttl: ttl.job_count,
                 is_shared,
-                keep: Some(Body::keep(max_stale)),
+                local: Some(Body::keep(max_stale)),
                 decode: |payload| read_count(payload).map(Body::new),
                 encode: |body| body.bytes().clone(),
                 is_outage,
@@ -72,14 +72,14 @@ impl JobCaches {
         };
         let of_instruments = "fia_api:jobs:list:instrument:";
         let counts_of_instruments = "fia_api:jobs:count:instrument:";
-        Self {
-            lists: lists("job_list", "fia_api:jobs:list:all:", true),
-            lists_of_instruments: lists("instrument_job_list", of_instruments, true),
-            counts: counts("job_count", "fia_api:jobs:count:all:", true),
-            counts_of_instruments: counts("instrument_job_count", counts_of_instruments, true),
-            unshared_lists: lists("unshared_job_list", "unshared:list:", false),
-            unshared_counts: counts("unshared_job_count", "unshared:count:", false),
-        }
+        Ok(Self {
+            lists: lists("job_list", "fia_api:jobs:list:all:", true)?,
+            lists_of_instruments: lists("instrument_job_list", of_instruments, true)?,
+            counts: counts("job_count", "fia_api:jobs:count:all:", true)?,
+            counts_of_instruments: counts("instrument_job_count", counts_of_instruments, true)?,
+            unshared_lists: lists("unshared_job_list", "unshared:list:", false)?,
+            unshared_counts: counts("unshared_job_count", "unshared:count:", false)?,
+        })
     }
 
     fn of_list(&self, list: &JobList) -> &Lists {

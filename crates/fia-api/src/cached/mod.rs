@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
-use tiercache::{Cache, Class, Failure, Found, Local, Settings, Source};
+use tiercache::{Cache, CachedValue, Failure, LocalSettings, Namespace, Settings, Source};
 
 use crate::config;
 use crate::store::{ChangeFeed, Db, StoreError};
@@ -44,15 +44,7 @@ pub enum CacheError {
 }
 
 /// Finished bodies, ready to send.
-type Bodies = Class<Body, CacheError>;
-
-/// What the keys begin with of which answers are kept in memory, too.
-const KEPT: [&str; 4] = [
-    "fia_api:live_data:",
-    "fia_api:instrument:",
-    "fia_api:jobs:",
-    "fia_api:auth:experiments:",
-];
+type Bodies = Namespace<Body, CacheError>;
 
 /// The cached reads, and the writes that change them.
 pub struct Cached {
@@ -81,37 +73,36 @@ impl Cached {
     /// Tokio runtime.
     ///
     /// # Errors
-    /// When the address of Valkey cannot be parsed.
+    /// When the URL of Valkey cannot be parsed, or two namespaces overlap.
     pub fn new(
         config: &config::Cache,
         db: Db,
         upstreams: Upstreams,
         feed: Option<ChangeFeed>,
-    ) -> Result<Self, tiercache::BadUrl> {
+    ) -> Result<Self, tiercache::ConfigError> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let cache = Cache::new(Settings {
             url: url.map(|url| url.expose_secret().to_owned()),
-            local: config.local.then(|| Local {
+            local: config.local.then_some(LocalSettings {
                 max_bytes: config.local_max_bytes,
-                prefixes: KEPT.to_vec(),
             }),
             ..Settings::default()
         })?;
-        let instruments = instruments::InstrumentCaches::new(&cache, config);
+        let instruments = instruments::InstrumentCaches::new(&cache, config)?;
         Ok(Self {
             follower: feed.map(|feed| change_feed::Follower::start(feed, instruments.clone())),
             instruments,
-            jobs: jobs::JobCaches::new(&cache, config),
+            jobs: jobs::JobCaches::new(&cache, config)?,
             experiments: experiments::Experiments::new(
                 &cache,
                 config.ttl.experiments,
                 upstreams.experiments,
-            ),
+            )?,
             runner_images: runner_images::RunnerImages::new(
                 &cache,
                 config.ttl.packages,
                 upstreams.packages,
-            ),
+            )?,
             guards_writes: config.migration_guard,
             cache,
             db,
@@ -120,12 +111,12 @@ impl Cached {
 
     /// Waits until changes in Valkey are told, so that answers are kept in memory.
     pub async fn until_tracking(&self) {
-        self.cache.until_tracking().await;
+        self.cache.wait_for_tracking().await;
     }
 
     /// What the cache has done so far, and how its connections are.
     #[must_use]
-    pub fn statistics(&self) -> tiercache::Snapshot {
+    pub fn statistics(&self) -> tiercache::CacheStats {
         self.cache.stats()
     }
 }
@@ -162,13 +153,13 @@ impl fmt::Debug for LocalHandle {
 }
 
 impl CachedResponse {
-    fn new<E>(class: &Class<Body, E>, name: &str, found: Found<Body>) -> Self
+    fn new<E>(class: &Namespace<Body, E>, name: &str, found: CachedValue<Body>) -> Self
     where
         E: Clone + Send + Sync + 'static,
     {
         let local = (found.source == Source::Local).then(|| {
             let (class, name) = (class.clone(), name.to_owned());
-            LocalHandle(Arc::new(move || class.recall(&name)))
+            LocalHandle(Arc::new(move || class.get_local(&name)))
         });
         Self {
             body: found.value,
@@ -178,8 +169,8 @@ impl CachedResponse {
     }
 }
 
-impl From<Found<Body>> for CachedResponse {
-    fn from(found: Found<Body>) -> Self {
+impl From<CachedValue<Body>> for CachedResponse {
+    fn from(found: CachedValue<Body>) -> Self {
         Self {
             body: found.value,
             source: found.source,

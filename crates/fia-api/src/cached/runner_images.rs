@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tiercache::{Cache, Class, Found, Source, Spec};
+use tiercache::{Cache, CachedValue, Namespace, NamespaceConfig, OverlappingPrefix, Source};
 
 use crate::cached::{Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage};
 use crate::model::json::render;
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The runner images.
 pub(super) struct RunnerImages {
     packages: Arc<Packages>,
-    class: Class<Arc<Versions>, CacheError>,
+    class: Namespace<Arc<Versions>, CacheError>,
     last: Mutex<Last>,
 }
 
@@ -42,22 +42,26 @@ struct Last {
 }
 
 impl RunnerImages {
-    pub(super) fn new(cache: &Cache, ttl: Duration, packages: Packages) -> Self {
-        Self {
+    pub(super) fn new(
+        cache: &Cache,
+        ttl: Duration,
+        packages: Packages,
+    ) -> Result<Self, OverlappingPrefix> {
+        Ok(Self {
             packages: Arc::new(packages),
-            class: cache.class(Spec {
+            class: cache.namespace(NamespaceConfig {
                 name: "runner_images",
                 prefix: "fia_api:github:packages:",
                 ttl,
                 is_shared: true,
                 // One entry, asked for by few: what is last known is kept beside it.
-                keep: None,
+                local: None,
                 decode: |payload| Versions::read(payload.clone()).map(Arc::new),
                 encode: |versions| versions.payload.clone(),
                 is_outage,
-            }),
+            })?,
             last: Mutex::default(),
-        }
+        })
     }
 
     async fn get(&self) -> CachedResult {
@@ -96,7 +100,7 @@ impl Last {
         let age = now.duration_since(*since);
         (age <= MAX_AGE).then(|| CachedResponse {
             body: body.clone(),
-            source: Source::Stale { age, overdue: age },
+            source: Source::Stale { age, past_ttl: age },
             local: None,
         })
     }
@@ -104,18 +108,18 @@ impl Last {
     /// Remembers an outcome; for a failure, gives what is known instead.
     fn settle(
         &mut self,
-        found: Result<Found<Arc<Versions>>, CacheError>,
+        found: Result<CachedValue<Arc<Versions>>, CacheError>,
         now: Instant,
     ) -> CachedResult {
         match found {
-            Ok(Found {
+            Ok(CachedValue {
                 value: versions,
                 source,
             }) => {
                 let value = versions.body.clone();
                 self.body = Some((now, value.clone()));
                 self.failure = None;
-                Ok(Found { value, source }.into())
+                Ok(CachedValue { value, source }.into())
             }
             Err(error) => {
                 self.failure = Some(now);
@@ -209,7 +213,7 @@ mod tests {
         );
         assert!(last.while_failing(start).is_none());
 
-        let loaded = Found {
+        let loaded = CachedValue {
             value: Arc::new(versions("[]").unwrap()),
             source: Source::Loaded,
         };
@@ -219,7 +223,7 @@ mod tests {
 
         let stale = last.settle(failure(), after(60)).unwrap().source;
         let age = Duration::from_secs(60);
-        assert_eq!(stale, Source::Stale { age, overdue: age });
+        assert_eq!(stale, Source::Stale { age, past_ttl: age });
         assert!(last.while_failing(after(69)).is_some());
         assert!(last.while_failing(after(70)).is_none());
         assert!(last.settle(failure(), after(3600)).is_ok());

@@ -118,8 +118,8 @@ fn cache_status(source: Source) -> HeaderValue {
         Source::Local => HeaderValue::from_static("fia-api; hit; detail=local"),
         Source::Shared => HeaderValue::from_static("fia-api; hit; detail=shared"),
         Source::Loaded => HeaderValue::from_static("fia-api; fwd=miss"),
-        Source::Stale { overdue, .. } => {
-            let text = format!("fia-api; hit; ttl=-{}; detail=stale", overdue.as_secs());
+        Source::Stale { past_ttl, .. } => {
+            let text = format!("fia-api; hit; ttl=-{}; detail=stale", past_ttl.as_secs());
             HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("fia-api; hit"))
         }
     }
@@ -163,7 +163,7 @@ mod tests {
         let body = cached::Body::new(Bytes::from_static(b"null"));
         let source = Source::Stale {
             age: Duration::from_millis(17_900),
-            overdue: Duration::from_millis(2_900),
+            past_ttl: Duration::from_millis(2_900),
         };
         let response = IfNoneMatch(None).respond_with(&body, source, CacheScope::Public);
         let headers = response.headers();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use redis::AsyncCommands as _;
 use serde_json::{Value, json};
-use tiercache::ClassStats;
+use tiercache::NamespaceStats;
 
 use crate::harness::{Fixture, Replica, Vars, vars};
 
@@ -147,10 +147,10 @@ async fn body(replica: &Replica, path: &str) -> Value {
     response.json()
 }
 
-fn stats(replica: &Replica, read: &Read) -> ClassStats {
-    let all = replica.state.cached.statistics().classes;
+fn stats(replica: &Replica, read: &Read) -> NamespaceStats {
+    let all = replica.state.cached.statistics().namespaces;
     all.into_iter()
-        .find(|class| class.class == read.class)
+        .find(|class| class.name == read.class)
         .unwrap()
 }
 

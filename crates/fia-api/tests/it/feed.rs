@@ -63,7 +63,7 @@ async fn body(replica: &Replica, path: &str) -> Value {
 /// Requests until a local hit.
 async fn wait_for_local_hit(replica: &Replica, path: &str) {
     let hits = || {
-        let classes = replica.state.cached.statistics().classes;
+        let classes = replica.state.cached.statistics().namespaces;
         classes.iter().map(|class| class.local_hits).sum::<u64>()
     };
     eventually(SOON, async || {

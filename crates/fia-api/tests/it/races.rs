@@ -74,7 +74,7 @@ async fn races(across_replicas: bool) -> u64 {
         }
     });
     futures_util::future::join_all(all).await;
-    let classes = slow.state.cached.statistics().classes;
+    let classes = slow.state.cached.statistics().namespaces;
     classes.iter().map(|class| class.fills_refused).sum()
 }
 

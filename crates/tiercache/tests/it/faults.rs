@@ -37,12 +37,12 @@ async fn served_without_shared_level(stage: &Stage, cache: &Cache, rows: &crate:
             version
         );
     }
-    let before = stats(cache).without_shared;
+    let before = stats(cache).bypassed_unavailable;
     assert_eq!(
         rows.get_or_load(NAME, stage.database.loader()).await,
         loaded(stage.database.version())
     );
-    assert_eq!(stats(cache).without_shared, before + 1);
+    assert_eq!(stats(cache).bypassed_unavailable, before + 1);
     assert_eq!(cache.stats().shared_level, SharedLevel::Down);
 }
 
@@ -63,7 +63,7 @@ async fn valkey_may_come_after_its_users() {
     let valkey = Valkey::start().await.unwrap();
     valkey.kill();
     let cache = Cache::new(live(valkey.url())).unwrap();
-    let rows = cache.class(spec(TTL));
+    let rows = cache.namespace(spec(TTL)).unwrap();
     let database = Database::default();
     assert_eq!(
         quickly(rows.get_or_load(NAME, database.loader())).await,

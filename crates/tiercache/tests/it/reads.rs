@@ -18,7 +18,7 @@ async fn a_miss_loads_and_then_the_loader_is_left_alone() {
     let stats = stage.stats();
     assert_eq!(
         (
-            stats.class,
+            stats.name,
             stats.requests,
             stats.hits,
             stats.loads,
@@ -109,7 +109,7 @@ async fn a_panic_while_encoding_does_not_block_the_key() {
             payload(*version)
         }
     };
-    let rows = stage.cache.class(spec);
+    let rows = stage.cache.namespace(spec).unwrap();
     assert_eq!(
         rows.get_or_load(NAME, async || Ok(0)).await,
         Err(Failure::Panicked)
@@ -182,7 +182,7 @@ async fn nothing_is_loaded_for_nobody() {
     begin(&stage.rows, no_load).abort();
     // The lane is empty again when its flight is over and its lease given back.
     until("the flight is over", async || {
-        stage.stats().flights == 1 && stage.raw.get(KEY).await.is_none()
+        stage.stats().fetches == 1 && stage.raw.get(KEY).await.is_none()
     })
     .await;
     assert_eq!(stage.stats().loads, 0);
@@ -270,7 +270,7 @@ async fn a_lease_that_was_lost_fills_nothing() {
 #[tokio::test]
 async fn a_ttl_of_zero_switches_caching_off() {
     let stage = Stage::new().await;
-    let rows = stage.cache.class(spec(Duration::ZERO));
+    let rows = stage.cache.namespace(spec(Duration::ZERO)).unwrap();
     stage.raw.set(KEY, payload(41)).await;
     for _ in 0..2 {
         assert_eq!(

@@ -11,7 +11,8 @@ use devstack::{FaultProxy, Valkey};
 use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use tiercache::{
-    Cache, Class, ClassStats, Failure, Fence, Found, Keep, Local, Settings, Source, Spec,
+    Cache, CachedValue, Failure, LocalPolicy, LocalSettings, Namespace, NamespaceConfig,
+    NamespaceStats, Settings, Source, WriteFence,
 };
 use tokio::sync::{Mutex, oneshot};
 
@@ -22,8 +23,8 @@ pub(crate) const TTL: Duration = Duration::from_secs(60);
 pub(crate) const MAX_STALE: Duration = Duration::from_secs(30);
 
 /// The class under test: the version of a row, stored as `{"v":…}`.
-pub(crate) type Rows = Class<u64, DbError>;
-pub(crate) type Answer = Result<Found<u64>, Failure<DbError>>;
+pub(crate) type Rows = Namespace<u64, DbError>;
+pub(crate) type Answer = Result<CachedValue<u64>, Failure<DbError>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DbError {
@@ -33,13 +34,13 @@ pub(crate) enum DbError {
     Away,
 }
 
-pub(crate) fn spec(ttl: Duration) -> Spec<u64, DbError> {
-    Spec {
+pub(crate) fn spec(ttl: Duration) -> NamespaceConfig<u64, DbError> {
+    NamespaceConfig {
         name: "row",
         prefix: "test:row:",
         ttl,
         is_shared: true,
-        keep: None,
+        local: None,
         decode: |payload| {
             let json: serde_json::Value = serde_json::from_slice(payload).ok()?;
             json.get("v")?.as_u64()
@@ -50,17 +51,14 @@ pub(crate) fn spec(ttl: Duration) -> Spec<u64, DbError> {
 }
 
 /// What the test's cache keeps in memory.
-pub(crate) fn local() -> Option<Local> {
-    Some(Local {
-        max_bytes: 1 << 20,
-        prefixes: vec!["test:"],
-    })
+pub(crate) fn local() -> Option<LocalSettings> {
+    Some(LocalSettings { max_bytes: 1 << 20 })
 }
 
 /// As [`spec`], kept in memory, and served for a while when the database is away.
-pub(crate) fn kept(ttl: Duration) -> Spec<u64, DbError> {
-    Spec {
-        keep: Some(Keep {
+pub(crate) fn kept(ttl: Duration) -> NamespaceConfig<u64, DbError> {
+    NamespaceConfig {
+        local: Some(LocalPolicy {
             bytes: |_| 8,
             max_stale: MAX_STALE,
             same: Some(|one, other| one == other),
@@ -74,21 +72,21 @@ pub(crate) fn payload(version: u64) -> Bytes {
 }
 
 pub(crate) fn shared(version: u64) -> Answer {
-    Ok(Found {
+    Ok(CachedValue {
         value: version,
         source: Source::Shared,
     })
 }
 
 pub(crate) fn local_hit(version: u64) -> Answer {
-    Ok(Found {
+    Ok(CachedValue {
         value: version,
         source: Source::Local,
     })
 }
 
 pub(crate) fn loaded(version: u64) -> Answer {
-    Ok(Found {
+    Ok(CachedValue {
         value: version,
         source: Source::Loaded,
     })
@@ -164,7 +162,7 @@ impl Stage {
         put(&self.rows, &self.database).await
     }
 
-    pub(crate) fn stats(&self) -> ClassStats {
+    pub(crate) fn stats(&self) -> NamespaceStats {
         stats(&self.cache)
     }
 }
@@ -178,15 +176,15 @@ pub(crate) struct Neighbour {
 pub(crate) async fn cache(settings: Settings) -> (Cache, Rows) {
     let is_kept = settings.local.is_some();
     let cache = Cache::new(settings).unwrap();
-    cache.until_shared_level(true).await;
-    cache.until_tracking().await;
     let spec = if is_kept { kept(TTL) } else { spec(TTL) };
-    let rows = cache.class(spec);
+    let rows = cache.namespace(spec).unwrap();
+    cache.wait_for_shared_level(true).await;
+    cache.wait_for_tracking().await;
     (cache, rows)
 }
 
-pub(crate) fn stats(cache: &Cache) -> ClassStats {
-    cache.stats().classes.swap_remove(0)
+pub(crate) fn stats(cache: &Cache) -> NamespaceStats {
+    cache.stats().namespaces.swap_remove(0)
 }
 
 /// Changes the row as a service does: a transaction around a fence.
@@ -233,7 +231,7 @@ impl Database {
     }
 
     /// BEGIN, UPDATE, the fence, COMMIT.
-    pub(crate) async fn update(&self, fence: Fence) -> Result<u64, DbError> {
+    pub(crate) async fn update(&self, fence: WriteFence) -> Result<u64, DbError> {
         let lock = self.0.lock.lock().await;
         tokio::task::yield_now().await;
         fence.raise().await;
@@ -317,7 +315,7 @@ pub(crate) async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
 
 /// Waits until the shared level is in use, or is not.
 pub(crate) async fn shared_level(cache: &Cache, up: bool) {
-    tokio::time::timeout(Duration::from_secs(20), cache.until_shared_level(up))
+    tokio::time::timeout(Duration::from_secs(20), cache.wait_for_shared_level(up))
         .await
         .unwrap_or_else(|_| panic!("waited in vain for the shared level; up: {up}"));
 }

@@ -127,7 +127,7 @@ async fn other_keys_can_be_cleared_with_it() {
 async fn a_replica_with_caching_off_invalidates_for_the_others() {
     let stage = Stage::new().await;
     stage.get().await.unwrap();
-    let off = stage.cache.class(spec(Duration::ZERO));
+    let off = stage.cache.namespace(spec(Duration::ZERO)).unwrap();
     put(&off, &stage.database).await;
     assert_eq!(stage.raw.get(KEY).await.unwrap(), b"null");
     assert_eq!(stage.get().await, loaded(1));
@@ -164,7 +164,7 @@ async fn a_write_while_valkey_is_dead_is_quick_and_made_up_for_later() {
         move |fence| async move { database.update(fence).await },
     );
     assert_eq!(quickly(write).await, Ok(1));
-    assert_eq!(neighbour.cache.stats().owed_invalidations, 2);
+    assert_eq!(neighbour.cache.stats().pending_invalidations, 2);
     assert_eq!(
         neighbour
             .rows
@@ -181,7 +181,7 @@ async fn a_write_while_valkey_is_dead_is_quick_and_made_up_for_later() {
     neighbour.proxy.heal().await.unwrap();
     shared_level(&neighbour.cache, true).await;
     assert_eq!(
-        neighbour.cache.stats().owed_invalidations,
+        neighbour.cache.stats().pending_invalidations,
         0,
         "paid before the connection is used"
     );
@@ -203,7 +203,7 @@ async fn a_key_whose_invalidation_was_refused_is_not_looked_up_until_it_is_made_
         Ok::<_, DbError>(())
     });
     write.await.unwrap();
-    assert_eq!(stage.stats().fins_lost, 2);
+    assert_eq!(stage.stats().invalidations_queued, 2);
     for _ in 0..5 {
         assert_eq!(
             stage.get().await,
@@ -214,12 +214,15 @@ async fn a_key_whose_invalidation_was_refused_is_not_looked_up_until_it_is_made_
     }
     assert!(stage.cache.is_shared_level_up());
     assert_eq!(
-        (stage.stats().owed, stage.cache.stats().owed_invalidations),
+        (
+            stage.stats().bypassed_pending,
+            stage.cache.stats().pending_invalidations
+        ),
         (5, 2)
     );
     stage.raw.permit(b"+eval +evalsha").await;
     until("it is made up for", async || {
-        stage.cache.stats().owed_invalidations == 0
+        stage.cache.stats().pending_invalidations == 0
     })
     .await;
     assert_ne!(stage.raw.get(KEY).await, Some(payload(0).to_vec()));
@@ -248,7 +251,7 @@ async fn a_fence_that_was_not_acknowledged_is_not_taken_for_ones_own() {
         });
     let fence = write.await.unwrap();
     assert_eq!(stage.raw.get(KEY).await, fence, "left to run out");
-    assert_eq!(stats(&neighbour.cache).fences_lost, 1);
+    assert_eq!(stats(&neighbour.cache).fences_unconfirmed, 1);
     assert_ne!(fence, Some(foreign_marker(b'\n')));
     assert_eq!(stage.get().await, loaded(0), "behind a fence");
 }

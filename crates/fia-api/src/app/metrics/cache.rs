@@ -1,14 +1,14 @@
 //! The metrics of the cache.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use tiercache::{ClassStats, SharedLevel, Snapshot, Tracking};
+use tiercache::{CacheStats, NamespaceStats, SharedLevel, Tracking};
 
 /// A counter of a cache namespace: name, HELP, further label, value.
 type NamespaceCounter = (
     &'static str,
     &'static str,
     Option<(&'static str, &'static str)>,
-    fn(&ClassStats) -> u64,
+    fn(&NamespaceStats) -> u64,
 );
 
 /// Counters of one name are adjacent, and the first of them has the HELP text.
@@ -39,13 +39,13 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
         "fia_api_cache_joins_total",
         "Cached reads that waited for another fetch of the same key.",
         None,
-        |c| c.joins,
+        |c| c.queued,
     ),
     (
         "fia_api_cache_fetches_total",
         "Fetches beyond the local cache, each for all of its waiters.",
         None,
-        |c| c.flights,
+        |c| c.fetches,
     ),
     ("fia_api_cache_loads_total", "Loader calls.", None, |c| {
         c.loads
@@ -74,13 +74,13 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
         BYPASSES,
         "Fetches that bypassed Valkey: it was unavailable, or an invalidation of the key was pending.",
         Some(("reason", "unavailable")),
-        |c| c.without_shared,
+        |c| c.bypassed_unavailable,
     ),
     (
         BYPASSES,
         "",
         Some(("reason", "pending_invalidation")),
-        |c| c.owed,
+        |c| c.bypassed_pending,
     ),
     (
         "fia_api_cache_refreshes_total",
@@ -116,7 +116,7 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
         "fia_api_cache_guarded_total",
         "Older values found in Valkey after a write and invalidated.",
         None,
-        |c| c.guarded,
+        |c| c.stale_after_write,
     ),
     (
         "fia_api_cache_writes_total",
@@ -128,13 +128,13 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
         "fia_api_cache_fences_lost_total",
         "Writes whose fence Valkey did not acknowledge.",
         None,
-        |c| c.fences_lost,
+        |c| c.fences_unconfirmed,
     ),
     (
         "fia_api_cache_invalidations_lost_total",
         "Invalidations that Valkey did not confirm at once; they are retried.",
         None,
-        |c| c.fins_lost,
+        |c| c.invalidations_queued,
     ),
 ];
 
@@ -193,12 +193,12 @@ pub(super) fn describe() {
 }
 
 /// Collects all values.
-pub(super) fn collect(cache: &Snapshot) {
-    for stats in &cache.classes {
+pub(super) fn collect(cache: &CacheStats) {
+    for stats in &cache.namespaces {
         for (name, _, label, value) in NAMESPACE_COUNTERS {
             let counter = match label {
-                None => counter!(name, "class" => stats.class),
-                Some((key, label)) => counter!(name, "class" => stats.class, key => label),
+                None => counter!(name, "class" => stats.name),
+                Some((key, label)) => counter!(name, "class" => stats.name, key => label),
             };
             counter.absolute(value(stats));
         }
@@ -220,12 +220,12 @@ pub(super) fn collect(cache: &Snapshot) {
     gauge!(LOCAL_BYTES).set(cache.local_bytes as f64);
     gauge!(LOCAL_ENTRIES).set(cache.local_entries as f64);
     counter!(BREAKER_OPENINGS).absolute(cache.breaker_openings);
-    gauge!(PENDING).set(cache.owed_invalidations as f64);
+    gauge!(PENDING).set(cache.pending_invalidations as f64);
 }
 
 /// An upper bound: the counters are not read atomically, so that requests in flight count as
 /// misses, and as a counter never decreases, some of these stay.
-fn misses(stats: &ClassStats) -> u64 {
+fn misses(stats: &NamespaceStats) -> u64 {
     let served = stats.local_hits + stats.hits + stats.stale;
     stats.requests.saturating_sub(served)
 }

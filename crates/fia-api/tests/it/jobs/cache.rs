@@ -300,11 +300,11 @@ async fn concurrent_misses_run_one_query() {
         futures_util::future::join_all((0..60).map(|_| replica.get("/jobs?limit=5", "user")));
     let responses = requests.await;
     assert!(responses.iter().all(|response| response.status == 200));
-    let classes = replica.state.cached.statistics().classes;
+    let classes = replica.state.cached.statistics().namespaces;
     let loads = |name| {
         classes
             .iter()
-            .find(|class| class.class == name)
+            .find(|class| class.name == name)
             .unwrap()
             .loads
     };

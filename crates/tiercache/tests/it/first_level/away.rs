@@ -9,7 +9,7 @@ fn away() -> futures_util::future::BoxFuture<'static, Result<u64, DbError>> {
 
 fn stale(answer: crate::support::Answer) -> Option<(u64, Duration)> {
     match answer {
-        Ok(Found {
+        Ok(CachedValue {
             value,
             source: Source::Stale { age, .. },
         }) => Some((value, age)),
@@ -61,7 +61,7 @@ async fn but_not_when_a_write_of_this_replica_has_replaced_it() {
 #[tokio::test(start_paused = true)]
 async fn and_not_beyond_its_greatest_age() {
     let cache = without_shared_level();
-    let (rows, database) = (cache.class(kept(TTL)), Database::default());
+    let (rows, database) = (cache.namespace(kept(TTL)).unwrap(), Database::default());
     rows.get_or_load(NAME, database.loader()).await.unwrap();
     tokio::time::advance(TTL + MAX_STALE - Duration::from_secs(1)).await;
     let (_, age) = stale(rows.get_or_load(NAME, away).await).unwrap();
@@ -74,7 +74,7 @@ async fn and_not_beyond_its_greatest_age() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_long_for_what_is_known_to_be_away() {
     let cache = without_shared_level();
-    let (rows, database) = (cache.class(kept(TTL)), Database::default());
+    let (rows, database) = (cache.namespace(kept(TTL)).unwrap(), Database::default());
     rows.get_or_load(NAME, database.loader()).await.unwrap();
     assert!(stale(rows.get_or_load(NAME, away).await).is_some());
     let (mut gate, load) = Gate::after(|| Err(DbError::Away));

@@ -9,11 +9,13 @@ async fn a_late_fill_of_an_older_server_is_found_and_cleared() {
     let old = stage.raw.get(KEY).await.unwrap();
     let version = stage.put().await;
     let database = stage.database.clone();
-    stage.rows.guard(NAME, move || database.loader()());
+    stage
+        .rows
+        .verify_after_write(NAME, move || database.loader()());
     // It had read before the write.
     stage.raw.set(KEY, old).await;
     until("the guard has seen it", async || {
-        stats(&stage.cache).guarded == 1
+        stats(&stage.cache).stale_after_write == 1
     })
     .await;
     let answer = stage.get().await.unwrap();

@@ -2,22 +2,23 @@
 
 use super::*;
 use std::sync::Arc;
-use tiercache::Class;
+use tiercache::Namespace;
 use tokio::sync::Semaphore;
 
 /// A short life, so that its last part comes soon.
 const SHORT: Duration = Duration::from_secs(2);
 
-async fn short() -> (Stage, Class<u64, DbError>) {
+async fn short() -> (Stage, Namespace<u64, DbError>) {
     let stage = Stage::with(keeping).await;
     let mut spec = kept(SHORT);
-    spec.keep.as_mut().unwrap().same = None;
-    let rows = stage.cache.class(spec);
+    spec.prefix = "test:short:";
+    spec.local.as_mut().unwrap().same = None;
+    let rows = stage.cache.namespace(spec).unwrap();
     (stage, rows)
 }
 
-fn short_stats(stage: &Stage) -> tiercache::ClassStats {
-    stage.cache.stats().classes.swap_remove(1)
+fn short_stats(stage: &Stage) -> tiercache::NamespaceStats {
+    stage.cache.stats().namespaces.swap_remove(1)
 }
 
 // Over a second: it waits for the last part of a life of two.

@@ -3,11 +3,12 @@
 mod away;
 mod compared;
 mod early_refresh;
+mod tracked_prefixes;
 
 use std::time::Duration;
 
 use devstack::{Direction, Mode};
-use tiercache::{Cache, Found, Settings, Source, Tracking};
+use tiercache::{Cache, CachedValue, Settings, Source, Tracking};
 
 use crate::support::{
     Database, DbError, Gate, KEY, NAME, Neighbour, Raw, Stage, TTL, begin, keeping, kept, loaded,
@@ -197,7 +198,7 @@ async fn a_silent_connection_is_trusted_for_a_second_at_most() {
         })
         .await;
         other.proxy.set(direction, Mode::Pass);
-        tokio::time::timeout(Duration::from_secs(10), other.cache.until_tracking())
+        tokio::time::timeout(Duration::from_secs(10), other.cache.wait_for_tracking())
             .await
             .expect("well again");
         remembers(&other, &stage.database).await;
@@ -256,7 +257,7 @@ async fn an_owed_invalidation_keeps_a_key_out_of_memory() {
 #[tokio::test]
 async fn without_a_shared_level_nothing_that_others_change_is_remembered() {
     let cache = without_shared_level();
-    let (rows, database) = (cache.class(kept(TTL)), Database::default());
+    let (rows, database) = (cache.namespace(kept(TTL)).unwrap(), Database::default());
     for _ in 0..3 {
         assert_eq!(rows.get_or_load(NAME, database.loader()).await, loaded(0));
     }
@@ -266,11 +267,11 @@ async fn without_a_shared_level_nothing_that_others_change_is_remembered() {
 #[tokio::test(start_paused = true)]
 async fn a_class_of_this_process_alone_is_remembered_for_its_time_to_live() {
     let cache = without_shared_level();
-    let alone = tiercache::Spec {
+    let alone = tiercache::NamespaceConfig {
         is_shared: false,
         ..kept(TTL)
     };
-    let (rows, database) = (cache.class(alone), Database::default());
+    let (rows, database) = (cache.namespace(alone).unwrap(), Database::default());
     let get = || rows.get_or_load(NAME, database.loader());
     assert_eq!(get().await, loaded(0));
     tokio::time::advance(TTL - Duration::from_secs(1)).await;
@@ -285,8 +286,9 @@ async fn a_class_of_this_process_alone_is_remembered_for_its_time_to_live() {
 async fn what_is_remembered_is_bounded() {
     let stage = Stage::with(keeping).await;
     let mut spec = kept(TTL);
-    spec.keep.as_mut().unwrap().bytes = |_| 10_000;
-    let rows = stage.cache.class(spec);
+    spec.prefix = "test:large:";
+    spec.local.as_mut().unwrap().bytes = |_| 10_000;
+    let rows = stage.cache.namespace(spec).unwrap();
     for i in 0..400 {
         for _ in 0..2 {
             rows.get_or_load(&i.to_string(), stage.database.loader())
