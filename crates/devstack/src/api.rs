@@ -1,4 +1,4 @@
-//! The API itself as a process of its own: for the demo, and for tests of what only a process shows (signals, exits).
+//! The API server as a separate process, for the demo and for tests of signals and exit statuses.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
@@ -17,8 +17,8 @@ use crate::{Error, Result, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often it is looked at while one waits for its end.
-const WATCH: Duration = Duration::from_millis(20);
+/// Poll interval while waiting for the process to exit.
+const EXIT_POLL: Duration = Duration::from_millis(20);
 
 /// A running API server. Dropping it kills it.
 #[derive(Debug)]
@@ -29,11 +29,13 @@ pub struct Api {
 }
 
 impl Api {
-    /// Runs `program serve` on a free port with these settings (a [`Stack`](crate::Stack)'s, say; the last of a name
-    /// counts, `FIA_API_BIND` is replaced) and waits until `/healthz` answers.
+    /// Runs `program serve` on a free port and waits until `/healthz` responds with 200.
+    ///
+    /// `env` holds the settings, usually those of [`Stack::env`](crate::Stack::env). Of several values
+    /// for one name the last applies; `FIA_API_BIND` is overridden.
     ///
     /// # Errors
-    /// [`Error`], with the end of the server's log where there is one.
+    /// [`Error`], with the end of the server's log if it started.
     pub async fn start(program: &Path, env: Vec<(String, String)>) -> Result<Self> {
         let program = program.to_owned();
         blocking(move || {
@@ -50,10 +52,10 @@ impl Api {
         .await
     }
 
-    /// As [`start`](Self::start), on a given port of 127.0.0.1.
+    /// Variant of [`start`](Self::start) for a given port of 127.0.0.1.
     ///
     /// # Errors
-    /// [`Error::PortInUse`] when something listens there; else as [`start`](Self::start).
+    /// [`Error::PortInUse`] if the port is taken; otherwise as for [`start`](Self::start).
     pub async fn start_on(port: u16, program: &Path, env: Vec<(String, String)>) -> Result<Self> {
         let program = program.to_owned();
         blocking(move || {
@@ -68,7 +70,7 @@ impl Api {
         .await
     }
 
-    /// Whether [`start_on`](Self::start_on) could take this port now.
+    /// Checks that [`start_on`](Self::start_on) could bind this port now.
     ///
     /// # Errors
     /// [`Error::PortInUse`].
@@ -96,7 +98,7 @@ impl Api {
         blocking(move || run(&mut command).map(drop)).await
     }
 
-    /// Its address.
+    /// The server's address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -106,16 +108,16 @@ impl Api {
         format!("http://{}", self.addr)
     }
 
-    /// Waits until it has ended and returns its exit status, also when it had ended before.
+    /// Waits until the server has exited and returns its exit status.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub async fn ended(&self) -> Result<ExitStatus> {
+    pub async fn exited(&self) -> Result<ExitStatus> {
         loop {
             if let Some(status) = self.server().wait(Duration::ZERO)? {
                 return Ok(status);
             }
-            tokio::time::sleep(WATCH).await;
+            tokio::time::sleep(EXIT_POLL).await;
         }
     }
 }
@@ -131,7 +133,7 @@ impl Deref for Api {
 fn launch(program: &Path, env: &[(String, String)], addr: SocketAddr) -> Result<Running> {
     let program = program
         .canonicalize()
-        .map_err(Error::io(format!("looking for {}", program.display())))?;
+        .map_err(Error::io(format!("finding {}", program.display())))?;
     let mut env = env.to_vec();
     env.push(("FIA_API_BIND".to_owned(), addr.to_string()));
     let launch = Launch {

@@ -1,52 +1,52 @@
-//! What can go wrong while a private server is started or driven.
+//! Errors of starting and controlling private servers.
 
 use std::io;
 use std::path::PathBuf;
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a private server could not be started or driven. Each message says what to do or what the server logged.
+/// A failure to start or control a private server. Messages include the remedy or the server's log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A program that is needed is not installed.
-    #[error("{program} is not installed (looked in {looked_in}): run scripts/install-deps")]
-    Missing {
+    /// A required program is not installed.
+    #[error("{program} is not installed (searched {searched}): run scripts/install-deps")]
+    ProgramNotFound {
         /// The program's name.
         program: String,
         /// The directories that were searched.
-        looked_in: String,
+        searched: String,
     },
-    /// A file or a process could not be handled.
+    /// An operation on a file, a socket or a process failed.
     #[error("{doing}: {source}")]
     Io {
-        /// What was attempted.
+        /// The operation that failed, as in "writing FILE".
         doing: String,
         /// The cause.
         source: io::Error,
     },
-    /// A server ended before it was ready.
-    #[error("{server} ended at its start ({status}); the end of its log {log}:\n{tail}")]
-    Ended {
+    /// A server exited before it was ready.
+    #[error("{server} exited during startup ({status}); last lines of {log}:\n{tail}")]
+    Exited {
         /// The server's name.
         server: String,
         /// Its exit status.
         status: String,
         /// Its log file.
         log: PathBuf,
-        /// The last lines of the log.
+        /// The end of the log.
         tail: String,
     },
-    /// A server did not become ready in time.
-    #[error("{server} was not ready within {seconds} s; the end of its log {log}:\n{tail}")]
+    /// A server did not become ready before its start timeout.
+    #[error("{server} was not ready within {seconds} s; last lines of {log}:\n{tail}")]
     NotReady {
         /// The server's name.
         server: String,
-        /// The limit, in seconds.
+        /// The start timeout, in seconds.
         seconds: u64,
         /// Its log file.
         log: PathBuf,
-        /// The last lines of the log.
+        /// The end of the log.
         tail: String,
     },
     /// A helper program (`initdb`, `rabbitmqctl`, …) failed.
@@ -56,20 +56,20 @@ pub enum Error {
         command: String,
         /// Its exit status.
         status: String,
-        /// What it printed.
+        /// Its standard output and error.
         output: String,
     },
     /// No free loopback port was found.
     #[error("no free port on 127.0.0.1 between {from} and {to}")]
     NoPort {
-        /// The first port that was tried.
+        /// The first port of the range.
         from: u16,
-        /// The last port that was tried.
+        /// The last port of the range.
         to: u16,
     },
-    /// The port that was asked for is taken.
+    /// The requested port cannot be bound.
     #[error(
-        "port {port} of 127.0.0.1 cannot be used ({source}): end what listens there, or choose another port"
+        "cannot listen on 127.0.0.1:{port} ({source}): stop the program that uses the port, or choose another"
     )]
     PortInUse {
         /// The port.
@@ -77,27 +77,27 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// The action needs a running server.
+    /// The operation needs a running server.
     #[error("{server} is not running: call restart() first")]
     NotRunning {
         /// The server's name.
         server: String,
     },
-    /// The database refused a statement or a connection.
+    /// A connection to PostgreSQL or a statement failed.
     #[error("PostgreSQL: {doing}: {source}")]
     Database {
-        /// What was attempted.
+        /// The operation that failed, as in "writing FILE".
         doing: String,
         /// The cause.
         source: tokio_postgres::Error,
     },
-    /// A background task or thread of this crate ended early.
+    /// A background task of this crate panicked or was cancelled.
     #[error("{0} ended unexpectedly")]
     Task(&'static str),
 }
 
 impl Error {
-    /// Makes an adapter for `map_err` that says what was attempted.
+    /// An adapter for `map_err` that adds the operation that failed.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }

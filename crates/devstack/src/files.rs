@@ -1,31 +1,31 @@
-//! The sample data: database, experiment files and reduction scripts.
+//! The embedded sample data: database, experiment files and reduction scripts.
 
 use std::fs;
 use std::path::Path;
 
 use crate::{Error, Result};
 
-/// The tables and their sample data, as SQL for an empty database.
+/// The schema and its sample data, as SQL for an empty database.
 pub const SEED_SQL: &str = include_str!("../data/seed.sql");
 
 /// Path and content of each sample file.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
-/// The reduction scripts of the stand-in for GitHub: `INSTRUMENT.py` and its text.
+/// The reduction scripts of the GitHub stand-in: file name (`INSTRUMENT.py`) and text.
 pub(crate) const SCRIPTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
-/// Writes the sample files under `dir`: `dir/ceph` (for `CEPH_DIR`) and `dir/extras` (for `EXTRAS_DIRECTORY`).
+/// Writes the sample files to `dir/ceph` (for `CEPH_DIR`) and `dir/extras` (for `EXTRAS_DIRECTORY`).
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn materialise_files(dir: &Path) -> Result<()> {
     for (name, content) in FILES {
         let file = dir.join(name);
-        let made = file
+        let written = file
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
             .and_then(|()| fs::write(&file, content));
-        made.map_err(Error::io(format!("writing {}", file.display())))?;
+        written.map_err(Error::io(format!("writing {}", file.display())))?;
     }
     Ok(())
 }

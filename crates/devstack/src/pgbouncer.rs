@@ -1,4 +1,4 @@
-//! A private `PgBouncer` in front of a PostgreSQL.
+//! A private `PgBouncer` in front of a PostgreSQL server.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -15,7 +15,7 @@ use crate::{Postgres, Result, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// For how long a client keeps a server connection.
+/// `pool_mode`: the time for which a client holds a server connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PoolMode {
     /// Until the end of its transaction.
@@ -40,13 +40,13 @@ impl PoolMode {
 /// Options of a private `PgBouncer`.
 #[derive(Clone, Debug)]
 pub struct PgBouncerOptions {
-    /// For how long a client keeps a server connection.
+    /// `pool_mode`.
     pub pool_mode: PoolMode,
-    /// Server connections at most, a user and database.
+    /// Maximum number of server connections per user and database.
     pub default_pool_size: u32,
-    /// Client connections at most.
+    /// Maximum number of client connections.
     pub max_client_conn: u32,
-    /// More lines of the section `[pgbouncer]`; they override those of the harness.
+    /// Additional settings of the section `[pgbouncer]`; they override the defaults of this crate.
     pub settings: Vec<(String, String)>,
 }
 
@@ -61,7 +61,7 @@ impl Default for PgBouncerOptions {
     }
 }
 
-/// A private `PgBouncer`. Dropping it ends it. User and password are those of [`Postgres`].
+/// A private `PgBouncer`. Dropping it stops it. User and password are those of [`Postgres`].
 #[derive(Debug)]
 pub struct PgBouncer {
     running: Running,
@@ -69,16 +69,16 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts a pooler in front of every database of `postgres`.
+    /// Starts a pooler for every database of `postgres`.
     ///
     /// # Errors
-    /// [`Error`], with the end of the pooler's log where there is one.
+    /// [`Error`](crate::Error), with the end of the pooler's log if it started.
     pub async fn start(postgres: &Postgres, options: PgBouncerOptions) -> Result<Self> {
         Self::start_at(postgres.addr(), options).await
     }
 
-    /// Starts a pooler in front of the PostgreSQL that is reached at `upstream`, through a
-    /// [`FaultProxy`](crate::FaultProxy) for instance.
+    /// Starts a pooler for the PostgreSQL at `upstream`, which may be a
+    /// [`FaultProxy`](crate::FaultProxy).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -99,7 +99,7 @@ impl PgBouncer {
             args: vec!["pgbouncer.ini".into()],
             env: Vec::new(),
             user,
-            stop: Signal::SIGTERM, // in 1.18: at once, without waiting for clients
+            stop: Signal::SIGTERM, // PgBouncer 1.18 does not wait for clients
             quit: Signal::SIGKILL,
             limit: START_LIMIT,
         };
@@ -112,12 +112,12 @@ impl PgBouncer {
         })
     }
 
-    /// Its port on 127.0.0.1.
+    /// The pooler's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// Its address.
+    /// The pooler's address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }

@@ -1,4 +1,4 @@
-//! A private PostgreSQL: UTF8, locale C.UTF-8, quick rather than durable.
+//! A private PostgreSQL server: encoding UTF8, locale C.UTF-8, without durability.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ use crate::{Error, Result, postgres_template, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Settings of every server: the data are thrown away with it.
+/// Settings of every server. Durability is off, as the data are deleted with the server.
 const SETTINGS: [(&str, &str); 8] = [
     ("listen_addresses", "127.0.0.1"),
     ("unix_socket_directories", ""),
@@ -28,40 +28,40 @@ const SETTINGS: [(&str, &str); 8] = [
     ("dynamic_shared_memory_type", "mmap"),
 ];
 
-/// A private PostgreSQL. Dropping it ends it and removes its data.
+/// A private PostgreSQL server. Dropping it stops it and deletes its data.
 ///
-/// Its databases at the start are `fia` (the seed data of [`SEED_SQL`](crate::SEED_SQL)) and the template
-/// `fia_seeded` (the same, from which [`create_database`](Self::create_database) copies). Logins over TCP need the
-/// password (SCRAM). No method depends on the runtime that started it.
+/// It starts with the database `fia` (the seed data of [`SEED_SQL`](crate::SEED_SQL)) and the template
+/// database `fia_seeded` (the same data, copied by [`create_database`](Self::create_database)). Logins
+/// need the password (SCRAM). It can be used from any runtime.
 #[derive(Debug)]
 pub struct Postgres {
     running: Running,
     port: Port,
 }
 
-/// Settings for a private PostgreSQL; see [`Postgres::builder`].
+/// A builder of a private PostgreSQL server; see [`Postgres::builder`].
 #[derive(Clone, Debug, Default)]
 pub struct PostgresBuilder {
     settings: Vec<(String, String)>,
 }
 
 impl PostgresBuilder {
-    /// Adds a setting of `postgresql.conf`; it overrides the harness's own.
+    /// Adds a setting of `postgresql.conf`; it overrides the defaults of this crate.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Starts the server and waits until it takes sessions.
+    /// Starts the server and waits until it accepts connections.
     ///
     /// # Errors
-    /// [`Error`], with the end of the server's log where there is one.
+    /// [`Error`], with the end of the server's log if it started.
     pub async fn start(self) -> Result<Postgres> {
         blocking(move || self.start_blocking()).await
     }
 
-    /// As [`start`](Self::start), but blocks the thread.
+    /// Blocking variant of [`start`](Self::start).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -77,20 +77,20 @@ impl PostgresBuilder {
 }
 
 impl Postgres {
-    /// The user name.
+    /// The superuser's name.
     pub const USER: &str = "postgres";
-    /// The password.
+    /// The superuser's password.
     pub const PASSWORD: &str = "password";
 
-    /// A server with settings of one's own.
+    /// A builder for a server with additional settings.
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder::default()
     }
 
-    /// Starts a server and waits until it takes sessions.
+    /// Starts a server and waits until it accepts connections.
     ///
     /// # Errors
-    /// [`Error`], with the end of the server's log where there is one.
+    /// [`Error`], with the end of the server's log if it started.
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
     }
@@ -108,8 +108,8 @@ impl Postgres {
             "-p".into(),
             port.number().to_string().into(),
         ];
-        let own = SETTINGS.iter().map(|(name, value)| (*name, *value));
-        for (name, value) in own.chain(
+        let defaults = SETTINGS.iter().map(|(name, value)| (*name, *value));
+        for (name, value) in defaults.chain(
             settings
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str())),
@@ -121,7 +121,7 @@ impl Postgres {
             args,
             env: Vec::new(),
             user,
-            stop: Signal::SIGINT, // a fast shutdown: sessions are ended, the data are flushed
+            stop: Signal::SIGINT, // fast shutdown: ends the sessions and flushes the data
             quit: Signal::SIGQUIT,
             limit: START_LIMIT,
         };
@@ -134,12 +134,12 @@ impl Postgres {
         })
     }
 
-    /// Its port on 127.0.0.1.
+    /// The server's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// Its address.
+    /// The server's address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
@@ -154,43 +154,43 @@ impl Postgres {
         )
     }
 
-    /// Makes a database that holds the seed data (a copy of `fia_seeded`).
+    /// Creates a database with the seed data (a copy of `fia_seeded`).
     ///
     /// # Errors
-    /// [`Error::Database`], when the name is taken for instance.
+    /// [`Error::Database`], for example when the database exists.
     pub async fn create_database(&self, name: &str) -> Result<()> {
-        self.administer(&format!(
+        self.execute_as_admin(&format!(
             "CREATE DATABASE {} TEMPLATE fia_seeded",
             quoted(name)
         ))
         .await
     }
 
-    /// Makes a database without any table.
+    /// Creates a database without tables.
     ///
     /// # Errors
-    /// [`Error::Database`], when the name is taken for instance.
+    /// [`Error::Database`], for example when the database exists.
     pub async fn create_empty_database(&self, name: &str) -> Result<()> {
-        self.administer(&format!(
+        self.execute_as_admin(&format!(
             "CREATE DATABASE {} TEMPLATE template0",
             quoted(name)
         ))
         .await
     }
 
-    /// Drops a database if it exists, and ends the sessions in it.
+    /// Drops a database if it exists, and terminates its sessions.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub async fn drop_database(&self, name: &str) -> Result<()> {
-        self.administer(&format!(
+        self.execute_as_admin(&format!(
             "DROP DATABASE IF EXISTS {} WITH (FORCE)",
             quoted(name)
         ))
         .await
     }
 
-    /// Opens a session as the superuser. The task that drives it runs on the caller's runtime and ends with it or
+    /// Connects as the superuser. The connection's task runs on the caller's runtime and ends with it or
     /// with the client.
     ///
     /// # Errors
@@ -207,12 +207,12 @@ impl Postgres {
             .connect(NoTls)
             .await
             .map_err(database_error("connecting"))?;
-        // A broken connection shows as an error of the client's next call.
+        // A broken connection surfaces as an error of the client's next call.
         tokio::spawn(connection);
         Ok(client)
     }
 
-    async fn administer(&self, statement: &str) -> Result<()> {
+    async fn execute_as_admin(&self, statement: &str) -> Result<()> {
         let client = self.connect("postgres").await?;
         client
             .batch_execute(statement)

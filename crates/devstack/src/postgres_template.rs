@@ -1,5 +1,5 @@
-//! A data directory that is made once for this user of the machine, and copied for each PostgreSQL: `initdb` and the
-//! seed take seconds, a copy takes a tenth of one.
+//! A template data directory, created once per system user and copied for each PostgreSQL server: `initdb`
+//! and the seed take seconds, a copy about 100 ms.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -24,29 +24,30 @@ const INITDB: [&str; 8] = [
     "--no-instructions",
 ];
 
-/// Run after the seed, in the database `postgres`.
-const FINISH: [&str; 2] = [
+/// Statements to run in the database `postgres` after the seed.
+const AFTER_SEED: [&str; 2] = [
     "CREATE DATABASE fia TEMPLATE fia_seeded",
     "ALTER DATABASE fia_seeded WITH IS_TEMPLATE true ALLOW_CONNECTIONS false",
 ];
 
-/// The template's directory; makes it when this user has none yet for this PostgreSQL and this seed.
+/// Returns the template directory; creates it if this user has none for this PostgreSQL and this seed.
 ///
 /// # Errors
-/// [`Error`] when `initdb` fails, or the server that loads the seed.
+/// [`Error`] when `initdb` or the server that loads the seed fails.
 pub(crate) fn prepare(user: Option<&ServerUser>) -> Result<PathBuf> {
     let cache = cache_dir("postgres")?;
     let template = cache.join(key(user)?);
     if template.exists() {
         return Ok(template);
     }
-    // Other processes wait here rather than do the same work; the rename makes it visible as a whole.
+    // Other processes wait here instead of repeating the work. The final rename publishes the template
+    // atomically.
     let lock =
         File::create(cache.join("lock")).map_err(Error::io("locking the PostgreSQL template"))?;
     lock.lock()
         .map_err(Error::io("locking the PostgreSQL template"))?;
     if !template.exists() {
-        make(&template, user)?;
+        create(&template, user)?;
     }
     Ok(template)
 }
@@ -54,12 +55,13 @@ pub(crate) fn prepare(user: Option<&ServerUser>) -> Result<PathBuf> {
 /// Copies the template to `run/data` of a server's directory.
 ///
 /// # Errors
-/// [`Error::Command`] when the copy fails, for lack of space for instance.
+/// [`Error::Command`] when the copy fails, for example for lack of space.
 pub(crate) fn copy(template: &Path, scratch: &Scratch) -> Result<()> {
     copy_dir(template, &scratch.run().join("data"), &scratch.run())
 }
 
-/// Runs in `work_dir`: a copy into a server's directory has to work there, so that it ends with this process.
+/// Runs `cp` with `work_dir` as its working directory. For a copy into a server's directory that is the
+/// directory itself, so that its reaper also kills the copy.
 fn copy_dir(from: &Path, to: &Path, work_dir: &Path) -> Result<()> {
     let mut command = Command::new("cp");
     run(command
@@ -69,7 +71,7 @@ fn copy_dir(from: &Path, to: &Path, work_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Changes with the server's programs, the user it runs as, the seed and how the template is made.
+/// The template's name: a hash of the server programs, the user, the seed and the creation steps.
 fn key(user: Option<&ServerUser>) -> Result<String> {
     let initdb = find_program("initdb", &postgres_dirs())?;
     let modified = fs::metadata(&initdb)
@@ -82,13 +84,13 @@ fn key(user: Option<&ServerUser>) -> Result<String> {
         user.map(|user| user.uid),
         SEED_SQL,
         INITDB,
-        FINISH,
+        AFTER_SEED,
     )
         .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
+fn create(template: &Path, user: Option<&ServerUser>) -> Result<()> {
     let scratch = Scratch::new("template", user)?;
     scratch.write("password", Postgres::PASSWORD, user)?;
     let initdb = find_program("initdb", &postgres_dirs())?;
@@ -118,7 +120,7 @@ fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
     )?;
     psql("fia_seeded", &["--file".into(), seed.into()])?;
     psql("fia_seeded", &["--command=VACUUM (ANALYZE, FREEZE)".into()])?;
-    for statement in FINISH {
+    for statement in AFTER_SEED {
         psql("postgres", &["--command".into(), statement.into()])?;
     }
     let server = postgres.server();
@@ -126,16 +128,17 @@ fn make(template: &Path, user: Option<&ServerUser>) -> Result<()> {
     publish(server, template)
 }
 
-/// Through a copy beside the template, as the temporary directory may be another file system.
+/// Copies the data next to the template before the rename, as the scratch directory may be on another file
+/// system.
 fn publish(server: &Server, template: &Path) -> Result<()> {
-    let beside = template.with_extension("new");
-    match fs::remove_dir_all(&beside) {
+    let staging = template.with_extension("new");
+    match fs::remove_dir_all(&staging) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("removing a broken template")(e));
+            return Err(Error::io("removing an incomplete template")(e));
         }
         _ => {}
     }
     let scratch = server.scratch();
-    copy_dir(&scratch.run().join("data"), &beside, &scratch.run())?;
-    fs::rename(&beside, template).map_err(Error::io("publishing the PostgreSQL template"))
+    copy_dir(&scratch.run().join("data"), &staging, &scratch.run())?;
+    fs::rename(&staging, template).map_err(Error::io("publishing the PostgreSQL template"))
 }

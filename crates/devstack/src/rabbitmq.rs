@@ -1,4 +1,4 @@
-//! A private RabbitMQ node, with a port mapper (epmd) of its own.
+//! A private RabbitMQ node with its own Erlang port mapper (epmd).
 
 use std::fs::{self, Permissions};
 use std::hash::{BuildHasher, RandomState};
@@ -20,27 +20,27 @@ use crate::{Error, Result, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// The programs themselves: the scripts in the PATH would run as the distribution's user `rabbitmq`.
-const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+/// RabbitMQ's own scripts: the distribution's wrappers in the PATH switch to the user `rabbitmq`.
+const PROGRAM_DIR: &str = "/usr/lib/rabbitmq/bin";
 
-/// The name may be the same for all nodes, as each has a port mapper of its own.
+/// The same for all nodes: each has its own port mapper, so the names do not collide.
 const NODE: &str = "rabbit@localhost";
 
-/// A private RabbitMQ node without plugins. Dropping it ends it and removes its data. Quorum queues work (as a cluster
-/// of one). No method depends on the runtime that started it.
+/// A private RabbitMQ node without plugins. Dropping it stops it and deletes its data. Quorum queues work
+/// (in a cluster of one). It can be used from any runtime.
 #[derive(Debug)]
 pub struct RabbitMq {
-    // In this order: the node ends before its port mapper.
+    // Fields drop in declaration order: the node stops before its port mapper.
     running: Running,
     port: Port,
-    _mapper: Server,
-    tools: Arc<Tools>,
+    _epmd: Server,
+    cli: Arc<Cli>,
     _ports: [Port; 2],
 }
 
-/// What a program needs to join the node.
+/// Settings for `rabbitmqctl` to reach the node.
 #[derive(Debug)]
-struct Tools {
+struct Cli {
     user: Option<ServerUser>,
     run: PathBuf,
     env: Vec<(String, String)>,
@@ -52,15 +52,15 @@ impl RabbitMq {
     /// The password.
     pub const PASSWORD: &str = "guest";
 
-    /// Starts a node and waits until it takes connections, which takes several seconds.
+    /// Starts a node and waits until it accepts connections, which takes several seconds.
     ///
     /// # Errors
-    /// [`Error`], with the end of the node's log where there is one.
+    /// [`Error`], with the end of the node's log if it started.
     pub async fn start() -> Result<Self> {
         blocking(Self::start_blocking).await
     }
 
-    /// As [`start`](Self::start), but blocks the thread.
+    /// Blocking variant of [`start`](Self::start).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -70,14 +70,14 @@ impl RabbitMq {
 
     fn launch() -> Result<Self> {
         let user = ServerUser::find();
-        let [port, mapper_port, dist_port] = [Port::lease()?, Port::lease()?, Port::lease()?];
-        let mapper = start_mapper(&mapper_port, user.clone())?;
+        let [port, epmd_port, dist_port] = [Port::lease()?, Port::lease()?, Port::lease()?];
+        let epmd = start_epmd(&epmd_port, user.clone())?;
         let scratch = Scratch::new("rabbitmq", user.as_ref())?;
         let run = scratch.run();
         write_files(&run, &port, user.as_ref())?;
-        let env = environment(&run, &mapper_port, &dist_port);
+        let env = environment(&run, &epmd_port, &dist_port);
         let launch = Launch {
-            program: find_program("rabbitmq-server", &[PathBuf::from(PROGRAMS)])?,
+            program: find_program("rabbitmq-server", &[PathBuf::from(PROGRAM_DIR)])?,
             args: Vec::new(),
             env: env.clone(),
             user: user.clone(),
@@ -92,22 +92,22 @@ impl RabbitMq {
             launch,
             Box::new(move || probe::amqp(addr)),
         )?;
-        let tools = Arc::new(Tools { user, run, env });
+        let cli = Arc::new(Cli { user, run, env });
         Ok(Self {
             running: Running::new(server),
             port,
-            _mapper: mapper,
-            tools,
-            _ports: [mapper_port, dist_port],
+            _epmd: epmd,
+            cli,
+            _ports: [epmd_port, dist_port],
         })
     }
 
-    /// Its port on 127.0.0.1.
+    /// The node's AMQP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// Its address.
+    /// The node's AMQP address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
@@ -122,29 +122,29 @@ impl RabbitMq {
         )
     }
 
-    /// Runs `rabbitmqctl` with these arguments (about two seconds); returns what it printed.
+    /// Runs `rabbitmqctl` with these arguments (takes about 2 s); returns its standard output.
     ///
     /// # Errors
     /// [`Error::Command`] with its output when it fails.
     pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let tools = Arc::clone(&self.tools);
-        blocking(move || tools.ctl(&args)).await
+        let cli = Arc::clone(&self.cli);
+        blocking(move || cli.run(&args)).await
     }
 
-    /// Raises (`true`) or clears (`false`) the memory alarm: while it is on, connections that publish are blocked.
+    /// Raises (`true`) or clears (`false`) the memory alarm, which blocks publishing connections.
     ///
     /// # Errors
     /// As [`ctl`](Self::ctl).
     pub async fn memory_alarm(&self, on: bool) -> Result<()> {
-        // A watermark of 0 is below any use.
+        // Any memory use exceeds a watermark of 0.
         self.ctl(&["set_vm_memory_high_watermark", if on { "0" } else { "0.6" }])
             .await?;
         Ok(())
     }
 
-    /// Raises (`true`) or clears (`false`) the disk alarm: while it is on, connections that publish are blocked. It
-    /// may take some seconds to be noticed.
+    /// Raises (`true`) or clears (`false`) the disk alarm, which blocks publishing connections. It may
+    /// take several seconds to take effect.
     ///
     /// # Errors
     /// As [`ctl`](Self::ctl).
@@ -163,9 +163,9 @@ impl Deref for RabbitMq {
     }
 }
 
-impl Tools {
-    fn ctl(&self, args: &[String]) -> Result<String> {
-        let program = find_program("rabbitmqctl", &[PathBuf::from(PROGRAMS)])?;
+impl Cli {
+    fn run(&self, args: &[String]) -> Result<String> {
+        let program = find_program("rabbitmqctl", &[PathBuf::from(PROGRAM_DIR)])?;
         let env = self.env.iter().map(|(name, value)| (name, value));
         run(command_as(self.user.as_ref(), &program)?
             .args(args)
@@ -174,8 +174,8 @@ impl Tools {
     }
 }
 
-/// In the foreground, so that it stays in its directory and is ended like any server.
-fn start_mapper(port: &Port, user: Option<ServerUser>) -> Result<Server> {
+/// Starts epmd in the foreground, so that it stays in its directory and is stopped like any server.
+fn start_epmd(port: &Port, user: Option<ServerUser>) -> Result<Server> {
     let launch = Launch {
         program: find_program("epmd", &[])?,
         args: ["-address", "127.0.0.1", "-port", &port.number().to_string()]
@@ -206,7 +206,7 @@ fn write_files(run: &Path, port: &Port, user: Option<&ServerUser>) -> Result<()>
          disk_free_limit.absolute = 1MB\n",
         port.number()
     );
-    // Whoever knows the cookie can run code in the node.
+    // The cookie allows remote code execution in the node, so it is random.
     let cookie = format!(
         "{:016x}{:016x}",
         RandomState::new().hash_one(1),
@@ -230,7 +230,7 @@ fn write_files(run: &Path, port: &Port, user: Option<&ServerUser>) -> Result<()>
     Ok(())
 }
 
-fn environment(run: &Path, mapper: &Port, dist: &Port) -> Vec<(String, String)> {
+fn environment(run: &Path, epmd: &Port, dist: &Port) -> Vec<(String, String)> {
     let path = |name: &str| run.join(name).display().to_string();
     let pairs = [
         ("HOME", run.display().to_string()),
@@ -246,9 +246,9 @@ fn environment(run: &Path, mapper: &Port, dist: &Port) -> Vec<(String, String)> 
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
             "-kernel inet_dist_use_interface {127,0,0,1}".to_owned(),
         ),
-        ("ERL_EPMD_PORT", mapper.number().to_string()),
+        ("ERL_EPMD_PORT", epmd.number().to_string()),
         ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
-        // Becomes the Erlang VM rather than its parent; a SIGTERM ends it in an orderly way all the same.
+        // Makes the script exec the Erlang VM instead of forking it; SIGTERM still shuts it down cleanly.
         ("RUNNING_UNDER_SYSTEMD", "true".to_owned()),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()

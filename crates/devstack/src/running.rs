@@ -1,4 +1,4 @@
-//! What can be done to every private server while it runs.
+//! Operations common to all private servers: stop, kill, restart, pause.
 
 use std::fmt;
 use std::process::ExitStatus;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::Result;
 use crate::process::{Server, blocking};
 
-/// A server that was started. Dropping the last of its owners kills it. No method depends on the runtime that started
-/// it.
+/// The handle of a server process that was started. Dropping it kills the server, once calls in progress
+/// have finished. It can be used from any runtime.
 pub struct Running(Arc<Server>);
 
 impl Running {
@@ -17,8 +17,7 @@ impl Running {
         Self(Arc::new(server))
     }
 
-    /// Ends it in an orderly way, waits for that (20 s, then it is killed) and returns its exit status. What it had on
-    /// disk is kept.
+    /// Shuts the server down, kills it after 20 s, and returns its exit status. Its files are kept.
     ///
     /// # Errors
     /// [`Error::NotRunning`](crate::Error::NotRunning).
@@ -27,21 +26,21 @@ impl Running {
         blocking(move || server.stop()).await
     }
 
-    /// Kills it at once (SIGKILL). What it had on disk is kept.
+    /// Kills the server (SIGKILL). Its files are kept.
     pub fn kill(&self) {
         self.0.kill();
     }
 
-    /// Starts it again (after killing it when it runs), on the same port, with what it had on disk.
+    /// Kills the server if it runs and starts it again, on the same port and with the same files.
     ///
     /// # Errors
-    /// As its start.
+    /// As for its first start.
     pub async fn restart(&self) -> Result<()> {
         let server = Arc::clone(&self.0);
         blocking(move || server.restart()).await
     }
 
-    /// Freezes it (SIGSTOP): it accepts connections and never answers.
+    /// Freezes the server (SIGSTOP): the kernel accepts connections, but nothing responds.
     ///
     /// # Errors
     /// [`Error::NotRunning`](crate::Error::NotRunning).
@@ -49,7 +48,7 @@ impl Running {
         self.0.pause()
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Resumes the server after [`pause`](Self::pause).
     ///
     /// # Errors
     /// [`Error::NotRunning`](crate::Error::NotRunning).
@@ -57,7 +56,7 @@ impl Running {
         self.0.resume()
     }
 
-    /// The process: its log, its directory, its id.
+    /// The server process: its log, directory and process id.
     pub fn server(&self) -> &Server {
         &self.0
     }

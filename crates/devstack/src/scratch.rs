@@ -1,10 +1,11 @@
-//! A directory for one server, and the promise that neither it nor its processes outlive this process.
+//! A scratch directory for one server. Neither it nor the processes in it outlive this process.
 //!
-//! Beside each server runs a *reaper*: a small shell that waits for the end of its standard input. The other end of
-//! that pipe is held by this process, so it closes when the [`Scratch`] is dropped, when the process exits (statics
-//! are never dropped) and when the process is killed with SIGKILL. The reaper then kills whatever still works in the
-//! directory and removes it. A parent-death signal would be shorter, but it fires when the *thread* that started the
-//! server ends, reaches no grandchildren (PostgreSQL's backends) and leaves the files behind.
+//! Each directory has a *reaper*: a shell that waits for the end of its standard input. This process holds
+//! the other end of that pipe, so it closes when the [`Scratch`] is dropped, when the process exits (statics
+//! are never dropped) and when the process is killed with SIGKILL. The reaper then kills every process whose
+//! working directory is the scratch directory, and deletes the directory. A parent-death signal would be
+//! simpler, but it fires when the *thread* that started the server ends, does not reach grandchildren
+//! (PostgreSQL's backends) and leaves the files behind.
 
 use std::fs::Permissions;
 use std::hash::{BuildHasher, RandomState};
@@ -21,13 +22,13 @@ use nix::unistd::{Pid, geteuid};
 use crate::programs::ServerUser;
 use crate::{Error, Result};
 
-/// `$1` is the directory: made here, so that there is no moment at which it could be left behind. Processes are found
-/// by their working directory, which PostgreSQL's backends share although each is a process group of its own. A killed
-/// PostgreSQL leaves a System V segment: its id is on line 7.
+/// `$1` is the directory. The reaper creates it itself, so that it exists only while a reaper runs. Processes
+/// are found by their working directory, which PostgreSQL's backends share although each has its own process
+/// group. A killed PostgreSQL leaves a System V shared memory segment, whose id is on line 7 of its pid file.
 const REAPER: &str = r#"
 trap '' HUP INT PIPE QUIT TERM
 cd / && umask 077 && mkdir "$1" "$1/run" || exit
-echo made
+echo created
 exec >/dev/null
 read -r _
 tries=0
@@ -44,10 +45,10 @@ while [ -e "$1" ] && [ $tries -lt 1000 ]; do
 done
 "#;
 
-/// A file system in memory, on Linux.
+/// An in-memory file system on Linux.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// A temporary directory with a `run` directory for a server in it, and the reaper that ends both.
+/// A temporary directory that contains the server's `run` directory, and its reaper.
 #[derive(Debug)]
 pub struct Scratch {
     dir: PathBuf,
@@ -55,20 +56,21 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a directory whose name contains `name`; `run` in it belongs to `user` (to this process's user if none).
+    /// Creates a directory whose name contains `name`. Its `run` directory belongs to `user`, or to this
+    /// process's user if none.
     ///
     /// # Errors
-    /// [`Error::Io`] when the directory cannot be made or `sh` cannot be started.
+    /// [`Error::Io`] when the directory cannot be created or `sh` cannot be started.
     pub fn new(name: &str, user: Option<&ServerUser>) -> Result<Self> {
         Self::new_in(base_dir(), name, user)
     }
 
-    /// As [`new`](Self::new), on a file system in memory where there is one.
+    /// Variant of [`new`](Self::new) on an in-memory file system, if there is one.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     pub fn in_memory(name: &str, user: Option<&ServerUser>) -> Result<Self> {
-        // As `/tmp`: everybody may pass, and may make files there.
+        // Other users must be able to traverse it and to create files in it, as in `/tmp`.
         let usable = fs::metadata(SHARED_MEMORY).is_ok_and(|m| m.permissions().mode() & 0o003 == 3);
         let base = if usable {
             PathBuf::from(SHARED_MEMORY)
@@ -84,41 +86,41 @@ impl Scratch {
             RandomState::new().hash_one(name)
         ));
         let mut reaper = start_reaper(&dir).map_err(Error::io("starting sh"))?;
-        let mut made = String::new();
+        let mut reply = String::new();
         if let Some(output) = reaper.stdout.take() {
             BufReader::new(output)
-                .read_line(&mut made)
+                .read_line(&mut reply)
                 .map_err(Error::io("reading from sh"))?;
         }
         let scratch = Self {
             dir,
             reaper: Mutex::new(Some(reaper)),
         };
-        if made != "made\n" {
-            let problem = io::Error::other("is there space, and may this user write there?");
-            return Err(Error::io(format!("making {}", scratch.dir.display()))(
+        if reply != "created\n" {
+            let problem = io::Error::other("check free space and write permission");
+            return Err(Error::io(format!("creating {}", scratch.dir.display()))(
                 problem,
             ));
         }
         if let Some(user) = user {
-            let passable = fs::set_permissions(&scratch.dir, Permissions::from_mode(0o711));
-            passable.map_err(Error::io(format!("chmod of {}", scratch.dir.display())))?;
+            let traversable = fs::set_permissions(&scratch.dir, Permissions::from_mode(0o711));
+            traversable.map_err(Error::io(format!("chmod of {}", scratch.dir.display())))?;
             user.own(&scratch.run())?;
         }
         Ok(scratch)
     }
 
-    /// The directory itself: logs, for instance.
+    /// The directory itself, which contains the log.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The directory that the server owns and works in.
+    /// The directory that the server owns and runs in.
     pub fn run(&self) -> PathBuf {
         self.dir.join("run")
     }
 
-    /// Writes a file there, and gives it to the server's user.
+    /// Writes a file to [`run`](Self::run), owned by `user`.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -131,7 +133,7 @@ impl Scratch {
         Ok(file)
     }
 
-    /// The processes that work in [`run`](Self::run) or below: the server and everything it started.
+    /// The processes whose working directory is in [`run`](Self::run): the server and its descendants.
     pub fn processes(&self) -> Vec<Pid> {
         let run = self.run();
         let Ok(entries) = fs::read_dir("/proc") else {
@@ -147,8 +149,8 @@ impl Scratch {
             .collect()
     }
 
-    /// Kills everything in the directory, removes it, and waits until that is done.
-    pub fn end(&self) {
+    /// Kills all processes in the directory, deletes it, and waits until both are done.
+    pub fn remove(&self) {
         let reaper = self
             .reaper
             .lock()
@@ -156,7 +158,7 @@ impl Scratch {
             .take();
         if let Some(mut reaper) = reaper {
             drop(reaper.stdin.take());
-            // It cannot be told to anyone here; the reaper goes on by itself when waiting fails.
+            // Not reported: the reaper finishes by itself even if waiting for it fails.
             let _ = reaper.wait();
         }
     }
@@ -164,11 +166,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        self.end();
+        self.remove();
     }
 }
 
-/// In a process group of its own, so that Ctrl-C and `kill -PGID` do not reach it.
+/// Starts the reaper in its own process group, so that Ctrl-C and `kill -PGID` do not reach it.
 fn start_reaper(dir: &Path) -> io::Result<Child> {
     Command::new("/bin/sh")
         .args(["-c", REAPER, "devstack-reaper"])
@@ -180,7 +182,7 @@ fn start_reaper(dir: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// The system's temporary directory; `/tmp` where servers of another user could not reach that.
+/// The system's temporary directory, or `/tmp` if other users cannot traverse that.
 fn base_dir() -> PathBuf {
     let preferred = std::env::temp_dir();
     let reachable = |dir: &Path| {
@@ -194,10 +196,10 @@ fn base_dir() -> PathBuf {
     }
 }
 
-/// A directory that is kept between runs, for this user only: the port locks and the PostgreSQL template.
+/// A private directory that is kept between runs, for the port locks and the PostgreSQL template.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be made, or when something of that name belongs to another user.
+/// [`Error::Io`] when it cannot be created, or when the path belongs to another user.
 pub(crate) fn cache_dir(name: &str) -> Result<PathBuf> {
     let uid = geteuid();
     let base = base_dir().join(format!("devstack-cache-{uid}"));
@@ -207,23 +209,23 @@ pub(crate) fn cache_dir(name: &str) -> Result<PathBuf> {
                 .map_err(Error::io("chmod of the cache"))?;
         }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(Error::io(format!("making {}", base.display()))(e)),
+        Err(e) => return Err(Error::io(format!("creating {}", base.display()))(e)),
     }
     let found =
         fs::symlink_metadata(&base).map_err(Error::io(format!("reading {}", base.display())))?;
     if !found.is_dir() || found.uid() != uid.as_raw() {
         let problem = io::Error::other(
-            "it is not a directory of this user: remove it, or set TMPDIR to another place",
+            "not a directory of this user: remove it, or set TMPDIR to another directory",
         );
         return Err(Error::io(format!("using {}", base.display()))(problem));
     }
     let dir = base.join(name);
-    fs::create_dir_all(&dir).map_err(Error::io(format!("making {}", dir.display())))?;
+    fs::create_dir_all(&dir).map_err(Error::io(format!("creating {}", dir.display())))?;
     Ok(dir)
 }
 
 impl ServerUser {
-    /// Gives a file or directory to this user.
+    /// Makes this user the owner of a file or directory.
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
             .map_err(Error::io(format!("chown of {}", path.display())))

@@ -1,4 +1,4 @@
-//! Several servers at once, and the settings with which the API finds them.
+//! A set of servers started together, and the API's settings for them.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::scratch::Scratch;
 use crate::tokens::{API_KEY, JWT_SECRET};
 use crate::{Postgres, RabbitMq, Result, Upstreams, Valkey, materialise_files};
 
-/// What a [`Stack`] consists of; see [`Stack::builder`].
+/// The selection of servers for a [`Stack`]; see [`Stack::builder`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StackBuilder {
     postgres: bool,
@@ -16,7 +16,7 @@ pub struct StackBuilder {
     upstreams: bool,
 }
 
-/// Several private servers and the sample files. Dropping it ends and removes all of it.
+/// A set of private servers and the sample files. Dropping it stops the servers and deletes all files.
 #[derive(Debug)]
 pub struct Stack {
     postgres: Option<Postgres>,
@@ -27,44 +27,44 @@ pub struct Stack {
 }
 
 impl StackBuilder {
-    /// With PostgreSQL: its database `fia` holds the seed data.
+    /// Adds PostgreSQL, with the seed data in the database `fia`.
     #[must_use]
     pub fn postgres(mut self) -> Self {
         self.postgres = true;
         self
     }
 
-    /// With Valkey, empty.
+    /// Adds an empty Valkey.
     #[must_use]
     pub fn valkey(mut self) -> Self {
         self.valkey = true;
         self
     }
 
-    /// With RabbitMQ, without queues (takes several seconds).
+    /// Adds RabbitMQ without queues (takes several seconds to start).
     #[must_use]
     pub fn rabbitmq(mut self) -> Self {
         self.rabbitmq = true;
         self
     }
 
-    /// With stand-ins for the auth service and GitHub.
+    /// Adds the stand-ins for the auth service and GitHub.
     #[must_use]
     pub fn upstreams(mut self) -> Self {
         self.upstreams = true;
         self
     }
 
-    /// With all four.
+    /// Adds all four.
     #[must_use]
     pub fn everything(self) -> Self {
         self.postgres().valkey().rabbitmq().upstreams()
     }
 
-    /// Starts all of it at the same time and writes the sample files.
+    /// Starts the selected servers concurrently and writes the sample files.
     ///
     /// # Errors
-    /// The first [`Error`](crate::Error) of one of the servers; the others are ended.
+    /// The first [`Error`](crate::Error) of one of the servers; the others are stopped.
     pub async fn start(self) -> Result<Stack> {
         let files = blocking(|| {
             let files = Scratch::new("files", None)?;
@@ -72,10 +72,10 @@ impl StackBuilder {
             Ok(files)
         });
         let (postgres, valkey, rabbitmq, upstreams, files) = tokio::try_join!(
-            when(self.postgres, Postgres::start()),
-            when(self.valkey, Valkey::start()),
-            when(self.rabbitmq, RabbitMq::start()),
-            when(self.upstreams, Upstreams::start()),
+            start_if(self.postgres, Postgres::start()),
+            start_if(self.valkey, Valkey::start()),
+            start_if(self.rabbitmq, RabbitMq::start()),
+            start_if(self.upstreams, Upstreams::start()),
             files,
         )?;
         Ok(Stack {
@@ -89,27 +89,27 @@ impl StackBuilder {
 }
 
 impl Stack {
-    /// Nothing chosen yet.
+    /// A builder without any server.
     pub fn builder() -> StackBuilder {
         StackBuilder::default()
     }
 
-    /// PostgreSQL, when asked for.
+    /// PostgreSQL, if selected.
     pub fn postgres(&self) -> Option<&Postgres> {
         self.postgres.as_ref()
     }
 
-    /// Valkey, when asked for.
+    /// Valkey, if selected.
     pub fn valkey(&self) -> Option<&Valkey> {
         self.valkey.as_ref()
     }
 
-    /// RabbitMQ, when asked for.
+    /// RabbitMQ, if selected.
     pub fn rabbitmq(&self) -> Option<&RabbitMq> {
         self.rabbitmq.as_ref()
     }
 
-    /// The stand-ins, when asked for.
+    /// The stand-ins, if selected.
     pub fn upstreams(&self) -> Option<&Upstreams> {
         self.upstreams.as_ref()
     }
@@ -119,8 +119,9 @@ impl Stack {
         self.files.run()
     }
 
-    /// The API's settings for this stack. It binds to a port that the system chooses; without Valkey it has no shared
-    /// cache; the variables of other servers that were not asked for are left out.
+    /// The API's settings for this stack, as environment variables. `FIA_API_BIND` lets the system choose a
+    /// port. Without Valkey, `VALKEY_URL` is empty, which disables the shared cache; the settings of other
+    /// servers that were not selected are omitted.
     pub fn env(&self) -> Vec<(String, String)> {
         let file = |name| self.files().join(name).display().to_string();
         let mut env = vec![
@@ -167,8 +168,8 @@ impl Stack {
     }
 }
 
-async fn when<T>(wanted: bool, start: impl Future<Output = Result<T>>) -> Result<Option<T>> {
-    if wanted {
+async fn start_if<T>(selected: bool, start: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    if selected {
         start.await.map(Some)
     } else {
         Ok(None)

@@ -1,4 +1,4 @@
-//! The recorded tokens: what the auth service would have issued, signed with [`JWT_SECRET`].
+//! Recorded tokens, as the auth service would issue them, signed with [`JWT_SECRET`].
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -14,48 +14,48 @@ pub const JWT_SECRET: &str = "test-secret";
 #[derive(Deserialize)]
 pub(crate) struct Recorded {
     pub(crate) tokens: BTreeMap<String, Token>,
-    /// Experiment numbers by user number.
+    /// User number to experiment numbers.
     pub(crate) experiments: BTreeMap<String, Vec<i64>>,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Token {
     pub(crate) token: String,
-    /// Whether the auth service accepts it.
+    /// True if the auth service accepts the token.
     pub(crate) verifies: bool,
 }
 
 pub(crate) static RECORDED: LazyLock<Recorded> = LazyLock::new(|| {
     #[expect(
         clippy::expect_used,
-        reason = "a file of this crate, and a test reads it"
+        reason = "an embedded file, parsed by a test"
     )]
     serde_json::from_str(include_str!("../data/tokens.json"))
-        .expect("data/tokens.json is well formed")
+        .expect("data/tokens.json is valid")
 });
 
-/// The token recorded under a name: `staff`, `user`, `user2`, `norole` (no role), `nouser` (no user number), `expired`,
-/// `forged` (another secret) or `garbage` (no JWT).
+/// The token recorded under a name: `staff`, `user`, `user2`, `norole` (no role), `nouser` (no user
+/// number), `expired`, `forged` (another secret) or `garbage` (not a JWT).
 pub fn named(name: &str) -> Option<&'static str> {
     RECORDED.tokens.get(name).map(|token| token.token.as_str())
 }
 
-/// Staff, user number 1234; valid for decades.
+/// A staff token of user number 1234; valid for decades.
 pub fn staff() -> &'static str {
     named("staff").unwrap_or_default()
 }
 
-/// User number 1234 with the experiments 1820497, 100007, 100014 and 20024; valid for decades.
+/// A token of user number 1234 with the experiments 1820497, 100007, 100014 and 20024; valid for decades.
 pub fn user() -> &'static str {
     named("user").unwrap_or_default()
 }
 
-/// User number 5678, without experiments; valid for decades.
+/// A token of user number 5678, who has no experiments; valid for decades.
 pub fn user2() -> &'static str {
     named("user2").unwrap_or_default()
 }
 
-/// The value of an `Authorization` header: for a name of [`named`], for `apikey`, or `raw:` and the value itself.
+/// The `Authorization` header for a name of [`named`], for `apikey`, or for `raw:` followed by the value.
 pub fn authorization(name: &str) -> Option<String> {
     match (name, name.strip_prefix("raw:")) {
         (_, Some(value)) => Some(value.to_owned()),
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_recorded_tokens_are_there() {
+    fn recorded_tokens_are_found_by_name() {
         for name in [
             "staff", "user", "user2", "norole", "nouser", "expired", "forged",
         ] {

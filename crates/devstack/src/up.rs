@@ -1,4 +1,4 @@
-//! `devstack up`: the stack without the API.
+//! `devstack up`: runs the stack without the API.
 
 use std::fs;
 use std::io::{Write as _, stdout};
@@ -12,7 +12,7 @@ pub(crate) async fn run(env_file: Option<&Path>) -> Outcome {
     let interrupted = interrupted()?;
     tokio::pin!(interrupted);
     eprintln!(
-        "Starting PostgreSQL, Valkey, RabbitMQ and the stand-ins (RabbitMQ takes some seconds) …"
+        "Starting PostgreSQL, Valkey, RabbitMQ and stand-ins for the auth service and GitHub …"
     );
     let stack = tokio::select! {
         stack = Stack::builder().everything().start() => stack?,
@@ -27,7 +27,7 @@ pub(crate) async fn run(env_file: Option<&Path>) -> Outcome {
         Some(file) => {
             fs::write(file, exports).map_err(|e| format!("writing {}: {e}", file.display()))?;
             eprintln!(
-                "The API's settings are in {0}: `. {0}` sets them in a shell.",
+                "Settings for the API written to {0}; load them with `. {0}`.",
                 file.display()
             );
         }
@@ -36,13 +36,13 @@ pub(crate) async fn run(env_file: Option<&Path>) -> Outcome {
             stdout().flush()?;
         }
     }
-    eprintln!("Ready. Ctrl-C ends all of it.");
+    eprintln!("Ready. Press Ctrl-C to stop all servers.");
     interrupted.await;
-    eprintln!("Ending …");
+    eprintln!("Stopping …");
     Ok(())
 }
 
-/// As one word of a POSIX shell.
+/// Quotes a value as one word of a POSIX shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }

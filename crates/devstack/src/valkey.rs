@@ -1,4 +1,4 @@
-//! A private Valkey: in memory only.
+//! A private Valkey server without persistence.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -15,7 +15,7 @@ use crate::{Result, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// Settings of every server. `DEBUG` is there for tests (`DEBUG SLEEP`).
+/// Settings of every server. The command `DEBUG` is enabled for tests (`DEBUG SLEEP`).
 const SETTINGS: [(&str, &str); 5] = [
     ("bind", "127.0.0.1"),
     ("save", ""),
@@ -24,7 +24,7 @@ const SETTINGS: [(&str, &str); 5] = [
     ("enable-debug-command", "yes"),
 ];
 
-/// A private Valkey. Dropping it ends it. No method depends on the runtime that started it.
+/// A private Valkey server. Dropping it stops it. It can be used from any runtime.
 #[derive(Debug)]
 pub struct Valkey {
     running: Running,
@@ -32,15 +32,15 @@ pub struct Valkey {
 }
 
 impl Valkey {
-    /// Starts a server and waits until it answers a `PING`.
+    /// Starts a server and waits until it responds to `PING`.
     ///
     /// # Errors
-    /// [`Error`](crate::Error), with the end of the server's log where there is one.
+    /// [`Error`](crate::Error), with the end of the server's log if it started.
     pub async fn start() -> Result<Self> {
         blocking(Self::start_blocking).await
     }
 
-    /// As [`start`](Self::start), with settings of `valkey.conf` (`[("maxmemory", "1mb")]`).
+    /// Starts a server with additional settings of `valkey.conf` (`[("maxmemory", "1mb")]`).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -52,7 +52,7 @@ impl Valkey {
         blocking(move || retry_on_clash(|| Self::launch(&settings))).await
     }
 
-    /// As [`start`](Self::start), but blocks the thread.
+    /// Blocking variant of [`start`](Self::start).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -70,8 +70,8 @@ impl Valkey {
             "--dir".into(),
             scratch.run().into(),
         ];
-        let own = SETTINGS.iter().map(|(name, value)| (*name, *value));
-        for (name, value) in own.chain(
+        let defaults = SETTINGS.iter().map(|(name, value)| (*name, *value));
+        for (name, value) in defaults.chain(
             settings
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str())),
@@ -100,12 +100,12 @@ impl Valkey {
         })
     }
 
-    /// Its port on 127.0.0.1.
+    /// The server's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// Its address.
+    /// The server's address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }

@@ -1,4 +1,4 @@
-//! The HTTP server of the stand-ins: a thread with a runtime of its own. When it ends, its connections end too.
+//! The HTTP server of the stand-ins: a thread with its own runtime. Stopping it closes its connections.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,14 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-use super::answers;
+use super::handlers;
 use super::state::State;
 use crate::{Error, Result};
 
 #[derive(Debug)]
 pub(super) struct Listener {
-    end: Option<oneshot::Sender<()>>,
+    /// Dropped to stop the server.
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -25,26 +26,26 @@ impl Listener {
             .map_err(Error::io("listening for the stand-ins"))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("starting the stand-ins' runtime"))?;
-        let (end, ended) = oneshot::channel();
-        let work = move || {
+        let (stop, stopped) = oneshot::channel();
+        let serve = move || {
             runtime.block_on(async {
                 let Ok(listener) = tokio::net::TcpListener::from_std(socket) else {
                     return;
                 };
-                let server = axum::serve(listener, answers::router(state));
+                let server = axum::serve(listener, handlers::router(state));
                 tokio::select! {
                     _ = server => {}
-                    _ = ended => {}
+                    _ = stopped => {}
                 }
             });
-            // Dropping the runtime drops the tasks of the open connections.
+            // Dropping the runtime aborts the tasks of the open connections.
         };
         let thread = thread::Builder::new()
             .name("stand-ins".to_owned())
-            .spawn(work);
+            .spawn(serve);
         let thread = thread.map_err(Error::io("starting the stand-ins' thread"))?;
         Ok(Self {
-            end: Some(end),
+            stop: Some(stop),
             thread: Some(thread),
         })
     }
@@ -52,9 +53,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        drop(self.end.take());
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been printed by its thread.
+            // A panic has already been printed by the thread.
             let _ = thread.join();
         }
     }

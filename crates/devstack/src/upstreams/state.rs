@@ -1,4 +1,4 @@
-//! What the stand-ins know, and what tests have told them.
+//! The stand-ins' data, request counts and configured faults.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ pub(super) struct State {
     pub(super) experiments: BTreeMap<String, Vec<i64>>,
     pub(super) valid_tokens: BTreeSet<String>,
     pub(super) packages: Vec<Value>,
-    /// By instrument.
+    /// Keyed by instrument.
     pub(super) scripts: HashMap<String, Vec<u8>>,
     pub(super) commit: String,
 }
@@ -47,14 +47,14 @@ impl Default for State {
 
 #[expect(
     clippy::expect_used,
-    reason = "a file of this crate, and every test of the stand-ins reads it"
+    reason = "an embedded file, parsed by every test of the stand-ins"
 )]
 fn recorded_packages() -> Vec<Value> {
     serde_json::from_str(include_str!("../../data/packages.json"))
         .expect("data/packages.json is a list")
 }
 
-/// Values for paths by their beginning; the longest that fits counts.
+/// A map from path prefixes to values; lookups use the longest matching prefix.
 #[derive(Debug)]
 pub(super) struct ByPrefix<T>(BTreeMap<String, T>);
 
@@ -73,11 +73,11 @@ impl<T: Copy> ByPrefix<T> {
     }
 
     pub(super) fn get(&self, path: &str) -> Option<T> {
-        let fitting = self
+        let matching = self
             .0
             .iter()
             .filter(|(prefix, _)| path.starts_with(prefix.as_str()));
-        fitting
+        matching
             .max_by_key(|(prefix, _)| prefix.len())
             .map(|(_, value)| *value)
     }

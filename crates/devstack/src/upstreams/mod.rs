@@ -1,14 +1,15 @@
 //! Stand-ins for the HTTP services that the API calls: the auth service and the two GitHub hosts.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
-//! | `POST /verify {"token"}` | 200 for a token that is valid, else 403 |
-//! | `GET /experiments?user_number=N` | the user's experiment numbers; 403 without `Bearer` and the API key |
-//! | `GET /<org>/autoreduction-scripts/<ref>/<INSTRUMENT>/reduce.py` | the script, with an `ETag`; 404 where there is none |
+//! | `POST /verify {"token"}` | 200 for a valid token, else 403 |
+//! | `GET /experiments?user_number=N` | the user's experiment numbers; 403 without the API key as bearer token |
+//! | `GET /<org>/autoreduction-scripts/<ref>/<INSTRUMENT>/reduce.py` | the script, with an `ETag`; 404 if there is none |
 //! | `GET /repos/<org>/autoreduction-scripts/commits/HEAD` | `{"sha": …}`, with an `ETag` |
-//! | `GET /orgs/<org>/packages/container/<name>/versions` | package versions, in pages (`page`, `per_page`, `Link`) |
-//! | `GET /_calls`, `DELETE /_calls` | how often each path was asked; sets the counts back |
-//! | `PUT /_down {"seconds": S}` | answers 503 to everything else for S seconds |
+//! | `GET /orgs/<org>/packages/container/<name>/versions` | package versions, paginated (`page`, `per_page`, `Link`) |
+//! | `GET /_calls` | the number of requests by path |
+//! | `DELETE /_calls` | resets these counts |
+//! | `PUT /_down {"seconds": S}` | 503 to every other request for S seconds |
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +21,15 @@ use crate::Result;
 use crate::ports::{Port, retry_on_clash};
 use crate::process::blocking;
 
-mod answers;
+mod handlers;
 mod listener;
 mod state;
 
 use listener::Listener;
 use state::State;
 
-/// The stand-ins: one HTTP server on a thread of its own, so that it serves tests of any runtime. Ends when dropped.
+/// The stand-ins: one HTTP server on a thread of its own, so that tests on any runtime can use it.
+/// Dropping it stops the server.
 #[derive(Debug)]
 pub struct Upstreams {
     inner: Arc<Inner>,
@@ -41,7 +43,7 @@ struct Inner {
 }
 
 impl Upstreams {
-    /// Starts the stand-ins, with the recorded data.
+    /// Starts the stand-ins with the recorded data.
     ///
     /// # Errors
     /// [`Error::NoPort`](crate::Error::NoPort), [`Error::Io`](crate::Error::Io).
@@ -49,7 +51,7 @@ impl Upstreams {
         blocking(Self::start_blocking).await
     }
 
-    /// As [`start`](Self::start), but blocks the thread.
+    /// Blocking variant of [`start`](Self::start).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -68,12 +70,12 @@ impl Upstreams {
         })
     }
 
-    /// Their address.
+    /// The server's address.
     pub fn addr(&self) -> SocketAddr {
         self.inner.port.addr()
     }
 
-    /// Their port.
+    /// The server's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.inner.port.number()
     }
@@ -83,17 +85,17 @@ impl Upstreams {
         format!("http://{}", self.addr())
     }
 
-    /// How often `path` (without its query) was asked since the start or [`reset_calls`](Self::reset_calls).
+    /// Requests for `path` (without its query) since the start or [`reset_calls`](Self::reset_calls).
     pub fn calls(&self, path: &str) -> u64 {
         self.state().calls.get(path).copied().unwrap_or(0)
     }
 
-    /// How often anything was asked.
+    /// Requests for any path since the start or [`reset_calls`](Self::reset_calls).
     pub fn total_calls(&self) -> u64 {
         self.state().calls.values().sum()
     }
 
-    /// Sets all counts back.
+    /// Resets all request counts.
     pub fn reset_calls(&self) {
         self.state().calls.clear();
     }
@@ -103,22 +105,24 @@ impl Upstreams {
         self.state().authorizations.get(path).cloned()
     }
 
-    /// Delays the answers for paths that begin with `prefix` ("" = all); zero takes it back. The longest prefix counts.
+    /// Delays responses for paths that start with `prefix` ("" = all); zero removes the delay. The
+    /// longest matching prefix applies.
     pub fn delay(&self, prefix: &str, by: Duration) {
         self.state()
             .delays
             .set(prefix, (!by.is_zero()).then_some(by));
     }
 
-    /// Answers with this status for paths that begin with `prefix` ("" = all); `None` takes it back.
+    /// Responds with this status for paths that start with `prefix` ("" = all); `None` removes the fault.
     pub fn fail(&self, prefix: &str, status: Option<u16>) {
         self.state().failures.set(prefix, status);
     }
 
-    /// Refuses connections and drops the open ones (`true`), or listens again on the same port (`false`).
+    /// Closes the listener and all open connections (`true`), or listens again on the same port
+    /// (`false`).
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when it cannot listen again.
+    /// [`Error::Io`](crate::Error::Io) when the port cannot be bound again.
     pub async fn refuse(&self, refuse: bool) -> Result<()> {
         let inner = Arc::clone(&self.inner);
         blocking(move || inner.refuse(refuse)).await
@@ -136,7 +140,7 @@ impl Upstreams {
         self.state().packages = versions;
     }
 
-    /// Sets the script of an instrument; `None` = 404.
+    /// Sets the script of an instrument; `None` makes it 404.
     pub fn set_script(&self, instrument: &str, text: Option<&str>) {
         let scripts = &mut self.state().scripts;
         match text {
@@ -145,12 +149,12 @@ impl Upstreams {
         };
     }
 
-    /// Sets the commit that `HEAD` stands for.
+    /// Sets the commit id of `HEAD`.
     pub fn set_commit(&self, sha: &str) {
         sha.clone_into(&mut self.state().commit);
     }
 
-    /// Sets whether `/verify` accepts a token.
+    /// Makes `/verify` accept or reject a token.
     pub fn set_token(&self, token: &str, valid: bool) {
         let tokens = &mut self.state().valid_tokens;
         if valid {

@@ -1,4 +1,4 @@
-//! What the stand-ins answer.
+//! Request handlers of the stand-ins.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State as Shared};
+use axum::extract::{self, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, LINK};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use super::state::{State, lock};
 use crate::tokens::API_KEY;
 
+/// Bytes.
 const MAX_BODY: usize = 1024 * 1024;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// GitHub's own defaults.
+/// GitHub's default and maximum page size.
 const PER_PAGE: usize = 30;
 const PER_PAGE_MAX: usize = 100;
 
@@ -27,21 +28,24 @@ pub(super) fn router(state: Arc<Mutex<State>>) -> Router {
     Router::new().fallback(handle).with_state(state)
 }
 
-async fn handle(Shared(state): Shared<Arc<Mutex<State>>>, request: Request) -> Response {
+async fn handle(
+    extract::State(state): extract::State<Arc<Mutex<State>>>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let path = parts.uri.path();
-    if let Some(answer) = control(&state, &parts.method, path, &body) {
-        return answer;
+    if let Some(response) = control(&state, &parts.method, path, &body) {
+        return response;
     }
-    let (delay, failure) = count(&state, path, &parts.headers);
+    let (delay, failure) = record_call(&state, path, &parts.headers);
     if let Some(delay) = delay {
         tokio::time::sleep(delay).await;
     }
     if let Some(status) = failure {
         return json(status, &json!({"detail": "down"}));
     }
-    // Read after the delay: a change made meanwhile shows.
+    // Locked after the delay, so that changes made during it are visible.
     let state = lock(&state);
     match parts.method {
         Method::GET => get(&state, &parts.uri, &parts.headers),
@@ -50,20 +54,20 @@ async fn handle(Shared(state): Shared<Arc<Mutex<State>>>, request: Request) -> R
     }
 }
 
-/// The requests that steer the stand-ins; they are neither counted nor delayed.
+/// Handles the control requests (`/_calls`, `/_down`), which are neither counted nor delayed.
 fn control(state: &Mutex<State>, method: &Method, path: &str, body: &Bytes) -> Option<Response> {
     let mut state = lock(state);
     match (method, path) {
         (&Method::GET, "/_calls") => return Some(json(StatusCode::OK, &json!(state.calls))),
         (&Method::DELETE, "/_calls") => state.calls.clear(),
         (&Method::PUT, "/_down") => {
-            let wanted: Option<Value> = serde_json::from_slice(body).ok();
-            let seconds = wanted.and_then(|wanted| wanted["seconds"].as_f64());
+            let request: Option<Value> = serde_json::from_slice(body).ok();
+            let seconds = request.and_then(|request| request["seconds"].as_f64());
             let Some(down) = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             else {
                 return Some(json(
                     StatusCode::BAD_REQUEST,
-                    &json!({"detail": "wants {\"seconds\": S}"}),
+                    &json!({"detail": "expected {\"seconds\": S}"}),
                 ));
             };
             state.down_until = Instant::now().checked_add(down);
@@ -73,8 +77,8 @@ fn control(state: &Mutex<State>, method: &Method, path: &str, body: &Bytes) -> O
     Some(json(StatusCode::OK, &json!("ok")))
 }
 
-/// Counts a call, and says how it is to be delayed and whether it fails.
-fn count(
+/// Counts a request; returns the delay and the failure configured for its path.
+fn record_call(
     state: &Mutex<State>,
     path: &str,
     headers: &HeaderMap,
@@ -102,8 +106,8 @@ fn count(
 }
 
 fn verify(state: &State, body: &Bytes) -> Response {
-    let asked: Option<Value> = serde_json::from_slice(body).ok();
-    match asked.as_ref().and_then(|asked| asked["token"].as_str()) {
+    let request: Option<Value> = serde_json::from_slice(body).ok();
+    match request.as_ref().and_then(|request| request["token"].as_str()) {
         Some(token) if state.valid_tokens.contains(token) => json(StatusCode::OK, &json!("ok")),
         _ => json(StatusCode::FORBIDDEN, &json!({"message": "Forbidden"})),
     }
@@ -152,7 +156,7 @@ fn experiments(state: &State, uri: &Uri, headers: &HeaderMap) -> Response {
     )
 }
 
-/// One page of the versions, with a `Link` to the next as GitHub has it.
+/// One page of package versions; like GitHub, with a `Link` header to the next page.
 fn packages(state: &State, uri: &Uri, headers: &HeaderMap) -> Response {
     let number = |name: &str| {
         query(uri, name)
@@ -181,19 +185,19 @@ fn packages(state: &State, uri: &Uri, headers: &HeaderMap) -> Response {
     respond(StatusCode::OK, JSON, &[(LINK.as_str(), &next)], body.into())
 }
 
-/// A body with its `ETag`, or 304 when the client has it.
+/// A body with its `ETag`, or 304 if `If-None-Match` contains that.
 fn tagged(body: Vec<u8>, content_type: &str, headers: &HeaderMap) -> Response {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
-    let known = headers
+    let if_none_match = headers
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let headers = [(ETAG.as_str(), tag.as_str())];
-    if known
+    if if_none_match
         .split(',')
-        .any(|known| known.trim().trim_start_matches("W/") == tag)
+        .any(|candidate| candidate.trim().trim_start_matches("W/") == tag)
     {
         return respond(StatusCode::NOT_MODIFIED, content_type, &headers, Vec::new());
     }
@@ -224,6 +228,6 @@ fn respond(
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    // Only a header that is none could fail, and these are our own.
+    // Only an invalid header fails here; all headers are set by this module.
     response.body(Body::from(body)).unwrap_or_default()
 }
