@@ -1,11 +1,12 @@
-//! Lists the sample files under `data/files` and `data/scripts`, so that the library embeds them.
+//! Generates the lists of sample files under `data/files` and `data/scripts` that the library
+//! embeds.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let missing = |name: &str| io::Error::other(format!("cargo has not set {name}"));
+    let missing = |name: &str| io::Error::other(format!("{name} is not set by cargo"));
     let data = PathBuf::from(
         env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| missing("CARGO_MANIFEST_DIR"))?,
     )

@@ -81,11 +81,11 @@ impl Api {
         }
     }
 
-    /// Runs a command of the API program (`schema --apply`, for instance) to its end, with these settings added to the
-    /// environment.
+    /// Runs a command of the API program, for example `schema --apply`, to completion. `env` is
+    /// added to this process's environment.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
+    /// [`Error::Io`] when it cannot be executed, [`Error::Command`] with its output when it fails.
     pub async fn run_command(
         program: &Path,
         arguments: &[&str],

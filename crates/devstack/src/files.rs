@@ -14,7 +14,8 @@ const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 /// The reduction scripts of the GitHub stand-in: file name (`INSTRUMENT.py`) and text.
 pub(crate) const SCRIPTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
-/// Writes the sample files to `dir/ceph` (for `CEPH_DIR`) and `dir/extras` (for `EXTRAS_DIRECTORY`).
+/// Writes the sample files to `dir/ceph` (for `CEPH_DIR`) and `dir/extras` (for
+/// `EXTRAS_DIRECTORY`).
 ///
 /// # Errors
 /// [`Error::Io`].

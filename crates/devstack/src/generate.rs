@@ -5,8 +5,8 @@ use crate::{Error, Postgres, Result};
 /// Statements that add `:jobs` jobs, deterministically.
 const GENERATE_SQL: &str = include_str!("../data/generate.sql");
 
-/// Adds `jobs` jobs with their runs, owners and scripts to a database that contains the seed data. A
-/// million takes minutes.
+/// Adds `jobs` jobs with their runs, owners and scripts to a database that contains the seed data.
+/// A million takes minutes.
 ///
 /// # Errors
 /// [`Error::Database`].

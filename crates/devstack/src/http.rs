@@ -1,107 +1,167 @@
-//! A plain HTTP client on one connection: what it costs must not hide what a server costs.
+//! A minimal HTTP/1.1 client for tests and benchmarks.
+//!
+//! Each [`Connection`] is one kept-alive connection, driven by the task that sends the request.
+//! There is no pool and no background task, so that the client adds little to the latency it
+//! measures.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-/// One connection, kept alive; one request at a time.
+/// Timeout for connecting, and for each request until the end of its response.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
+/// A kept-alive connection; one request at a time.
 pub struct Connection {
-    stream: BufReader<TcpStream>,
-    authorization: String,
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Reads and writes the socket while it is polled; none once the connection is closed.
+    driver: Option<Driver>,
+    address: SocketAddr,
+    authorization: Option<String>,
 }
 
-/// An answer's status, headers and body.
-pub struct Answer {
-    /// The status.
+/// A response with its whole body.
+#[derive(Debug)]
+pub struct Response {
+    /// The status code.
     pub status: u16,
-    head: String,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
 }
 
-impl Answer {
-    /// The first header of this name.
+impl Response {
+    /// The first header of this name, if it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let headers = self.head.lines().filter_map(|line| line.split_once(':'));
-        let mut named = headers.filter(|(given, _)| given.eq_ignore_ascii_case(name));
-        named.next().map(|(_, value)| value.trim())
+        self.headers.get(name)?.to_str().ok()
     }
 }
 
 impl Connection {
-    /// Connects; every request will have this `Authorization`.
+    /// Connects. Every request carries this `Authorization` header.
     ///
     /// # Errors
-    /// When nothing listens.
+    /// When the connection is refused or not established within 60 s.
     pub async fn open(address: SocketAddr, authorization: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        let mut connection = Self::open_anonymous(address).await?;
+        connection.authorization = Some(authorization.to_owned());
+        Ok(connection)
+    }
+
+    /// Connects. Requests carry no `Authorization` header.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub async fn open_anonymous(address: SocketAddr) -> io::Result<Self> {
+        let stream = within_timeout(TcpStream::connect(address)).await?;
         stream.set_nodelay(true)?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = handshake.map_err(io::Error::other)?;
         Ok(Self {
-            stream: BufReader::new(stream),
-            authorization: authorization.to_owned(),
+            sender,
+            driver: Some(driver),
+            address,
+            authorization: None,
         })
     }
 
-    /// Asks; every answer must have a `content-length`.
+    /// Sends a `GET` request.
     ///
     /// # Errors
-    /// When the connection fails, or what comes is no answer.
-    pub async fn get(&mut self, path: &str) -> io::Result<Answer> {
-        self.ask(&format!(
-            "GET {path} HTTP/1.1\r\nhost: devstack\r\nauthorization: {}\r\n\r\n",
-            self.authorization
-        ))
-        .await
+    /// When the connection fails, or there is no complete response within 60 s. The connection is
+    /// then not usable any more.
+    pub async fn get(&mut self, path: &str) -> io::Result<Response> {
+        self.send(Method::GET, path, &[], "").await
     }
 
-    /// Sends a JSON text; the answer must have a `content-length`.
+    /// Sends a `POST` request with a JSON text.
     ///
     /// # Errors
-    /// When the connection fails, or what comes is no answer.
-    pub async fn post(&mut self, path: &str, json: &str) -> io::Result<Answer> {
-        self.send("POST", path, json).await
+    /// As for [`get`](Self::get).
+    pub async fn post(&mut self, path: &str, json: &str) -> io::Result<Response> {
+        let headers = [(header::CONTENT_TYPE.as_str(), "application/json")];
+        self.send(Method::POST, path, &headers, json).await
     }
 
-    /// As [`post`](Self::post).
+    /// Sends a `PUT` request with a JSON text.
     ///
     /// # Errors
-    /// When the connection fails, or what comes is no answer.
-    pub async fn put(&mut self, path: &str, json: &str) -> io::Result<Answer> {
-        self.send("PUT", path, json).await
+    /// As for [`get`](Self::get).
+    pub async fn put(&mut self, path: &str, json: &str) -> io::Result<Response> {
+        let headers = [(header::CONTENT_TYPE.as_str(), "application/json")];
+        self.send(Method::PUT, path, &headers, json).await
     }
 
-    async fn send(&mut self, method: &str, path: &str, json: &str) -> io::Result<Answer> {
-        self.ask(&format!(
-            "{method} {path} HTTP/1.1\r\nhost: devstack\r\nauthorization: {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
-            self.authorization,
-            json.len()
-        ))
-        .await
+    /// Sends a request with additional headers; an empty body is omitted.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<Response> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.address.to_string());
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+        let request = request.map_err(io::Error::other)?;
+        within_timeout(self.exchange(request)).await
     }
 
-    async fn ask(&mut self, request: &str) -> io::Result<Answer> {
-        self.stream.write_all(request.as_bytes()).await?;
-        let mut line = String::new();
-        self.stream.read_line(&mut line).await?;
-        let status = line
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        let mut answer = Answer {
-            status: status.ok_or_else(|| io::Error::other("no status line"))?,
-            head: String::new(),
-            body: Vec::new(),
+    /// Sends the request and drives the connection until the response is complete.
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> io::Result<Response> {
+        let sender = &mut self.sender;
+        let exchange = async move {
+            sender.ready().await?;
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            Ok(Response {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: body.collect().await?.to_bytes().into(),
+            })
         };
-        // Up to the empty line.
-        while self.stream.read_line(&mut answer.head).await? > 2 {}
-        let length = answer.header("content-length");
-        let length = length.map_or(Ok(0), str::parse).map_err(io::Error::other)?;
-        answer.body = vec![0; length];
-        self.stream.read_exact(&mut answer.body).await?;
-        Ok(answer)
+        let exchange = pin!(exchange);
+        let response: hyper::Result<Response> = match &mut self.driver {
+            Some(driver) => match select(exchange, driver).await {
+                Either::Left((response, _)) => response,
+                // The connection is closed, but the response may already be buffered.
+                Either::Right((_, exchange)) => {
+                    self.driver = None;
+                    exchange.await
+                }
+            },
+            None => exchange.await,
+        };
+        response.map_err(io::Error::other)
     }
+}
+
+/// Awaits an operation for at most [`TIMEOUT`].
+async fn within_timeout<T>(operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(TIMEOUT, operation).await?
 }

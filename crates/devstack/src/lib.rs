@@ -1,13 +1,14 @@
 //! Private servers for the demo, the tests and the benchmarks.
 //!
-//! Starts PostgreSQL, Valkey, RabbitMQ, `PgBouncer` and stand-ins for the services that the API calls, each on a free
-//! loopback port, with its files under one temporary directory of this process, and ends them. Nothing outlives the
-//! process, even when it is killed: see [`process`].
+//! Starts PostgreSQL, Valkey, RabbitMQ, `PgBouncer` and stand-ins for the services that the API
+//! calls. Each server gets a free loopback port and its own temporary directory. No server, process
+//! or file outlives this process, even if it is killed: see [`Scratch`].
 //!
-//! In reading order: [`Stack`] puts everything together; [`Postgres`], [`Valkey`], [`RabbitMq`] and [`PgBouncer`] are
-//! the servers; [`Upstreams`] are the stand-ins; [`FaultProxy`] breaks connections on purpose; [`shared`] has the
-//! servers that all tests of one process use together; [`Api`] runs the API itself. To start any other server, build a
-//! [`Server`] from a [`Port`], a [`Scratch`] directory and a [`Launch`](process::Launch).
+//! In reading order: [`Stack`] combines the servers; [`Postgres`], [`Valkey`], [`RabbitMq`] and
+//! [`PgBouncer`] are the servers; [`Upstreams`] are the stand-ins; [`FaultProxy`] injects network
+//! faults; [`shared`] provides servers shared by all tests of one process; [`Api`] runs the API
+//! server; [`http`] is a client for it. Any other server is a [`Server`], built from a [`Port`], a
+//! [`Scratch`] directory and a [`Launch`](process::Launch).
 
 mod api;
 mod error;
@@ -18,7 +19,6 @@ pub mod http;
 mod pgbouncer;
 mod ports;
 mod postgres;
-mod postgres_template;
 pub mod probe;
 pub mod process;
 mod programs;

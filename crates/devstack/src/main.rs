@@ -1,4 +1,4 @@
-//! The `devstack` program: the demo, and a stack for developers.
+//! The `devstack` program: the demo, and a private stack for development.
 
 mod demo;
 mod up;
@@ -10,8 +10,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Private PostgreSQL, Valkey, RabbitMQ and stand-ins for the auth service and GitHub, on free ports of 127.0.0.1 and
-/// under a temporary directory. Ctrl-C or SIGTERM ends all of it.
+/// Runs private PostgreSQL, Valkey and RabbitMQ servers, and stand-ins for the auth service and
+/// GitHub.
+///
+/// They listen on free ports of 127.0.0.1 and keep their files in temporary directories. Ctrl-C or
+/// SIGTERM stops the servers and deletes the files.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -21,11 +24,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Starts the stack with sample data and the API in front of it, and says what to try.
+    /// Starts the stack with sample data and the API, and prints example requests.
     Demo(demo::Options),
-    /// Starts the stack without the API and prints the API's settings as shell exports.
+    /// Starts the stack without the API, and prints the API's settings as shell exports.
     Up {
-        /// Writes the exports to this file rather than to standard output.
+        /// Writes the exports to this file instead of standard output.
         #[arg(long, value_name = "FILE")]
         env_file: Option<PathBuf>,
     },
@@ -33,11 +36,11 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let outcome = match Arguments::parse().command {
         Command::Demo(options) => demo::run(options).await,
         Command::Up { env_file } => up::run(env_file.as_deref()).await,
     };
-    match done {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("devstack: {error}");
@@ -46,11 +49,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What a subcommand ends with.
+/// The result of a subcommand.
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Watches for Ctrl-C, SIGTERM and SIGHUP (a closed terminal) from now on; the future ends at the first of them.
-fn interrupted() -> Outcome<impl Future<Output = ()>> {
+/// Installs handlers for Ctrl-C, SIGTERM and SIGHUP (a closed terminal); the future completes on
+/// the first of them.
+fn shutdown_signal() -> Outcome<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate, mut hang_up) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,

@@ -1,4 +1,4 @@
-//! Free ports on 127.0.0.1.
+//! Leases of free ports on 127.0.0.1.
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -8,13 +8,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use crate::scratch::cache_dir;
 use crate::{Error, Result};
 
-/// Below the range from which Linux takes the ports of outgoing connections, so that a server that was stopped finds
-/// its port free when it starts again.
+/// The range lies below Linux's ephemeral ports, so that no outgoing connection takes the port of a
+/// server that is being restarted.
 const FROM: u16 = 20_000;
 const TO: u16 = 31_999;
+/// Start attempts, each with another port.
 const ATTEMPTS: u32 = 5;
 
-/// A port of 127.0.0.1 that no other stack on this machine takes while this value lives.
+/// A port of 127.0.0.1, locked against other stacks on this machine until dropped.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -22,10 +23,10 @@ pub struct Port {
 }
 
 impl Port {
-    /// Takes a port that is free now.
+    /// Leases a port that is free now.
     ///
     /// # Errors
-    /// [`Error::NoPort`], or [`Error::Io`] when the lock files cannot be made.
+    /// [`Error::NoPort`], or [`Error::Io`] when the lock file cannot be created.
     pub fn lease() -> Result<Self> {
         let locks = cache_dir("ports")?;
         let count = TO - FROM + 1;
@@ -44,31 +45,35 @@ impl Port {
         Err(Error::NoPort { from: FROM, to: TO })
     }
 
-    /// The port's number.
+    /// The port number.
     pub fn number(&self) -> u16 {
         self.number
     }
 
-    /// 127.0.0.1 with this port.
+    /// The address: 127.0.0.1 and this port.
     pub fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
 }
 
-/// Starts something that listens; anew, with another port, when a program outside took the port meanwhile.
+/// Calls `start`, and retries it if another program has taken the leased port in the meantime.
+/// `start` leases a new port in each call.
+///
+/// # Errors
+/// Those of `start`; after five attempts also "address in use".
 pub fn retry_on_clash<T>(start: impl Fn() -> Result<T>) -> Result<T> {
     let mut attempt = 1;
     loop {
         match start() {
             Err(error) if attempt < ATTEMPTS && is_clash(&error) => attempt += 1,
-            done => return done,
+            outcome => return outcome,
         }
     }
 }
 
 fn is_clash(error: &Error) -> bool {
     match error {
-        Error::Ended { tail, .. } => {
+        Error::Exited { tail, .. } => {
             let log = tail.to_ascii_lowercase();
             log.contains("address already in use") || log.contains("eaddrinuse")
         }
@@ -82,18 +87,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leases_differ_while_they_live() {
+    fn concurrent_leases_have_different_ports() {
         let leases: Vec<Port> = (0..50).map(|_| Port::lease().unwrap()).collect();
         let numbers: std::collections::HashSet<u16> = leases.iter().map(Port::number).collect();
         assert_eq!(numbers.len(), leases.len());
     }
 
     #[test]
-    fn a_clash_is_tried_anew_and_other_failures_are_not() {
+    fn only_port_clashes_are_retried() {
         let failing = |tail: &str, calls: &std::cell::Cell<u32>| {
             calls.set(calls.get() + 1);
             let (server, status, log) = ("x".into(), "exit 1".into(), "log".into());
-            Err::<(), _>(Error::Ended {
+            Err::<(), _>(Error::Exited {
                 server,
                 status,
                 log,

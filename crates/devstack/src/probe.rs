@@ -1,13 +1,15 @@
-//! Is a server ready? Asked in its own protocol, over one short connection.
+//! Readiness probes: each opens a short connection and sends a minimal message of the server's
+//! protocol.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_millis(500);
+/// Connect and read timeout.
+const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A start-up packet of PostgreSQL's protocol 3.0 (length, version, user and database), answered with `R` (an
-/// authentication request) once the server takes sessions, and with an error before.
+/// Probes PostgreSQL with a startup message of protocol 3.0. The server responds with `R` (an
+/// authentication request) once it accepts connections, and with an error before.
 pub fn postgres(addr: SocketAddr, database: &str) -> bool {
     let mut body = 0x0003_0000_u32.to_be_bytes().to_vec();
     for text in ["user", "postgres", "database", database, ""] {
@@ -19,38 +21,40 @@ pub fn postgres(addr: SocketAddr, database: &str) -> bool {
         .to_be_bytes()
         .to_vec();
     packet.extend_from_slice(&body);
-    answers(addr, &packet, b"R")
+    responds(addr, &packet, b"R")
 }
 
-/// `PING` is answered with `+PONG`, or with an error while data are loaded.
+/// Probes Valkey with `PING`. The response is an error while data are being loaded.
 pub fn valkey(addr: SocketAddr) -> bool {
-    answers(addr, b"PING\r\n", b"+PONG")
+    responds(addr, b"PING\r\n", b"+PONG")
 }
 
-/// The AMQP 0-9-1 greeting is answered with a method frame (`Connection.Start`).
+/// Probes an AMQP 0-9-1 server with the protocol header. The response is a method frame
+/// (`Connection.Start`).
 pub fn amqp(addr: SocketAddr) -> bool {
-    answers(addr, b"AMQP\x00\x00\x09\x01", &[1])
+    responds(addr, b"AMQP\x00\x00\x09\x01", &[1])
 }
 
-/// A `GET` is answered with status 200.
+/// Probes an HTTP server: true if `GET path` has status 200.
 pub fn http(addr: SocketAddr, path: &str) -> bool {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
-    answers(addr, request.as_bytes(), b"HTTP/1.1 200")
+    responds(addr, request.as_bytes(), b"HTTP/1.1 200")
 }
 
-/// Something listens.
+/// True if a TCP connection is accepted.
 pub fn listens(addr: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&addr, LIMIT).is_ok()
+    TcpStream::connect_timeout(&addr, TIMEOUT).is_ok()
 }
 
-fn answers(addr: SocketAddr, question: &[u8], expected: &[u8]) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect_timeout(&addr, LIMIT)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.write_all(question)?;
-        let mut answer = vec![0; expected.len()];
-        stream.read_exact(&mut answer)?;
-        std::io::Result::Ok(answer == expected)
+/// True if the response to `request` starts with `expected`.
+fn responds(addr: SocketAddr, request: &[u8], expected: &[u8]) -> bool {
+    let exchange = || {
+        let mut stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.write_all(request)?;
+        let mut response = vec![0; expected.len()];
+        stream.read_exact(&mut response)?;
+        std::io::Result::Ok(response == expected)
     };
-    ask().unwrap_or(false)
+    exchange().unwrap_or(false)
 }

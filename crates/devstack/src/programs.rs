@@ -1,4 +1,4 @@
-//! Where the server programs are, and as whom they run.
+//! Discovery of server programs, and the user that they run as.
 
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use nix::unistd::{User, geteuid};
 
 use crate::{Error, Result};
 
-/// An unprivileged user for the servers: PostgreSQL and `PgBouncer` refuse to run as root.
+/// An unprivileged system user for the servers: PostgreSQL and `PgBouncer` refuse to run as root.
 #[derive(Clone, Debug)]
 pub struct ServerUser {
     pub(crate) uid: u32,
@@ -16,8 +16,8 @@ pub struct ServerUser {
 }
 
 impl ServerUser {
-    /// `postgres`, or `nobody` where that does not exist; none when this process is not root, as the servers then run
-    /// as its own user.
+    /// Returns `postgres`, or `nobody` if that does not exist. None if this process is not root:
+    /// the servers then run as its own user.
     pub fn find() -> Option<Self> {
         if !geteuid().is_root() {
             return None;
@@ -31,7 +31,8 @@ impl ServerUser {
         })
     }
 
-    /// `setpriv` with the options to become this user; the program and its arguments follow.
+    /// A `setpriv` command that switches to this user; the program and its arguments are to be
+    /// appended.
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(find_program("setpriv", &[])?);
         command.args([
@@ -46,10 +47,10 @@ impl ServerUser {
     }
 }
 
-/// A command that runs `program` as `user`, without this process's environment or standard input.
+/// A command that runs `program` as `user`, without this process's environment and standard input.
 ///
 /// # Errors
-/// [`Error::Missing`] when `setpriv` is needed and missing.
+/// [`Error::ProgramNotFound`] if `setpriv` is needed and not installed.
 pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Command> {
     let mut command = match user {
         Some(user) => {
@@ -61,16 +62,16 @@ pub(crate) fn command_as(user: Option<&ServerUser>, program: &Path) -> Result<Co
     };
     command
         .env_clear()
-        .env("PATH", SEARCHED.join(":"))
+        .env("PATH", SYSTEM_PATH.join(":"))
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null());
     Ok(command)
 }
 
-/// Runs a command to its end.
+/// Runs a command to completion; returns its standard output.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be started, [`Error::Command`] with its output when it fails.
+/// [`Error::Io`] when it cannot be executed, [`Error::Command`] with its output when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let words = iter::once(command.get_program()).chain(command.get_args());
     let line = words
@@ -92,7 +93,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     })
 }
 
-const SEARCHED: [&str; 6] = [
+const SYSTEM_PATH: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
     "/usr/sbin",
@@ -101,24 +102,24 @@ const SEARCHED: [&str; 6] = [
     "/bin",
 ];
 
-/// Finds a program in `first`, then in the PATH, then where distributions put servers.
+/// Finds a program in the directories `first`, then in the PATH, then in the system directories.
 ///
 /// # Errors
-/// [`Error::Missing`].
+/// [`Error::ProgramNotFound`].
 pub fn find_program(program: &str, first: &[PathBuf]) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<PathBuf> = first
         .iter()
         .cloned()
         .chain(std::env::split_paths(&path))
-        .chain(SEARCHED.map(PathBuf::from))
+        .chain(SYSTEM_PATH.map(PathBuf::from))
         .collect();
     dirs.iter()
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
-        .ok_or_else(|| Error::Missing {
+        .ok_or_else(|| Error::ProgramNotFound {
             program: program.to_owned(),
-            looked_in: dirs
+            searched: dirs
                 .iter()
                 .map(|dir| dir.display().to_string())
                 .collect::<Vec<_>>()
@@ -126,7 +127,7 @@ pub fn find_program(program: &str, first: &[PathBuf]) -> Result<PathBuf> {
         })
 }
 
-/// The directories of PostgreSQL's server programs, the newest version first.
+/// The directories of PostgreSQL's server programs, newest version first.
 pub(crate) fn postgres_dirs() -> Vec<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

@@ -26,8 +26,8 @@ const PROGRAM_DIR: &str = "/usr/lib/rabbitmq/bin";
 /// The same for all nodes: each has its own port mapper, so the names do not collide.
 const NODE: &str = "rabbit@localhost";
 
-/// A private RabbitMQ node without plugins. Dropping it stops it and deletes its data. Quorum queues work
-/// (in a cluster of one). It can be used from any runtime.
+/// A private RabbitMQ node without plugins. Dropping it stops it and deletes its data. Quorum
+/// queues work (in a cluster of one). It can be used from any runtime.
 #[derive(Debug)]
 pub struct RabbitMq {
     // Fields drop in declaration order: the node stops before its port mapper.
@@ -143,8 +143,8 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// Raises (`true`) or clears (`false`) the disk alarm, which blocks publishing connections. It may
-    /// take several seconds to take effect.
+    /// Raises (`true`) or clears (`false`) the disk alarm, which blocks publishing connections. It
+    /// may take several seconds to take effect.
     ///
     /// # Errors
     /// As [`ctl`](Self::ctl).
@@ -248,7 +248,8 @@ fn environment(run: &Path, epmd: &Port, dist: &Port) -> Vec<(String, String)> {
         ),
         ("ERL_EPMD_PORT", epmd.number().to_string()),
         ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
-        // Makes the script exec the Erlang VM instead of forking it; SIGTERM still shuts it down cleanly.
+        // Makes the script exec the Erlang VM instead of forking it; SIGTERM still shuts it down
+        // cleanly.
         ("RUNNING_UNDER_SYSTEMD", "true".to_owned()),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::Result;
 use crate::process::{Server, blocking};
 
-/// The handle of a server process that was started. Dropping it kills the server, once calls in progress
-/// have finished. It can be used from any runtime.
+/// The handle of a server process that was started. Dropping it kills the server, once calls in
+/// progress have finished. It can be used from any runtime.
 pub struct Running(Arc<Server>);
 
 impl Running {
-    /// A handle to a server that was started.
+    /// Wraps a started server.
     pub fn new(server: Server) -> Self {
         Self(Arc::new(server))
     }

@@ -1,11 +1,12 @@
 //! A scratch directory for one server. Neither it nor the processes in it outlive this process.
 //!
-//! Each directory has a *reaper*: a shell that waits for the end of its standard input. This process holds
-//! the other end of that pipe, so it closes when the [`Scratch`] is dropped, when the process exits (statics
-//! are never dropped) and when the process is killed with SIGKILL. The reaper then kills every process whose
-//! working directory is the scratch directory, and deletes the directory. A parent-death signal would be
-//! simpler, but it fires when the *thread* that started the server ends, does not reach grandchildren
-//! (PostgreSQL's backends) and leaves the files behind.
+//! Each directory has a *reaper*: a shell that waits for the end of its standard input. This
+//! process holds the other end of that pipe, so it closes when the [`Scratch`] is dropped, when the
+//! process exits (statics are never dropped) and when the process is killed with SIGKILL. The
+//! reaper then kills every process whose working directory is the scratch directory, and deletes
+//! the directory. A parent-death signal would be simpler, but it fires when the *thread* that
+//! started the server ends, does not reach grandchildren (PostgreSQL's backends) and leaves the
+//! files behind.
 
 use std::fs::Permissions;
 use std::hash::{BuildHasher, RandomState};
@@ -22,9 +23,10 @@ use nix::unistd::{Pid, geteuid};
 use crate::programs::ServerUser;
 use crate::{Error, Result};
 
-/// `$1` is the directory. The reaper creates it itself, so that it exists only while a reaper runs. Processes
-/// are found by their working directory, which PostgreSQL's backends share although each has its own process
-/// group. A killed PostgreSQL leaves a System V shared memory segment, whose id is on line 7 of its pid file.
+/// The first argument is the directory. The reaper creates it itself, so that it exists only while
+/// a reaper runs. Processes are found by their working directory, which PostgreSQL's backends share
+/// although each has its own process group. A killed PostgreSQL leaves a System V shared memory
+/// segment, whose id is on line 7 of its pid file.
 const REAPER: &str = r#"
 trap '' HUP INT PIPE QUIT TERM
 cd / && umask 077 && mkdir "$1" "$1/run" || exit
@@ -56,8 +58,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Creates a directory whose name contains `name`. Its `run` directory belongs to `user`, or to this
-    /// process's user if none.
+    /// Creates a directory whose name contains `name`. Its `run` directory belongs to `user`, or to
+    /// this process's user if none.
     ///
     /// # Errors
     /// [`Error::Io`] when the directory cannot be created or `sh` cannot be started.
@@ -133,7 +135,8 @@ impl Scratch {
         Ok(file)
     }
 
-    /// The processes whose working directory is in [`run`](Self::run): the server and its descendants.
+    /// The processes whose working directory is in [`run`](Self::run): the server and its
+    /// descendants.
     pub fn processes(&self) -> Vec<Pid> {
         let run = self.run();
         let Ok(entries) = fs::read_dir("/proc") else {

@@ -1,7 +1,7 @@
 //! Servers shared by all tests of one process: started by the first call, stopped with the process.
 //!
-//! They are independent of the runtime of the first caller, as every `#[tokio::test]` has its own. A test
-//! that kills or freezes a server starts its own instead.
+//! They are independent of the runtime of the first caller, as every `#[tokio::test]` has its own.
+//! A test that kills or freezes a server starts its own instead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -41,8 +41,8 @@ pub async fn rabbitmq() -> Result<&'static RabbitMq> {
     get(&RABBITMQ, RabbitMq::start_blocking).await
 }
 
-/// The shared stand-ins with the recorded data. Tests must neither change their state nor rely on their
-/// request counts.
+/// The shared stand-ins with the recorded data. Tests must neither change their state nor rely on
+/// their request counts.
 ///
 /// # Errors
 /// As for [`Upstreams::start`]; the next call retries.

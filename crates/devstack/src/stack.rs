@@ -16,7 +16,8 @@ pub struct StackBuilder {
     upstreams: bool,
 }
 
-/// A set of private servers and the sample files. Dropping it stops the servers and deletes all files.
+/// A set of private servers and the sample files. Dropping it stops the servers and deletes all
+/// files.
 #[derive(Debug)]
 pub struct Stack {
     postgres: Option<Postgres>,
@@ -119,9 +120,9 @@ impl Stack {
         self.files.run()
     }
 
-    /// The API's settings for this stack, as environment variables. `FIA_API_BIND` lets the system choose a
-    /// port. Without Valkey, `VALKEY_URL` is empty, which disables the shared cache; the settings of other
-    /// servers that were not selected are omitted.
+    /// The API's settings for this stack, as environment variables. `FIA_API_BIND` lets the system
+    /// choose a port. Without Valkey, `VALKEY_URL` is empty, which disables the shared cache; the
+    /// settings of other servers that were not selected are omitted.
     pub fn env(&self) -> Vec<(String, String)> {
         let file = |name| self.files().join(name).display().to_string();
         let mut env = vec![

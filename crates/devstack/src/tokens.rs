@@ -26,12 +26,8 @@ pub(crate) struct Token {
 }
 
 pub(crate) static RECORDED: LazyLock<Recorded> = LazyLock::new(|| {
-    #[expect(
-        clippy::expect_used,
-        reason = "an embedded file, parsed by a test"
-    )]
-    serde_json::from_str(include_str!("../data/tokens.json"))
-        .expect("data/tokens.json is valid")
+    #[expect(clippy::expect_used, reason = "an embedded file, parsed by a test")]
+    serde_json::from_str(include_str!("../data/tokens.json")).expect("data/tokens.json is valid")
 });
 
 /// The token recorded under a name: `staff`, `user`, `user2`, `norole` (no role), `nouser` (no user
@@ -45,7 +41,8 @@ pub fn staff() -> &'static str {
     named("staff").unwrap_or_default()
 }
 
-/// A token of user number 1234 with the experiments 1820497, 100007, 100014 and 20024; valid for decades.
+/// A token of user number 1234 with the experiments 1820497, 100007, 100014 and 20024; valid for
+/// decades.
 pub fn user() -> &'static str {
     named("user").unwrap_or_default()
 }
@@ -55,7 +52,8 @@ pub fn user2() -> &'static str {
     named("user2").unwrap_or_default()
 }
 
-/// The `Authorization` header for a name of [`named`], for `apikey`, or for `raw:` followed by the value.
+/// The `Authorization` header for a name of [`named`], for `apikey`, or for `raw:` followed by the
+/// value.
 pub fn authorization(name: &str) -> Option<String> {
     match (name, name.strip_prefix("raw:")) {
         (_, Some(value)) => Some(value.to_owned()),

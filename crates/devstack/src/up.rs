@@ -6,17 +6,17 @@ use std::path::Path;
 
 use devstack::Stack;
 
-use crate::{Outcome, interrupted};
+use crate::{Outcome, shutdown_signal};
 
 pub(crate) async fn run(env_file: Option<&Path>) -> Outcome {
-    let interrupted = interrupted()?;
-    tokio::pin!(interrupted);
+    let shutdown = shutdown_signal()?;
+    tokio::pin!(shutdown);
     eprintln!(
         "Starting PostgreSQL, Valkey, RabbitMQ and stand-ins for the auth service and GitHub …"
     );
     let stack = tokio::select! {
         stack = Stack::builder().everything().start() => stack?,
-        () = &mut interrupted => return Ok(()),
+        () = &mut shutdown => return Ok(()),
     };
     let exports: String = stack
         .env()
@@ -37,7 +37,7 @@ pub(crate) async fn run(env_file: Option<&Path>) -> Outcome {
         }
     }
     eprintln!("Ready. Press Ctrl-C to stop all servers.");
-    interrupted.await;
+    shutdown.await;
     eprintln!("Stopping …");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(super) use devstack::http::{Answer, Connection};
+pub(super) use devstack::http::{Connection, Response};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -13,7 +13,7 @@ use crate::Outcome;
 const START: Duration = Duration::from_secs(10);
 
 /// One request on a connection of its own; an answer other than 200 is an error.
-pub(super) async fn get(address: SocketAddr, path: &str, authorization: &str) -> Outcome<Answer> {
+pub(super) async fn get(address: SocketAddr, path: &str, authorization: &str) -> Outcome<Response> {
     let answer = Connection::open(address, authorization)
         .await?
         .get(path)

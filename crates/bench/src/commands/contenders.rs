@@ -11,7 +11,7 @@ use devstack::{Running, Stack, tokens};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-use super::client::{self, Answer};
+use super::client::{self, Response};
 use super::nginx::Nginx;
 use super::varnish::Varnish;
 use super::{resident_mib, start, times_to_live};
@@ -207,7 +207,7 @@ async fn bare(bytes: usize) -> Outcome<Contender> {
 }
 
 /// The answer that all of them must give.
-pub(super) async fn get(address: SocketAddr, path: &str) -> Outcome<Answer> {
+pub(super) async fn get(address: SocketAddr, path: &str) -> Outcome<Response> {
     client::get(address, path, &format!("Bearer {}", tokens::API_KEY)).await
 }
 

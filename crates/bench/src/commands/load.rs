@@ -9,7 +9,7 @@ use devstack::tokens;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::client::{Answer, Connection};
+use super::client::{Connection, Response};
 use crate::Outcome;
 
 /// No answer takes that long; a client that waits longer counts as failed.
@@ -33,7 +33,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn of(answer: &Answer) -> Self {
+    fn of(answer: &Response) -> Self {
         let said = answer.header("cache-status").unwrap_or_default();
         let known = [
             ("detail=stale", Self::Stale),
@@ -64,8 +64,8 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    fn of(asked: Instant, path: usize, answer: Option<&Answer>) -> Self {
-        let number = |answer: &Answer| {
+    fn of(asked: Instant, path: usize, answer: Option<&Response>) -> Self {
+        let number = |answer: &Response| {
             let text = std::str::from_utf8(&answer.body).ok()?;
             text.trim_matches('"').parse().ok()
         };

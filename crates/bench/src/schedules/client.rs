@@ -46,7 +46,7 @@ impl Client {
     /// Anything but a 200 is an error.
     async fn ask(
         &mut self,
-        exchange: impl AsyncFnOnce(&mut Connection) -> io::Result<http::Answer>,
+        exchange: impl AsyncFnOnce(&mut Connection) -> io::Result<http::Response>,
     ) -> Result<Answer, String> {
         let (address, kept) = (self.address, self.connection.take());
         let work = async move {

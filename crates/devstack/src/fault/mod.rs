@@ -17,8 +17,8 @@ mod connection;
 
 use connection::{Connection, reset};
 
-/// Limit for connecting to the upstream server: a frozen one with a full accept queue never completes
-/// the handshake.
+/// Limit for connecting to the upstream server: a frozen one with a full accept queue never
+/// completes the handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A direction of traffic through the proxy.
@@ -46,8 +46,8 @@ pub enum Mode {
     Hold,
 }
 
-/// A TCP proxy on a free port of 127.0.0.1. It runs on the runtime that started it; dropping it resets
-/// its connections.
+/// A TCP proxy on a free port of 127.0.0.1. It runs on the runtime that started it; dropping it
+/// resets its connections.
 #[derive(Debug)]
 pub struct FaultProxy {
     state: Arc<ProxyState>,
@@ -131,8 +131,8 @@ impl FaultProxy {
         self.refuse(false).await
     }
 
-    /// Closes the listener (`true`), so that new connections are refused, or binds it again on the same
-    /// port (`false`). Open connections are not affected.
+    /// Closes the listener (`true`), so that new connections are refused, or binds it again on the
+    /// same port (`false`). Open connections are not affected.
     ///
     /// # Errors
     /// [`Error::Io`] when the port cannot be bound.
@@ -174,8 +174,8 @@ impl FaultProxy {
         }
     }
 
-    /// Forwards `bytes` more bytes in that direction, counted over all connections, then resets every
-    /// connection that carries more. `None` = no limit.
+    /// Forwards `bytes` more bytes in that direction, counted over all connections, then resets
+    /// every connection that carries more. `None` = no limit.
     pub fn cut_after(&self, direction: Direction, bytes: Option<u32>) {
         let budget = bytes.map_or(-1, i64::from);
         self.state.budgets[direction as usize].store(budget, Ordering::Relaxed);
@@ -215,8 +215,8 @@ impl ProxyState {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up to `wanted` bytes from the direction's budget; fewer means that the connection must be
-    /// reset after them.
+    /// Takes up to `wanted` bytes from the direction's budget; fewer means that the connection must
+    /// be reset after them.
     fn take_budget(&self, direction: Direction, wanted: usize) -> usize {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let take = |left: i64| (left >= 0).then(|| (left - wanted).max(0));

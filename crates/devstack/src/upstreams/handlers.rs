@@ -107,7 +107,10 @@ fn record_call(
 
 fn verify(state: &State, body: &Bytes) -> Response {
     let request: Option<Value> = serde_json::from_slice(body).ok();
-    match request.as_ref().and_then(|request| request["token"].as_str()) {
+    match request
+        .as_ref()
+        .and_then(|request| request["token"].as_str())
+    {
         Some(token) if state.valid_tokens.contains(token) => json(StatusCode::OK, &json!("ok")),
         _ => json(StatusCode::FORBIDDEN, &json!({"message": "Forbidden"})),
     }

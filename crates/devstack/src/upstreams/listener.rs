@@ -1,4 +1,5 @@
-//! The HTTP server of the stand-ins: a thread with its own runtime. Stopping it closes its connections.
+//! The HTTP server of the stand-ins: a thread with its own runtime. Stopping it closes its
+//! connections.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};

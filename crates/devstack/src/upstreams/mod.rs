@@ -85,7 +85,8 @@ impl Upstreams {
         format!("http://{}", self.addr())
     }
 
-    /// Requests for `path` (without its query) since the start or [`reset_calls`](Self::reset_calls).
+    /// Requests for `path` (without its query) since the start or
+    /// [`reset_calls`](Self::reset_calls).
     pub fn calls(&self, path: &str) -> u64 {
         self.state().calls.get(path).copied().unwrap_or(0)
     }
@@ -113,7 +114,8 @@ impl Upstreams {
             .set(prefix, (!by.is_zero()).then_some(by));
     }
 
-    /// Responds with this status for paths that start with `prefix` ("" = all); `None` removes the fault.
+    /// Responds with this status for paths that start with `prefix` ("" = all); `None` removes the
+    /// fault.
     pub fn fail(&self, prefix: &str, status: Option<u16>) {
         self.state().failures.set(prefix, status);
     }

@@ -1,11 +1,11 @@
-//! `PgBouncer` starts, pools, freezes, dies, comes back and leaves nothing behind.
+//! The lifecycle of `PgBouncer`: start, pooling, pause, kill, restart, cleanup.
 
 use devstack::{PgBouncer, PgBouncerOptions, Postgres};
 use tokio_postgres::{Client, Error, NoTls};
 
+use crate::footprint::{Footprint, assert_refused};
 use crate::postgres::count;
-use crate::traces::{Traces, assert_refused};
-use crate::wait::{SILENCE, all};
+use crate::wait::{UNRESPONSIVE_AFTER, all};
 
 async fn connect(url: String) -> Result<Client, Error> {
     let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
@@ -14,7 +14,7 @@ async fn connect(url: String) -> Result<Client, Error> {
 }
 
 #[tokio::test]
-async fn pools_lives_and_dies() {
+async fn clients_share_server_connections_through_pause_kill_and_restart() {
     let postgres = Postgres::start().await.unwrap();
     let options = PgBouncerOptions {
         default_pool_size: 2,
@@ -23,7 +23,8 @@ async fn pools_lives_and_dies() {
     let bouncer = PgBouncer::start(&postgres, options).await.unwrap();
     let client = connect(bouncer.url("fia")).await.unwrap();
     let others = all((0..8).map(|_| connect(bouncer.url("fia")))).await;
-    // The simple protocol, as named statements do not survive this pooler.
+    // The simple query protocol: PgBouncer 1.18 does not support named statements in transaction
+    // mode.
     for other in others {
         other
             .unwrap()
@@ -32,17 +33,20 @@ async fn pools_lives_and_dies() {
             .unwrap();
     }
     let direct = postgres.connect("fia").await.unwrap();
-    let lent = "pg_stat_activity WHERE datname = 'fia' AND pid <> pg_backend_pid()";
-    let lent = count(&direct, lent).await;
+    let server_connections = "pg_stat_activity WHERE datname = 'fia' AND pid <> pg_backend_pid()";
+    let server_connections = count(&direct, server_connections).await;
     assert!(
-        (1..=2).contains(&lent),
-        "{lent} server connections for 9 clients"
+        (1..=2).contains(&server_connections),
+        "{server_connections} server connections for 9 clients"
     );
     let wrong = bouncer.url("fia").replace(":password@", ":guess@");
-    assert!(connect(wrong).await.is_err(), "it wants the password");
+    assert!(
+        connect(wrong).await.is_err(),
+        "a wrong password is accepted"
+    );
 
     bouncer.pause().unwrap();
-    let frozen = tokio::time::timeout(SILENCE, client.simple_query("SELECT 1")).await;
+    let frozen = tokio::time::timeout(UNRESPONSIVE_AFTER, client.simple_query("SELECT 1")).await;
     assert!(frozen.is_err());
     bouncer.resume().unwrap();
     client.simple_query("SELECT 1").await.unwrap();
@@ -63,7 +67,7 @@ async fn pools_lives_and_dies() {
     assert_refused(before);
     bouncer.restart().await.unwrap();
 
-    let traces = Traces::of(bouncer.server(), bouncer.addr());
+    let footprint = Footprint::of(bouncer.server(), bouncer.addr());
     drop(bouncer);
-    traces.assert_gone();
+    footprint.assert_gone();
 }

@@ -1,11 +1,11 @@
-//! PostgreSQL starts, answers, freezes, dies, comes back with its data and leaves nothing behind.
+//! The lifecycle of PostgreSQL: start, pause, kill, restart with its data, cleanup; its databases.
 
 use devstack::{Postgres, shared};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
-use crate::traces::{Traces, assert_refused};
-use crate::wait::{SILENCE, all};
+use crate::footprint::{Footprint, assert_refused};
+use crate::wait::{UNRESPONSIVE_AFTER, all};
 
 pub(crate) async fn count(client: &Client, table: &str) -> i64 {
     let counted = client
@@ -15,7 +15,7 @@ pub(crate) async fn count(client: &Client, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn lives_and_dies() {
+async fn data_survive_pause_kill_and_stop() {
     let postgres = Postgres::start().await.unwrap();
     let client = postgres.connect("fia").await.unwrap();
     assert_eq!(count(&client, "instruments").await, 39);
@@ -25,8 +25,8 @@ async fn lives_and_dies() {
         .await
         .unwrap();
     postgres.pause().unwrap();
-    let frozen = tokio::time::timeout(SILENCE, client.query_one("SELECT 1", &[])).await;
-    assert!(frozen.is_err(), "sessions are frozen too");
+    let frozen = tokio::time::timeout(UNRESPONSIVE_AFTER, client.query_one("SELECT 1", &[])).await;
+    assert!(frozen.is_err(), "a session of a paused server responds");
     postgres.resume().unwrap();
     assert_eq!(count(&client, "kept").await, 1);
 
@@ -51,34 +51,37 @@ async fn lives_and_dies() {
 }
 
 #[tokio::test]
-async fn leaves_nothing_even_when_it_is_frozen() {
+async fn dropping_a_paused_server_leaves_nothing() {
     let postgres = Postgres::start().await.unwrap();
     let _session = postgres.connect("fia").await.unwrap();
-    let traces = Traces::of(postgres.server(), postgres.addr());
-    assert!(
-        traces.pids.len() > 5,
-        "the processes of its sessions are seen"
-    );
+    let footprint = Footprint::of(postgres.server(), postgres.addr());
+    assert!(footprint.pids.len() > 5, "backend processes are missing");
     let segment = shared_memory_of(&postgres);
     postgres.pause().unwrap();
     drop(postgres);
-    traces.assert_gone();
-    assert!(!shared_memory_exists(&segment), "shared memory is left");
+    footprint.assert_gone();
+    assert!(
+        !shared_memory_exists(&segment),
+        "shared memory still exists"
+    );
 }
 
 #[tokio::test]
-async fn leaves_no_shared_memory_when_it_was_killed() {
+async fn a_killed_server_leaves_no_shared_memory() {
     let postgres = Postgres::start().await.unwrap();
     let segment = shared_memory_of(&postgres);
     assert!(shared_memory_exists(&segment));
-    let traces = Traces::of(postgres.server(), postgres.addr());
+    let footprint = Footprint::of(postgres.server(), postgres.addr());
     postgres.kill();
     drop(postgres);
-    traces.assert_gone();
-    assert!(!shared_memory_exists(&segment), "shared memory is left");
+    footprint.assert_gone();
+    assert!(
+        !shared_memory_exists(&segment),
+        "shared memory still exists"
+    );
 }
 
-/// The id of its System V segment.
+/// The id of the server's System V shared memory segment.
 fn shared_memory_of(postgres: &Postgres) -> String {
     let file = postgres
         .server()
@@ -98,7 +101,7 @@ fn shared_memory_exists(id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn has_the_encoding_and_the_settings() {
+async fn settings_are_applied_and_invalid_ones_reported() {
     let postgres = Postgres::builder()
         .setting("max_connections", "33")
         .start()
@@ -124,7 +127,7 @@ async fn has_the_encoding_and_the_settings() {
 }
 
 #[tokio::test]
-async fn wants_the_password() {
+async fn a_wrong_password_is_rejected() {
     let postgres = shared::postgres().await.unwrap();
     let wrong = postgres.url("fia").replace(":password@", ":guess@");
     let refused = tokio_postgres::connect(&wrong, NoTls).await.err().unwrap();
@@ -132,7 +135,7 @@ async fn wants_the_password() {
 }
 
 #[tokio::test]
-async fn makes_databases() {
+async fn databases_are_created_from_the_template_and_dropped() {
     let postgres = shared::postgres().await.unwrap();
     let names: Vec<String> = (0..4).map(|_| shared::unique_name("copy")).collect();
     for made in all(names.iter().map(|name| postgres.create_database(name))).await {
@@ -142,7 +145,10 @@ async fn makes_databases() {
     let second = postgres.connect(&names[1]).await.unwrap();
     first.batch_execute("DELETE FROM jobs").await.unwrap();
     assert_eq!(count(&first, "jobs").await, 0);
-    assert!(count(&second, "jobs").await > 100, "one is not the other");
+    assert!(
+        count(&second, "jobs").await > 100,
+        "the copies are not independent"
+    );
 
     let empty = shared::unique_name("empty");
     postgres.create_empty_database(&empty).await.unwrap();
@@ -153,12 +159,12 @@ async fn makes_databases() {
     );
     assert!(
         postgres.create_empty_database(&empty).await.is_err(),
-        "the name is taken"
+        "a duplicate name is accepted"
     );
 
     postgres.drop_database(&names[0]).await.unwrap();
     assert!(
         first.query_one("SELECT 1", &[]).await.is_err(),
-        "its sessions are ended"
+        "a session of a dropped database still works"
     );
 }

@@ -1,4 +1,4 @@
-//! Server processes in general: what is told about one that fails.
+//! Server processes in general: startup failures, exits, descendants.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,13 +25,13 @@ fn start(launch: Launch, ready: bool) -> Result<Server, Error> {
 }
 
 #[test]
-fn one_that_ends_at_its_start_is_reported_with_its_log() {
+fn an_exit_during_startup_is_reported_with_the_log() {
     let error = start(
         shell("echo no luck today >&2; exit 3", Duration::from_secs(10)),
         false,
     );
     let error = error.unwrap_err();
-    let Error::Ended {
+    let Error::Exited {
         ref status,
         ref log,
         ref tail,
@@ -45,11 +45,11 @@ fn one_that_ends_at_its_start_is_reported_with_its_log() {
         ("exit status: 3", "no luck today\n")
     );
     assert!(error.to_string().contains("no luck today"));
-    assert!(!log.exists(), "its directory is removed");
+    assert!(!log.exists(), "the directory still exists");
 }
 
 #[test]
-fn one_that_is_never_ready_is_reported_with_its_log() {
+fn a_start_timeout_is_reported_with_the_log() {
     let error = start(
         shell("echo waiting; exec sleep 600", Duration::from_millis(200)),
         false,
@@ -62,26 +62,26 @@ fn one_that_is_never_ready_is_reported_with_its_log() {
 }
 
 #[test]
-fn one_that_ends_by_itself_is_noticed() {
+fn an_unexpected_exit_is_reported() {
     let server = start(
         shell("read -r _ < /dev/null; exit 7", Duration::from_secs(10)),
         true,
     );
-    // Ready at once, unless it had ended even before.
+    // Startup fails only if the process exits before the first probe.
     let Ok(server) = server else { return };
     let status = server.wait(Duration::from_secs(10)).unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
     assert_eq!(
         server.wait(Duration::ZERO).unwrap(),
         Some(status),
-        "asked again, the same"
+        "the status is not repeatable"
     );
     assert!(matches!(server.stop(), Err(Error::NotRunning { .. })));
     assert_eq!(server.pid(), None);
 }
 
 #[test]
-fn what_a_server_started_ends_with_it() {
+fn descendants_are_killed_with_the_server() {
     let script = "sleep 600 & echo $! > child; exec sleep 600";
     let server = start(shell(script, Duration::from_secs(10)), true).unwrap();
     let child = server.scratch().run().join("child");
@@ -96,7 +96,7 @@ fn what_a_server_started_ends_with_it() {
             Err(_) => assert!(std::time::Instant::now() < deadline),
         }
     };
-    assert!(crate::traces::is_running(pid));
+    assert!(crate::footprint::is_running(pid));
     drop(server);
-    assert!(!crate::traces::is_running(pid));
+    assert!(!crate::footprint::is_running(pid));
 }

@@ -1,17 +1,17 @@
-//! RabbitMQ starts, answers, freezes, dies, comes back with its data and leaves nothing behind.
+//! The lifecycle of RabbitMQ: start, alarms, pause, kill, restart with its data, cleanup.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use devstack::RabbitMq;
 
-use crate::traces::{Traces, assert_refused};
-use crate::wait::SILENCE;
+use crate::footprint::{Footprint, assert_refused};
+use crate::wait::UNRESPONSIVE_AFTER;
 
-/// Whether the AMQP greeting is answered in time.
-fn greets(addr: SocketAddr) -> bool {
+/// True if the node responds to the AMQP protocol header before the timeout.
+fn responds(addr: SocketAddr) -> bool {
     let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(SILENCE)).unwrap();
+    stream.set_read_timeout(Some(UNRESPONSIVE_AFTER)).unwrap();
     stream.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
     let mut first = [0];
     stream
@@ -32,7 +32,7 @@ async fn alarms(rabbitmq: &RabbitMq) -> String {
     eval(rabbitmq, "rabbit_alarm:get_alarms().").await
 }
 
-/// Declares a durable quorum queue and answers with its type.
+/// Declares a durable quorum queue and returns its type.
 const DECLARE: &str = r#"
     rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"kept">>), true, false,
         [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>),
@@ -40,9 +40,9 @@ const DECLARE: &str = r#"
     amqqueue:get_type(Q)."#;
 
 #[tokio::test]
-async fn lives_and_dies() {
+async fn queues_survive_a_kill_and_alarms_can_be_raised() {
     let rabbitmq = RabbitMq::start().await.unwrap();
-    assert!(greets(rabbitmq.addr()));
+    assert!(responds(rabbitmq.addr()));
     rabbitmq
         .ctl(&["authenticate_user", RabbitMq::USER, RabbitMq::PASSWORD])
         .await
@@ -60,9 +60,9 @@ async fn lives_and_dies() {
     assert_eq!(alarms(&rabbitmq).await, "[]");
 
     rabbitmq.pause().unwrap();
-    assert!(!greets(rabbitmq.addr()));
+    assert!(!responds(rabbitmq.addr()));
     rabbitmq.resume().unwrap();
-    assert!(greets(rabbitmq.addr()));
+    assert!(responds(rabbitmq.addr()));
 
     let before = rabbitmq.addr();
     rabbitmq.kill();
@@ -78,9 +78,9 @@ async fn lives_and_dies() {
         ["kept", "quorum", "running"]
     );
 
-    let traces = Traces::of(rabbitmq.server(), before);
+    let footprint = Footprint::of(rabbitmq.server(), before);
     assert!(rabbitmq.stop().await.unwrap().success());
     assert_refused(before);
     drop(rabbitmq);
-    traces.assert_gone();
+    footprint.assert_gone();
 }

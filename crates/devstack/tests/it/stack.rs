@@ -1,4 +1,4 @@
-//! Whole stacks: side by side, and ended in every way without a trace.
+//! Whole stacks: their settings, and cleanup after drop, SIGTERM and SIGKILL.
 
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
@@ -11,11 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::traces::is_running;
+use crate::footprint::is_running;
 use crate::wait::until;
 
 #[tokio::test]
-async fn has_the_settings_of_what_was_asked_for() {
+async fn settings_cover_the_selected_servers() {
     let stack = Stack::builder()
         .postgres()
         .valkey()
@@ -39,12 +39,12 @@ async fn has_the_settings_of_what_was_asked_for() {
     drop(stack);
     assert!(!files.exists());
 
-    let nothing = Stack::builder().start().await.unwrap();
-    let env: HashMap<String, String> = nothing.env().into_iter().collect();
-    assert_eq!(env["VALKEY_URL"], "", "no shared cache");
+    let empty = Stack::builder().start().await.unwrap();
+    let env: HashMap<String, String> = empty.env().into_iter().collect();
+    assert_eq!(env["VALKEY_URL"], "", "a shared cache is configured");
 }
 
-/// `devstack up` with a temporary directory of its own.
+/// A `devstack up` process with its own temporary directory.
 struct Up {
     child: Child,
     dir: TempDir,
@@ -53,7 +53,7 @@ struct Up {
 impl Up {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        // The servers may run as another user.
+        // The servers may run as another user, who must be able to traverse it.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_devstack"))
             .args(["up", "--env-file"])
@@ -75,7 +75,7 @@ impl Up {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
-    /// The processes that work in its temporary directory, by what they are.
+    /// The processes whose working directory is below the temporary directory: pid and name.
     fn processes(&self) -> HashMap<i32, String> {
         let cwd = |pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
         let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -107,15 +107,15 @@ impl Drop for Up {
 }
 
 #[tokio::test]
-async fn two_side_by_side_leave_nothing_when_killed_or_asked_to_end() {
-    let (mut killed, mut asked) = (Up::start(), Up::start());
-    for up in [&killed, &asked] {
+async fn concurrent_stacks_leave_nothing_after_sigkill_and_sigterm() {
+    let (mut killed, mut terminated) = (Up::start(), Up::start());
+    for up in [&killed, &terminated] {
         until("the stack is up", || {
             up.env_file().contains("GITHUB_PACKAGE_TOKEN")
         })
         .await;
     }
-    assert_ne!(killed.env_file(), asked.env_file());
+    assert_ne!(killed.env_file(), terminated.env_file());
     let orphans = killed.processes();
     for name in ["postgres", "valkey-server", "beam.smp", "epmd"] {
         assert!(
@@ -126,33 +126,32 @@ async fn two_side_by_side_leave_nothing_when_killed_or_asked_to_end() {
 
     killed.signal(Signal::SIGKILL);
     killed.child.wait().unwrap();
-    until("the processes of the killed one end", || {
+    until("the killed stack's processes exit", || {
         !orphans.keys().any(|pid| is_running(*pid))
     })
     .await;
-    until("the files of the killed one are removed", || {
+    until("the killed stack's files are deleted", || {
         killed.leftovers().is_empty()
     })
     .await;
-    assert!(asked.processes().len() > 5, "the other one goes on");
+    assert!(terminated.processes().len() > 5, "the other stack stopped");
 
-    let ended = asked.processes();
-    asked.signal(Signal::SIGTERM);
-    assert!(asked.child.wait().unwrap().success());
+    let processes = terminated.processes();
+    terminated.signal(Signal::SIGTERM);
+    assert!(terminated.child.wait().unwrap().success());
     assert!(
-        !ended.keys().any(|pid| is_running(*pid)),
-        "something is left of {ended:?}"
+        !processes.keys().any(|pid| is_running(*pid)),
+        "some of {processes:?} still run"
     );
-    assert_eq!(asked.leftovers(), Vec::<PathBuf>::new());
+    assert_eq!(terminated.leftovers(), Vec::<PathBuf>::new());
 }
 
-/// The kill may come at any time: here, while servers are starting.
 #[tokio::test]
-async fn a_kill_during_the_start_leaves_nothing() {
+async fn a_kill_during_startup_leaves_nothing() {
     let mut up = Up::start();
-    until("the first server appears", || !up.processes().is_empty()).await;
+    until("the first server starts", || !up.processes().is_empty()).await;
     up.signal(Signal::SIGKILL);
     up.child.wait().unwrap();
-    until("nothing runs", || up.processes().is_empty()).await;
-    until("nothing is left", || up.leftovers().is_empty()).await;
+    until("no process runs", || up.processes().is_empty()).await;
+    until("no file remains", || up.leftovers().is_empty()).await;
 }

@@ -1,68 +1,62 @@
-//! Valkey starts, answers, freezes, dies, comes back empty and leaves nothing behind.
-
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+//! The lifecycle of Valkey: start, pause, kill, restart without data, cleanup; settings; sharing.
 
 use devstack::Valkey;
+use redis::{FromRedisValue, RedisResult};
 
-use crate::traces::{Traces, assert_refused};
-use crate::wait::SILENCE;
+use crate::footprint::{Footprint, assert_refused};
+use crate::wait::UNRESPONSIVE_AFTER;
 
-/// Sends a command; none when there is no answer for a while.
-fn ask(addr: SocketAddr, command: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(SILENCE)).unwrap();
-    stream
-        .write_all(format!("{command}\r\n").as_bytes())
-        .unwrap();
-    let mut answer = [0; 64];
-    let n = stream.read(&mut answer).ok()?;
-    Some(String::from_utf8_lossy(&answer[..n]).trim_end().to_owned())
+/// Runs a command on a new connection.
+fn run<T: FromRedisValue>(valkey: &Valkey, command: &[&str]) -> RedisResult<T> {
+    let client = redis::Client::open(valkey.url())?;
+    let mut connection = client.get_connection_with_timeout(UNRESPONSIVE_AFTER)?;
+    connection.set_read_timeout(Some(UNRESPONSIVE_AFTER))?;
+    redis::cmd(command[0])
+        .arg(&command[1..])
+        .query(&mut connection)
+}
+
+fn ping(valkey: &Valkey) -> RedisResult<String> {
+    run(valkey, &["PING"])
 }
 
 #[tokio::test]
-async fn lives_and_dies() {
+async fn data_survive_a_pause_but_not_a_kill() {
     let valkey = Valkey::start().await.unwrap();
-    assert_eq!(ask(valkey.addr(), "PING").unwrap(), "+PONG");
+    assert_eq!(ping(&valkey).unwrap(), "PONG");
     assert_eq!(
         valkey.url(),
         format!("redis://127.0.0.1:{}/0", valkey.port())
     );
 
     valkey.pause().unwrap();
-    assert_eq!(ask(valkey.addr(), "PING"), None);
+    assert!(ping(&valkey).unwrap_err().is_timeout());
     valkey.resume().unwrap();
-    assert_eq!(ask(valkey.addr(), "PING").unwrap(), "+PONG");
+    assert_eq!(ping(&valkey).unwrap(), "PONG");
 
-    assert_eq!(ask(valkey.addr(), "SET a 1").unwrap(), "+OK");
+    assert_eq!(run::<String>(&valkey, &["SET", "a", "1"]).unwrap(), "OK");
     let before = valkey.addr();
     valkey.kill();
     assert_refused(before);
-    assert!(valkey.pause().is_err(), "a dead server cannot be frozen");
+    assert!(valkey.pause().is_err(), "a killed server can be paused");
     valkey.restart().await.unwrap();
     assert_eq!(valkey.addr(), before);
-    assert_eq!(
-        ask(valkey.addr(), "GET a").unwrap(),
-        "$-1",
-        "it comes back empty"
-    );
+    let value: Option<String> = run(&valkey, &["GET", "a"]).unwrap();
+    assert_eq!(value, None, "a killed server restarts with data");
 
     assert!(valkey.stop().await.unwrap().success());
     assert_refused(before);
     valkey.restart().await.unwrap();
-    let traces = Traces::of(valkey.server(), valkey.addr());
+    let footprint = Footprint::of(valkey.server(), valkey.addr());
     drop(valkey);
-    traces.assert_gone();
+    footprint.assert_gone();
 }
 
 #[tokio::test]
-async fn takes_settings_and_reports_bad_ones() {
+async fn settings_are_applied_and_invalid_ones_reported() {
     let valkey = Valkey::start_with(&[("maxmemory", "2mb")]).await.unwrap();
-    assert!(
-        ask(valkey.addr(), "CONFIG GET maxmemory")
-            .unwrap()
-            .ends_with("2097152")
-    );
+    let setting: Vec<String> = run(&valkey, &["CONFIG", "GET", "maxmemory"]).unwrap();
+    assert_eq!(setting, ["maxmemory", "2097152"]);
     let error = Valkey::start_with(&[("maxmemory", "plenty")])
         .await
         .unwrap_err()
@@ -70,21 +64,21 @@ async fn takes_settings_and_reports_bad_ones() {
     assert!(error.contains("argument must be a memory value"), "{error}");
 }
 
-/// Every test has a runtime of its own; the shared server outlives the one that asked first.
+/// Every test has its own runtime; the shared server must outlive the runtime of the first caller.
 #[test]
-fn is_shared_between_runtimes() {
-    let ask_in_a_runtime = || {
+fn the_shared_server_outlives_the_runtime_that_started_it() {
+    let use_in_a_new_runtime = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         let valkey = runtime.block_on(devstack::shared::valkey()).unwrap();
         drop(runtime);
-        assert_eq!(ask(valkey.addr(), "PING").unwrap(), "+PONG");
+        assert_eq!(ping(valkey).unwrap(), "PONG");
         valkey.port()
     };
     let threads: Vec<_> = (0..3)
-        .map(|_| std::thread::spawn(ask_in_a_runtime))
+        .map(|_| std::thread::spawn(use_in_a_new_runtime))
         .collect();
     let ports: Vec<u16> = threads
         .into_iter()

@@ -1,22 +1,22 @@
-//! Waiting: for several futures, and for a condition.
+//! Helpers to wait for a condition and for several futures.
 
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// For how long a server that is frozen is asked.
-pub(crate) const SILENCE: Duration = Duration::from_millis(300);
+/// Timeout after which a server counts as unresponsive.
+pub(crate) const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(300);
 
-/// Polls until the condition holds; fails after 60 s.
+/// Polls until the condition holds; panics after 60 s.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// All of them at the same time.
+/// Awaits the futures concurrently.
 pub(crate) async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
     poll_fn(|cx| {

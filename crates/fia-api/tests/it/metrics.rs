@@ -282,7 +282,7 @@ async fn the_listener_serves_until_shutdown() {
     let response = fetch(&url).await;
     assert!(parse(&response).contains_key("fia_api_log_viewers"));
     api.stop().await.unwrap();
-    assert!(api.ended().await.unwrap().success());
+    assert!(api.exited().await.unwrap().success());
     assert!(tokio::net::TcpStream::connect(&address).await.is_err());
 }
 

@@ -12,7 +12,9 @@ use crate::process::{Launch, Server, blocking};
 use crate::programs::{ServerUser, find_program, postgres_dirs};
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{Error, Result, postgres_template, probe};
+use crate::{Error, Result, probe};
+
+mod template;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -30,9 +32,10 @@ const SETTINGS: [(&str, &str); 8] = [
 
 /// A private PostgreSQL server. Dropping it stops it and deletes its data.
 ///
-/// It starts with the database `fia` (the seed data of [`SEED_SQL`](crate::SEED_SQL)) and the template
-/// database `fia_seeded` (the same data, copied by [`create_database`](Self::create_database)). Logins
-/// need the password (SCRAM). It can be used from any runtime.
+/// It starts with the database `fia` (the seed data of [`SEED_SQL`](crate::SEED_SQL)) and the
+/// template database `fia_seeded` (the same data, copied by
+/// [`create_database`](Self::create_database)). Logins need the password (SCRAM). It can be used
+/// from any runtime.
 #[derive(Debug)]
 pub struct Postgres {
     running: Running,
@@ -67,10 +70,10 @@ impl PostgresBuilder {
     /// As [`start`](Self::start).
     pub fn start_blocking(&self) -> Result<Postgres> {
         let user = ServerUser::find();
-        let template = postgres_template::prepare(user.as_ref())?;
+        let data = template::prepare(user.as_ref())?;
         retry_on_clash(|| {
             let scratch = Scratch::new("postgres", user.as_ref())?;
-            postgres_template::copy(&template, &scratch)?;
+            template::copy(&data, &scratch)?;
             Postgres::launch(scratch, user.clone(), &self.settings)
         })
     }
@@ -190,8 +193,8 @@ impl Postgres {
         .await
     }
 
-    /// Connects as the superuser. The connection's task runs on the caller's runtime and ends with it or
-    /// with the client.
+    /// Connects as the superuser. The connection's task runs on the caller's runtime and ends with
+    /// it or with the client.
     ///
     /// # Errors
     /// [`Error::Database`].

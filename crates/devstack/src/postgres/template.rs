@@ -1,5 +1,5 @@
-//! A template data directory, created once per system user and copied for each PostgreSQL server: `initdb`
-//! and the seed take seconds, a copy about 100 ms.
+//! A template data directory, created once per system user and copied for each PostgreSQL server:
+//! `initdb` and the seed take seconds, a copy about 100 ms.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -30,7 +30,8 @@ const AFTER_SEED: [&str; 2] = [
     "ALTER DATABASE fia_seeded WITH IS_TEMPLATE true ALLOW_CONNECTIONS false",
 ];
 
-/// Returns the template directory; creates it if this user has none for this PostgreSQL and this seed.
+/// Returns the template directory; creates it if this user has none for this PostgreSQL and this
+/// seed.
 ///
 /// # Errors
 /// [`Error`] when `initdb` or the server that loads the seed fails.
@@ -40,8 +41,8 @@ pub(crate) fn prepare(user: Option<&ServerUser>) -> Result<PathBuf> {
     if template.exists() {
         return Ok(template);
     }
-    // Other processes wait here instead of repeating the work. The final rename publishes the template
-    // atomically.
+    // Other processes wait here instead of repeating the work. The final rename publishes the
+    // template atomically.
     let lock =
         File::create(cache.join("lock")).map_err(Error::io("locking the PostgreSQL template"))?;
     lock.lock()
@@ -60,8 +61,8 @@ pub(crate) fn copy(template: &Path, scratch: &Scratch) -> Result<()> {
     copy_dir(template, &scratch.run().join("data"), &scratch.run())
 }
 
-/// Runs `cp` with `work_dir` as its working directory. For a copy into a server's directory that is the
-/// directory itself, so that its reaper also kills the copy.
+/// Runs `cp` with `work_dir` as its working directory. For a copy into a server's directory that is
+/// the directory itself, so that its reaper also kills the copy.
 fn copy_dir(from: &Path, to: &Path, work_dir: &Path) -> Result<()> {
     let mut command = Command::new("cp");
     run(command
@@ -128,8 +129,8 @@ fn create(template: &Path, user: Option<&ServerUser>) -> Result<()> {
     publish(server, template)
 }
 
-/// Copies the data next to the template before the rename, as the scratch directory may be on another file
-/// system.
+/// Copies the data next to the template before the rename, as the scratch directory may be on
+/// another file system.
 fn publish(server: &Server, template: &Path) -> Result<()> {
     let staging = template.with_extension("new");
     match fs::remove_dir_all(&staging) {

@@ -1,11 +1,10 @@
-//! A server process: started, watched until it is ready, frozen, killed, started again, and ended with this process.
+//! A server process: start with a readiness probe, pause, kill, restart. It never outlives this
+//! process.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,39 +12,19 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::programs::{ServerUser, command_as};
 use crate::scratch::Scratch;
 use crate::{Error, Result};
+
+mod launch;
+
+pub use launch::{Launch, Ready};
 
 const POLL: Duration = Duration::from_millis(5);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 const QUIT_LIMIT: Duration = Duration::from_secs(2);
 const LOG_TAIL_BYTES: u64 = 4096;
 
-/// How a server is started.
-#[derive(Debug)]
-pub struct Launch {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
-    /// Its environment (it gets nothing of this process's, except a PATH of the system directories and a UTF-8 locale).
-    pub env: Vec<(String, String)>,
-    /// As whom it runs; none = as this process's user.
-    pub user: Option<ServerUser>,
-    /// The signal that asks it to end in an orderly way.
-    pub stop: Signal,
-    /// The signal that ends it at once, when its data are of no use any more. A server with children of its own should
-    /// get one that lets it wait for them: otherwise they are left to process 1, which may not care in a container.
-    pub quit: Signal,
-    /// How long its start may take.
-    pub limit: Duration,
-}
-
-/// Answers whether the server is ready; called every few milliseconds, so it must be quick.
-pub type Ready = Box<dyn Fn() -> bool + Send + Sync>;
-
-/// A server process in a directory of its own. Dropping it kills it and removes the directory.
+/// A server process in its own directory. Dropping it kills the process and deletes the directory.
 pub struct Server {
     name: String,
     launch: Launch,
@@ -55,10 +34,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server in `scratch` and waits until it is ready.
+    /// Starts a server in `scratch` and blocks until it is ready.
     ///
     /// # Errors
-    /// [`Error::Ended`] or [`Error::NotReady`] with the end of its log; [`Error::Io`] when it cannot be started.
+    /// [`Error::Exited`] or [`Error::NotReady`], with the end of the log; [`Error::Io`] when the
+    /// program cannot be executed.
     pub fn start(name: &str, scratch: Scratch, launch: Launch, ready: Ready) -> Result<Self> {
         let server = Self {
             name: name.to_owned(),
@@ -71,19 +51,19 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts it again, after killing it if it runs. Blocks until it is ready.
+    /// Kills the server if it runs, starts it again, and blocks until it is ready.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// As for [`start`](Self::start).
     pub fn restart(&self) -> Result<()> {
         self.kill();
         let mut slot = self.lock();
-        let child = slot.insert(self.spawn()?);
+        let child = slot.insert(self.launch.spawn(&self.scratch.run(), &self.log())?);
         let deadline = Instant::now() + self.launch.limit;
         loop {
             let ready = (self.ready)();
-            if let Some(status) = self.exited(child)? {
-                return Err(self.ended(status));
+            if let Some(status) = self.exit_status(child)? {
+                return Err(self.exited(status));
             }
             if ready {
                 return Ok(());
@@ -102,7 +82,8 @@ impl Server {
         }
     }
 
-    /// Asks it to end, waits for that (20 s, then it is killed) and returns its exit status.
+    /// Shuts the server down with its stop signal, kills it after 20 s, and returns its exit
+    /// status.
     ///
     /// # Errors
     /// [`Error::NotRunning`], or [`Error::Io`].
@@ -114,31 +95,32 @@ impl Server {
         }
     }
 
-    /// Waits until it has ended and returns its exit status, also when it had ended before; none when it still runs
-    /// after `limit`.
+    /// Waits until the server has exited and returns its exit status; none if it still runs after
+    /// `limit`.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] when it was never started, [`Error::Io`].
+    /// [`Error::NotRunning`] if it was never started, [`Error::Io`].
     pub fn wait(&self, limit: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
-            // Not locked while waiting, so that another thread can kill it meanwhile.
-            let ended = match &mut *self.lock() {
-                Some(child) => self.exited(child)?,
+            // Not locked while waiting, so that another thread can kill the server.
+            let status = match &mut *self.lock() {
+                Some(child) => self.exit_status(child)?,
                 None => return Err(self.not_running()),
             };
-            if ended.is_some() || Instant::now() >= deadline {
-                return Ok(ended);
+            if status.is_some() || Instant::now() >= deadline {
+                return Ok(status);
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Kills it and everything it started (SIGKILL), and waits until they are gone. None when it was never started.
+    /// Kills the server and its descendants (SIGKILL) and waits until they have exited. None if it
+    /// was never started.
     pub fn kill(&self) -> Option<ExitStatus> {
         let mut child = self.lock();
         let child = child.as_mut()?;
-        // Frozen or not; one that has ended is sent nothing.
+        // Fails only if the process has already exited.
         let _ = child.kill();
         let status = child.wait().ok();
         while !self.signal_all(Signal::SIGKILL).is_empty() {
@@ -147,14 +129,15 @@ impl Server {
         status
     }
 
-    /// Freezes it and everything it started (SIGSTOP): connections are accepted by the kernel, nothing is answered.
+    /// Freezes the server and its descendants (SIGSTOP): the kernel accepts connections, nothing
+    /// responds.
     ///
     /// # Errors
     /// [`Error::NotRunning`].
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)?;
         let mut stopped = Vec::new();
-        // What it was just starting appears in the second round.
+        // Repeated until no new process appears: the server may have been forking.
         loop {
             let found = self.signal_all(Signal::SIGSTOP);
             if found.iter().all(|pid| stopped.contains(pid)) {
@@ -164,7 +147,7 @@ impl Server {
         }
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Resumes the server after [`pause`](Self::pause).
     ///
     /// # Errors
     /// [`Error::NotRunning`].
@@ -173,7 +156,7 @@ impl Server {
         self.signal(Signal::SIGCONT)
     }
 
-    /// Sends a signal to the server process itself.
+    /// Sends a signal to the server process, but not to its descendants.
     ///
     /// # Errors
     /// [`Error::NotRunning`].
@@ -183,69 +166,48 @@ impl Server {
         kill(Pid::from_raw(id), signal).map_err(|_| self.not_running())
     }
 
-    /// The server's process id; none when it is not running.
+    /// The server's process id; none if it is not running.
     pub fn pid(&self) -> Option<u32> {
         let mut child = self.lock();
         let child = child.as_mut()?;
-        matches!(self.exited(child), Ok(None)).then(|| child.id())
+        matches!(self.exit_status(child), Ok(None)).then(|| child.id())
     }
 
-    /// The directory of the server's files.
+    /// The server's directory.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
 
-    /// Its log: standard output and error.
+    /// The server's log file: its standard output and error.
     pub fn log(&self) -> PathBuf {
         self.scratch.dir().join(format!("{}.log", self.name))
     }
 
-    /// The last 4 KiB of its log.
+    /// The last 4 KiB of the log.
     pub fn log_tail(&self) -> String {
-        tail(&self.log()).unwrap_or_else(|e| format!("(the log cannot be read: {e})"))
+        tail(&self.log()).unwrap_or_else(|e| format!("(log not readable: {e})"))
     }
 
-    fn spawn(&self) -> Result<Child> {
-        let log = self.log();
-        let open = || File::options().create(true).append(true).open(&log);
-        let out = open().map_err(Error::io(format!("opening {}", log.display())))?;
-        let err = out
-            .try_clone()
-            .map_err(Error::io(format!("opening {}", log.display())))?;
-        command_as(self.launch.user.as_ref(), &self.launch.program)?
-            .args(&self.launch.args)
-            .envs(self.launch.env.iter().map(|(key, value)| (key, value)))
-            .current_dir(self.scratch.run())
-            .stdout(Stdio::from(out))
-            .stderr(Stdio::from(err))
-            .process_group(0)
-            .spawn()
-            .map_err(Error::io(format!(
-                "starting {}",
-                self.launch.program.display()
-            )))
-    }
-
-    /// Sends a signal to every process in the server's directory; returns them.
+    /// Sends a signal to every process in the server's directory; returns these processes.
     fn signal_all(&self, signal: Signal) -> Vec<Pid> {
         let found = self.scratch.processes();
         for pid in &found {
-            // One that ended since it was listed needs no signal.
+            // Fails only if the process has exited since it was listed.
             let _ = kill(*pid, signal);
         }
         found
     }
 
-    /// The status of one that has ended; asked again, the same.
-    fn exited(&self, child: &mut Child) -> Result<Option<ExitStatus>> {
+    /// The exit status, if the process has exited; repeatable.
+    fn exit_status(&self, child: &mut Child) -> Result<Option<ExitStatus>> {
         child
             .try_wait()
             .map_err(Error::io(format!("waiting for {}", self.name)))
     }
 
-    fn ended(&self, status: ExitStatus) -> Error {
+    fn exited(&self, status: ExitStatus) -> Error {
         let (server, status) = (self.name.clone(), status.to_string());
-        Error::Ended {
+        Error::Exited {
             server,
             status,
             log: self.log(),
@@ -268,11 +230,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         let quit = self.launch.quit;
         if quit != Signal::SIGKILL && self.resume().is_ok() && self.signal(quit).is_ok() {
-            // Killed below when it does not follow.
+            // Killed below if it does not exit in time.
             let _ = self.wait(QUIT_LIMIT);
         }
         self.kill();
-        self.scratch.end();
+        self.scratch.remove();
     }
 }
 

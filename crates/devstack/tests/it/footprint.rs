@@ -1,4 +1,4 @@
-//! What a server must leave nothing of.
+//! Checks that a stopped server leaves no process, file or listener behind.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 
 use devstack::Server;
 
-/// A server's directory, processes and address, noted while it lives.
-pub(crate) struct Traces {
+/// The directory, processes and address of a server, recorded while it runs.
+pub(crate) struct Footprint {
     dir: PathBuf,
     pub(crate) pids: Vec<i32>,
     addr: SocketAddr,
 }
 
-impl Traces {
+impl Footprint {
     pub(crate) fn of(server: &Server, addr: SocketAddr) -> Self {
         let pids: Vec<i32> = server
             .scratch()
@@ -31,15 +31,15 @@ impl Traces {
     }
 
     pub(crate) fn assert_gone(&self) {
-        assert!(!self.dir.exists(), "{} is left", self.dir.display());
+        assert!(!self.dir.exists(), "{} still exists", self.dir.display());
         for pid in &self.pids {
-            assert!(!is_running(*pid), "process {pid} is left");
+            assert!(!is_running(*pid), "process {pid} still runs");
         }
         assert_refused(self.addr);
     }
 }
 
-/// Zombies do not count: what a server left to process 1 is not ours to wait for.
+/// True if the process exists and is no zombie: orphaned zombies are reaped by process 1.
 pub(crate) fn is_running(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
