@@ -100,27 +100,27 @@ fn introduction(stack: &Stack, api: &Api) -> String {
 The FIA API listens on {url}
 API documentation: {url}/docs
 
-Tokens for the examples (staff, and a user; both have user number 1234). Paste them into your shell:
-  STAFF={staff}
-  USER={user}
+Tokens for the examples, to paste into your shell (a staff member and a user, both with user number 1234)
+  STAFF_TOKEN={staff}
+  USER_TOKEN={user}
 
 The four cached reads: the first request reads the database, the next ones the cache.
 The last one uses the API key ({key}) instead of a token.
   curl -s {url}/live-data/instruments
   curl -s {url}/live-data/mari/script
-  curl -s -H "Authorization: Bearer $STAFF" {url}/instrument/mari/specification
+  curl -s -H "Authorization: Bearer $STAFF_TOKEN" {url}/instrument/mari/specification
   curl -s -H "Authorization: Bearer {key}" {url}/instrument/mari/latest-run
 
 Job lists as the web front end requests them, and a filtered count
-  curl -s -H "Authorization: Bearer $USER" '{url}/jobs?limit=10&include_run=true&as_user=true'
-  curl -s -H "Authorization: Bearer $STAFF" '{url}/instrument/mari/jobs?limit=10&order_by=run_start'
+  curl -s -H "Authorization: Bearer $USER_TOKEN" '{url}/jobs?limit=10&include_run=true&as_user=true'
+  curl -s -H "Authorization: Bearer $STAFF_TOKEN" '{url}/instrument/mari/jobs?limit=10&order_by=run_start'
   curl -sG --data-urlencode 'filters={{"title":"vanadium","job_state_in":["ERROR"]}}' {url}/jobs/count
 
-A write. It invalidates the cache, so the next read returns the new value. With $USER it is 403.
-  curl -s -X PUT -H "Authorization: Bearer $STAFF" -H 'Content-Type: application/json' \
+A write. It invalidates the cache, so the next read returns the new value. With $USER_TOKEN it is 403.
+  curl -s -X PUT -H "Authorization: Bearer $STAFF_TOKEN" -H 'Content-Type: application/json' \
     -d '{{"latest_run":"MARI00054321"}}' {url}/instrument/mari/latest-run
 
-Watch the cache meanwhile
+Watch the cache
   valkey-cli -p {valkey} MONITOR
   valkey-cli -p {valkey} KEYS 'fia_api:*'
   valkey-cli -p {valkey} GET fia_api:instrument:latest_run:MARI
