@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -29,8 +30,8 @@ pub struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     /// Reads and writes the socket while it is polled; none once the connection is closed.
     driver: Option<Driver>,
-    address: SocketAddr,
-    authorization: Option<String>,
+    host: HeaderValue,
+    authorization: Option<HeaderValue>,
 }
 
 /// A response with its whole body.
@@ -59,7 +60,7 @@ impl Connection {
     /// When the connection is refused or not established within 60 s.
     pub async fn open(address: SocketAddr, authorization: &str) -> io::Result<Self> {
         let mut connection = Self::open_anonymous(address).await?;
-        connection.authorization = Some(authorization.to_owned());
+        connection.authorization = Some(header_value(authorization)?);
         Ok(connection)
     }
 
@@ -68,19 +69,19 @@ impl Connection {
     /// # Errors
     /// As for [`open`](Self::open).
     pub async fn open_anonymous(address: SocketAddr) -> io::Result<Self> {
-        let stream = within_timeout(TcpStream::connect(address)).await?;
+        let stream = timeout(TIMEOUT, TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(io::Error::other)?;
         Ok(Self {
             sender,
             driver: Some(driver),
-            address,
+            host: header_value(&address.to_string())?,
             authorization: None,
         })
     }
 
-    /// Sends a `GET` request.
+    /// Sends a `GET` request and reads the whole response.
     ///
     /// # Errors
     /// When the connection fails, or there is no complete response within 60 s. The connection is
@@ -107,7 +108,7 @@ impl Connection {
         self.send(Method::PUT, path, &headers, json).await
     }
 
-    /// Sends a request with additional headers; an empty body is omitted.
+    /// Sends a request with additional headers and reads the whole response.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -118,23 +119,7 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &str,
     ) -> io::Result<Response> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, self.address.to_string());
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
-        let request = request.map_err(io::Error::other)?;
-        within_timeout(self.exchange(request)).await
-    }
-
-    /// Sends the request and drives the connection until the response is complete.
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> io::Result<Response> {
+        let request = self.request(method, path, headers, body)?;
         let sender = &mut self.sender;
         let exchange = async move {
             sender.ready().await?;
@@ -145,23 +130,107 @@ impl Connection {
                 body: body.collect().await?.to_bytes().into(),
             })
         };
-        let exchange = pin!(exchange);
-        let response: hyper::Result<Response> = match &mut self.driver {
-            Some(driver) => match select(exchange, driver).await {
-                Either::Left((response, _)) => response,
-                // The connection is closed, but the response may already be buffered.
-                Either::Right((_, exchange)) => {
-                    self.driver = None;
-                    exchange.await
-                }
-            },
-            None => exchange.await,
+        drive(&mut self.driver, exchange).await
+    }
+
+    /// Sends a request and returns as soon as the response's headers are there. The connection is
+    /// closed when the stream is dropped.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn stream(
+        mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<BodyStream> {
+        let request = self.request(method, path, headers, body)?;
+        let sender = &mut self.sender;
+        let exchange = async move {
+            sender.ready().await?;
+            sender.send_request(request).await
         };
-        response.map_err(io::Error::other)
+        let response = drive(&mut self.driver, exchange).await?;
+        Ok(BodyStream {
+            status: response.status().as_u16(),
+            body: response.into_body(),
+            connection: self,
+        })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.host);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+        request.body(body).map_err(io::Error::other)
     }
 }
 
-/// Awaits an operation for at most [`TIMEOUT`].
-async fn within_timeout<T>(operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(TIMEOUT, operation).await?
+/// A response whose body is read in chunks.
+pub struct BodyStream {
+    /// The status code.
+    pub status: u16,
+    body: Incoming,
+    connection: Connection,
+}
+
+impl BodyStream {
+    /// The next chunk of the body; none at its end.
+    ///
+    /// # Errors
+    /// When the connection fails before the end of the body, or there is no chunk within 60 s.
+    pub async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let body = &mut self.body;
+        let next = async move {
+            // Trailers are skipped.
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame?.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Ok(None)
+        };
+        drive(&mut self.connection.driver, next).await
+    }
+}
+
+/// Runs an operation of at most [`TIMEOUT`] while reading and writing the connection's socket.
+async fn drive<T>(
+    driver: &mut Option<Driver>,
+    operation: impl Future<Output = hyper::Result<T>>,
+) -> io::Result<T> {
+    let driven = async {
+        let operation = pin!(operation);
+        let Some(open) = driver else {
+            return operation.await;
+        };
+        match select(operation, open).await {
+            Either::Left((outcome, _)) => outcome,
+            // The connection is closed, but the response may already be buffered.
+            Either::Right((_, operation)) => {
+                *driver = None;
+                operation.await
+            }
+        }
+    };
+    timeout(TIMEOUT, driven).await?.map_err(io::Error::other)
+}
+
+fn header_value(text: &str) -> io::Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(io::Error::other)
 }

@@ -4,6 +4,7 @@
 
 mod fault;
 mod footprint;
+mod http;
 mod pgbouncer;
 mod postgres;
 mod process;

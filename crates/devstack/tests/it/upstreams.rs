@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use ::http::Method;
 use devstack::http::{Connection, Response};
 use devstack::{Upstreams, tokens};
-use http::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
