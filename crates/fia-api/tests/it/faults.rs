@@ -31,7 +31,7 @@ fn hits(replica: &Replica) -> u64 {
         .statistics()
         .namespaces
         .iter()
-        .map(|class| class.hits)
+        .map(|namespace| namespace.hits)
         .sum()
 }
 

@@ -74,8 +74,11 @@ async fn races(across_replicas: bool) -> u64 {
         }
     });
     futures_util::future::join_all(all).await;
-    let classes = slow.state.cached.statistics().namespaces;
-    classes.iter().map(|class| class.fills_refused).sum()
+    let namespaces = slow.state.cached.statistics().namespaces;
+    namespaces
+        .iter()
+        .map(|namespace| namespace.fills_refused)
+        .sum()
 }
 
 /// Takes some seconds: a hundred races of delayed commands.

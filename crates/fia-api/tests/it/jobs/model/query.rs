@@ -1,34 +1,15 @@
-//! Filters, orderings and scopes over random rows, compared with a reference model.
+//! Random requests, and the reference semantics of filters, orderings and scopes.
 
 use std::cmp::Ordering;
 
 use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Database, Replica};
-use crate::jobs::{JobsFixture, filtered};
+use crate::harness::Replica;
+use crate::jobs::filtered;
+use crate::jobs::model::rows::{Job, Run, timestamp};
+use crate::jobs::model::{INSTRUMENTS, STATES};
 
-const INSTRUMENTS: [&str; 4] = ["MARI", "mari", "ÜBER", "LOQ"];
-const EXPERIMENTS: [Option<i32>; 6] = [
-    None,
-    Some(0),
-    Some(5),
-    Some(7),
-    Some(i32::MAX),
-    Some(i32::MIN),
-];
-const STATES: [&str; 4] = ["SUCCESSFUL", "UNSUCCESSFUL", "ERROR", "NOT_STARTED"];
-/// Chronological, which is also lexicographic.
-const TIMESTAMPS: [&str; 6] = [
-    "0001-01-01T00:00:00",
-    "1999-12-31T23:59:59.999999",
-    "2020-01-01T00:00:00",
-    "2020-01-01T00:00:00.000001",
-    "2024-02-29T12:00:00",
-    "9999-12-31T23:59:59.999999",
-];
 const ORDERS: [&str; 10] = [
     "start",
     "end",
@@ -41,106 +22,6 @@ const ORDERS: [&str; 10] = [
     "experiment_title",
     "filename",
 ];
-
-fn texts() -> Vec<String> {
-    let mut texts: Vec<String> = [
-        "",
-        "a",
-        "A",
-        "ab%c",
-        "a_b",
-        "a\\b",
-        "ünïcödé",
-        "ÜNÏ",
-        "☃",
-        "'q'",
-        "7",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    // Longer than the text indexes hold.
-    texts.push("z".repeat(600));
-    texts.push("A".repeat(600));
-    texts
-}
-
-#[derive(Clone, Debug)]
-struct Job {
-    id: i64,
-    start: Option<&'static str>,
-    end: Option<&'static str>,
-    state: usize,
-    outputs: Option<String>,
-    run: Option<Run>,
-}
-
-#[derive(Clone, Debug)]
-struct Run {
-    filename: String,
-    title: String,
-    start: &'static str,
-    end: &'static str,
-    instrument: usize,
-    /// An index into `EXPERIMENTS`; one past the end is user 1234.
-    owner: usize,
-}
-
-impl Run {
-    fn experiment(&self) -> Option<i32> {
-        EXPERIMENTS.get(self.owner).copied().flatten()
-    }
-
-    fn user(&self) -> Option<i32> {
-        (self.owner == EXPERIMENTS.len()).then_some(1234)
-    }
-}
-
-fn timestamp() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(&TIMESTAMPS[..])
-}
-
-fn text() -> impl Strategy<Value = String> {
-    prop::sample::select(texts())
-}
-
-fn run() -> impl Strategy<Value = Run> {
-    let owner = 0..=EXPERIMENTS.len();
-    (
-        text(),
-        text(),
-        timestamp(),
-        timestamp(),
-        0..INSTRUMENTS.len(),
-        owner,
-    )
-        .prop_map(|(filename, title, start, end, instrument, owner)| Run {
-            filename,
-            title,
-            start,
-            end,
-            instrument,
-            owner,
-        })
-}
-
-fn job() -> impl Strategy<Value = Job> {
-    use prop::option::{of, weighted};
-    (
-        of(timestamp()),
-        of(timestamp()),
-        0..STATES.len(),
-        of(text()),
-        weighted(0.9, run()),
-    )
-        .prop_map(|(start, end, state, outputs, run)| Job {
-            id: 0,
-            start,
-            end,
-            state,
-            outputs,
-            run,
-        })
-}
 
 /// A filter's name and value.
 type Condition = (&'static str, Value);
@@ -269,7 +150,7 @@ fn compare(a: &Job, b: &Job, order: &str) -> Ordering {
 }
 
 #[derive(Clone, Debug)]
-struct Query {
+pub(super) struct Query {
     instrument: Option<usize>,
     as_user: bool,
     conditions: Vec<Condition>,
@@ -279,7 +160,7 @@ struct Query {
     offset: usize,
 }
 
-fn query() -> impl Strategy<Value = Query> {
+pub(super) fn query() -> impl Strategy<Value = Query> {
     let conditions = prop::collection::vec(condition(), 0..3);
     let order = prop::sample::select(&ORDERS[..]);
     // Paths are upper-cased, so `mari` cannot be requested.
@@ -307,7 +188,7 @@ fn query() -> impl Strategy<Value = Query> {
 }
 
 /// The experiments of user 1234.
-const THEIRS: [i64; 3] = [5, 7, 1 << 40];
+pub(super) const THEIRS: [i64; 3] = [5, 7, 1 << 40];
 
 impl Query {
     /// The conditions as a JSON object: the last of a name wins.
@@ -344,7 +225,7 @@ impl Query {
         !self.as_user || theirs || (self.instrument.is_some() && run.user() == Some(1234))
     }
 
-    fn expected(&self, jobs: &[Job]) -> (Vec<i64>, usize) {
+    pub(super) fn expected(&self, jobs: &[Job]) -> (Vec<i64>, usize) {
         let mut found: Vec<&Job> = jobs.iter().filter(|job| self.selects(job)).collect();
         let count = found.len();
         found.retain(|job| self.is_visible(job));
@@ -361,7 +242,7 @@ impl Query {
         (page.map(|job| job.id).collect(), count)
     }
 
-    async fn actual(&self, replica: &Replica) -> (Vec<i64>, usize) {
+    pub(super) async fn actual(&self, replica: &Replica) -> (Vec<i64>, usize) {
         let base = self.instrument.map_or_else(String::new, |i| {
             format!("/instrument/{}", INSTRUMENTS[i].replace('Ü', "%C3%9C"))
         });
@@ -394,100 +275,5 @@ impl Query {
             ids,
             usize::try_from(count.json()["count"].as_u64().unwrap()).unwrap(),
         )
-    }
-}
-
-async fn store(database: &Database, jobs: &mut [Job]) {
-    let client = database.client().await;
-    client
-        .batch_execute(
-            "TRUNCATE jobs, runs, job_owners, instruments, scripts RESTART IDENTITY CASCADE",
-        )
-        .await
-        .unwrap();
-    for name in INSTRUMENTS {
-        let sql = "INSERT INTO instruments (instrument_name, live_data_support) VALUES ($1, false)";
-        client.execute(sql, &[&name]).await.unwrap();
-    }
-    for experiment in EXPERIMENTS {
-        let sql = "INSERT INTO job_owners (experiment_number) VALUES ($1)";
-        client.execute(sql, &[&experiment]).await.unwrap();
-    }
-    let sql = "INSERT INTO job_owners (user_number) VALUES (1234)";
-    client.execute(sql, &[]).await.unwrap();
-    for job in jobs {
-        let mut run_id: Option<i32> = None;
-        if let Some(run) = &job.run {
-            let sql = "INSERT INTO runs (filename, title, users, run_start, run_end, instrument_id, owner_id, good_frames, raw_frames) \
-                       VALUES ($1, $2, '', $3::text::timestamp, $4::text::timestamp, $5, $6, 1, 1) RETURNING id";
-            let (instrument, owner) = (
-                i32::try_from(run.instrument + 1).unwrap(),
-                i32::try_from(run.owner + 1).unwrap(),
-            );
-            let row = client
-                .query_one(
-                    sql,
-                    &[
-                        &run.filename,
-                        &run.title,
-                        &run.start,
-                        &run.end,
-                        &instrument,
-                        &owner,
-                    ],
-                )
-                .await
-                .unwrap();
-            run_id = Some(row.get(0));
-        }
-        let sql = "INSERT INTO jobs (start, \"end\", state, inputs, outputs, owner_id, job_type, run_id) \
-                   VALUES ($1::text::timestamp, $2::text::timestamp, $3::text::state, '{}', $4, 1, 'RERUN', $5) RETURNING id";
-        let row = client
-            .query_one(
-                sql,
-                &[
-                    &job.start,
-                    &job.end,
-                    &STATES[job.state],
-                    &job.outputs,
-                    &run_id,
-                ],
-            )
-            .await
-            .unwrap();
-        job.id = i64::from(row.get::<_, i32>(0));
-    }
-}
-
-#[tokio::test]
-async fn lists_and_counts_match_the_reference_model() {
-    let fixture = JobsFixture::new().await;
-    fixture.upstreams.set_experiments(1234, &THEIRS);
-    let replica = fixture.replica();
-    let mut random = TestRunner::deterministic();
-    let mut draw_jobs = || {
-        prop::collection::vec(job(), 60)
-            .new_tree(&mut random)
-            .unwrap()
-            .current()
-    };
-    let mut sets = [draw_jobs(), draw_jobs()];
-    for (i, jobs) in sets.iter_mut().enumerate() {
-        store(&fixture.database, jobs).await;
-        if i == 1 {
-            let db = fia_api::store::Db::new(
-                &crate::harness::config(&[&fixture.database.vars()]).database,
-            )
-            .unwrap();
-            fia_api::store::indexes::apply(&db).await.unwrap();
-        }
-        for _ in 0..250 {
-            let query = query().new_tree(&mut random).unwrap().current();
-            assert_eq!(
-                query.actual(&replica).await,
-                query.expected(jobs),
-                "{query:?}"
-            );
-        }
     }
 }
