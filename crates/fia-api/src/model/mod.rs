@@ -2,6 +2,7 @@
 
 pub mod canonical;
 pub mod dumps;
+pub mod error_chain;
 mod filter;
 mod instrument;
 mod job;

@@ -1,15 +1,13 @@
-//! The pool of connections, and the two ways to use one: a query, or a transaction.
+//! The connection pool, and the statements that run in a transaction of their own.
 //!
 //! Every wait has a limit: for a free connection, for a new one, for a statement (on the
-//! server and here). A connection whose answer did not come in time, or whose caller went
-//! away, is thrown away: what arrives late on it belongs to nobody else.
+//! server and in this process). A connection is closed when its response timed out or its
+//! caller was cancelled: a late response must not reach another query.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
-};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -17,58 +15,44 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config as PgConfig, Row};
 
 use crate::config;
-use crate::store::tls;
+use crate::store::{StoreError, tls};
 
-/// How long a request waits for a free connection of the pool.
-const POOL_WAIT: Duration = Duration::from_millis(500);
-/// How long a new connection may take.
-const CONNECT: Duration = Duration::from_secs(1);
-/// How long an answer is awaited here, for when the server or the pooler says nothing.
-const ANSWER: Duration = Duration::from_millis(3500);
+/// Maximum wait for a free connection of the pool.
+pub(super) const POOL_WAIT: Duration = Duration::from_millis(500);
+/// Timeout for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Client-side timeout for a response, for a server or pooler that hangs.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(3500);
 
-/// Opens a transaction that the server itself ends, should this process be gone or stuck. A
-/// statement may run for 3 s: below the life of a cache lease (5 s), so that a slow load cannot
-/// outlive its right to fill. Sent in one packet with the statement that follows.
+/// Idle time before TCP keep-alive probes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// Begins a transaction that the server ends by itself if this process dies or hangs. The
+/// statement timeout of 3 s is shorter than a cache lease (5 s), so that a slow load cannot
+/// outlive its lease. Pipelined with the statement that follows.
 ///
-/// No statement here runs long enough to be worth compiling, which would take longer, and few
-/// are worth the milliseconds that it takes to start parallel workers.
+/// JIT compilation takes longer than any of these statements, and few are worth the
+/// milliseconds that parallel workers take to start.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
      SET LOCAL parallel_setup_cost = 10000; \
      SET LOCAL idle_in_transaction_session_timeout = 5000";
-/// How many long answers may be under way at once.
-const LONG_ANSWERS: usize = 4;
+/// Maximum number of concurrently streamed results.
+const MAX_STREAMED_RESULTS: usize = 4;
 
-/// A parameter and its type: with the type given, a query takes one round trip and needs no
-/// named statement.
+/// A parameter and its type. With explicit types a query needs one round trip and no named
+/// statement.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// A failure of the database.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// No connection was free in time.
-    #[error("no free database connection within {} ms", POOL_WAIT.as_millis())]
-    Busy,
-    /// It cannot be reached, or did not answer in time.
-    #[error("database unavailable: {0}")]
-    Unavailable(Arc<str>),
-    /// A value that a client gave is none of its column's type.
-    #[error("bad value: {0}")]
-    BadValue(Arc<str>),
-    /// It refused the statement.
-    #[error("database error: {0}")]
-    Refused(Arc<str>),
-}
-
-/// How the pool of connections is.
+/// State of the connection pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
-    /// The most that there may be.
+    /// Maximum number of connections.
     pub max: usize,
-    /// Those that somebody uses.
+    /// Connections in use.
     pub in_use: usize,
-    /// Those that are open and free.
+    /// Open connections that are free.
     pub idle: usize,
-    /// Requests that wait for one.
+    /// Requests waiting for a connection.
     pub waiting: usize,
 }
 
@@ -76,14 +60,14 @@ pub struct Connections {
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: Pool,
-    long_answers: Arc<Semaphore>,
+    streamed_results: Arc<Semaphore>,
 }
 
 impl Db {
-    /// Prepares the pool; nothing is connected yet.
+    /// Creates the pool without connecting.
     ///
     /// # Errors
-    /// When the TLS library cannot be set up.
+    /// When TLS cannot be configured.
     pub fn new(config: &config::Database) -> Result<Self, StoreError> {
         let mut pg = PgConfig::new();
         pg.host(&config.host)
@@ -92,9 +76,9 @@ impl Db {
             .password(config.password.expose_secret())
             .dbname(&config.name)
             .ssl_mode(tls::mode(config.ssl_mode))
-            .connect_timeout(CONNECT)
-            .tcp_user_timeout(ANSWER)
-            .keepalives_idle(Duration::from_secs(30));
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(RESPONSE_TIMEOUT)
+            .keepalives_idle(KEEPALIVE_IDLE);
         let manager = Manager::from_config(
             pg,
             tls::connector(config.ssl_mode)?,
@@ -105,17 +89,17 @@ impl Db {
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
             .wait_timeout(Some(POOL_WAIT))
-            .create_timeout(Some(CONNECT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         Ok(Self {
             pool,
-            long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
+            streamed_results: Arc::new(Semaphore::new(MAX_STREAMED_RESULTS)),
         })
     }
 
-    /// How the pool of connections is.
+    /// The state of the connection pool.
     #[must_use]
     pub fn connections(&self) -> Connections {
         let status = self.pool.status();
@@ -127,10 +111,10 @@ impl Db {
         }
     }
 
-    /// Whether the database answers.
+    /// Checks that the database responds.
     ///
     /// # Errors
-    /// When it does not, within the limits of any query.
+    /// When it does not respond within the limits of a query.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.query("SELECT 1", &[]).await.map(drop)
     }
@@ -144,7 +128,7 @@ impl Db {
         self.query_after(BEGIN, sql, params).await
     }
 
-    /// As [`Db::query`], in a transaction that another text than [`BEGIN`] opens.
+    /// Runs one statement as [`Db::query`] does, with `begin` instead of [`BEGIN`].
     pub(super) async fn query_after(
         &self,
         begin: &str,
@@ -153,7 +137,7 @@ impl Db {
     ) -> Result<Vec<Row>, StoreError> {
         let connection = self.connection().await?;
         let client = connection.client();
-        let (begun, rows, ended) = answer(async {
+        let (begun, rows, ended) = with_timeout(async {
             Ok(tokio::join!(
                 client.batch_execute(begin),
                 client.query_typed(sql, params),
@@ -161,20 +145,20 @@ impl Db {
             ))
         })
         .await?;
-        // All has been answered: whatever went wrong, nothing is under way here any more.
-        connection.give_back();
+        // All three responses have arrived, so even after an error the connection is idle.
+        connection.release();
         begun?;
         let rows = rows?;
         ended?;
         Ok(rows)
     }
 
-    /// Runs one changing statement; where it changed a row, awaits `before_commit`, which runs
-    /// while the row is locked, then commits. Returns whether a row was changed.
+    /// Runs one data-changing statement. If it changed a row, awaits `before_commit` while the
+    /// row is locked, then commits. Returns whether a row was changed.
     ///
-    /// An error may mean that the change was made all the same: the answer to `COMMIT` can be
-    /// lost. To be run in a task of its own, so that a client that hangs up cannot part the
-    /// commit from what follows it.
+    /// After an error the change may have been made: the response to `COMMIT` can be lost. Call
+    /// it in a task of its own, so that a client's disconnect cannot separate the commit from
+    /// the steps that follow it.
     pub(super) async fn update(
         &self,
         sql: &str,
@@ -183,7 +167,7 @@ impl Db {
     ) -> Result<bool, StoreError> {
         let connection = self.connection().await?;
         let client = connection.client();
-        let (begun, changed) = answer(async {
+        let (begun, changed) = with_timeout(async {
             Ok(tokio::join!(
                 client.batch_execute(BEGIN),
                 client.execute_typed(sql, params),
@@ -195,56 +179,57 @@ impl Db {
         if changed {
             before_commit.await;
         }
-        answer(client.batch_execute(if changed { "COMMIT" } else { "ROLLBACK" })).await?;
-        connection.give_back();
+        with_timeout(client.batch_execute(if changed { "COMMIT" } else { "ROLLBACK" })).await?;
+        connection.release();
         Ok(changed)
     }
 
-    /// Runs statements without parameters, one after another, with a limit of its own.
+    /// Runs statements without parameters in order, with a timeout of its own.
     pub(super) async fn batch(&self, sql: &str, limit: Duration) -> Result<(), StoreError> {
         let connection = self.connection().await?;
         timeout(limit, connection.client().batch_execute(sql))
             .await
-            .map_err(|_| StoreError::Unavailable("no answer in time".into()))??;
-        connection.give_back();
+            .map_err(|_| StoreError::timeout())??;
+        connection.release();
         Ok(())
     }
 
-    /// A connection from the pool.
+    /// Takes a connection from the pool.
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         Ok(Connection(Some(self.pool.get().await?)))
     }
 
-    /// The turns of long answers.
-    pub(super) fn long_answers(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.long_answers)
+    /// The permits to stream a result.
+    pub(super) fn streamed_results(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.streamed_results)
     }
 }
 
-/// Awaits an answer of the server, for a limited time.
-pub(super) async fn answer<T>(
+/// Awaits a response of the server for at most [`RESPONSE_TIMEOUT`].
+pub(super) async fn with_timeout<T>(
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
-    timeout(ANSWER, work)
+    timeout(RESPONSE_TIMEOUT, work)
         .await
-        .map_err(|_| StoreError::Unavailable("no answer in time".into()))?
+        .map_err(|_| StoreError::timeout())?
         .map_err(StoreError::from)
 }
 
-/// A connection on loan. Unless it is given back, it is closed: an answer may still be under
-/// way on it, or a transaction open.
+/// A pooled connection. It is closed when dropped without [`release`](Self::release): a response
+/// may be in flight on it, or a transaction open.
 pub(super) struct Connection(Option<Object>);
 
 impl Connection {
     #[expect(
         clippy::expect_used,
-        reason = "it is taken by give_back and drop alone"
+        reason = "only `release` and `drop` take it, and both end its life"
     )]
     pub(super) fn client(&self) -> &tokio_postgres::Client {
-        self.0.as_ref().expect("a connection on loan")
+        self.0.as_ref().expect("a connection that was not released")
     }
 
-    pub(super) fn give_back(mut self) {
+    /// Returns the connection to the pool; it must be idle and outside a transaction.
+    pub(super) fn release(mut self) {
         self.0.take();
     }
 }
@@ -255,48 +240,4 @@ impl Drop for Connection {
             drop(Object::take(object));
         }
     }
-}
-
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Timeout(TimeoutType::Wait) => Self::Busy,
-            other => Self::Unavailable(describe(&other)),
-        }
-    }
-}
-
-impl From<tokio_postgres::Error> for StoreError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        let text = describe(&error);
-        match error.code() {
-            Some(code) if code.code().starts_with(DATA_EXCEPTION) => Self::BadValue(text),
-            Some(code) if !is_outage(code.code()) => Self::Refused(text),
-            _ => Self::Unavailable(text),
-        }
-    }
-}
-
-/// The class of the SQLSTATEs that speak of a value: not a date, out of range, …
-const DATA_EXCEPTION: &str = "22";
-
-/// Whether an SQLSTATE says that the server, not the statement, is the trouble: the connection
-/// (08), a conflict to be tried again (40), resources (53), a limit or an operator (57), a
-/// standby (25006), an idle transaction that the server ended (25P03).
-fn is_outage(sqlstate: &str) -> bool {
-    ["08", "40", "53", "57", "25006", "25P03"]
-        .iter()
-        .any(|class| sqlstate.starts_with(class))
-}
-
-/// An error with its causes, for the log.
-fn describe(error: &dyn std::error::Error) -> Arc<str> {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text.into()
 }

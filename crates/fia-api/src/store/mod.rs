@@ -1,10 +1,11 @@
-//! PostgreSQL: the only place that holds SQL.
+//! PostgreSQL: the only module that holds SQL.
 //!
-//! Everything here is safe behind a pooler in transaction mode, `PgBouncer` 1.18 included: no
+//! All of it is safe behind a pooler in transaction mode, `PgBouncer` 1.18 included: no
 //! named statements, no session state, no cancel requests; values are always bound.
 
 mod change_feed;
 mod db;
+mod error;
 pub mod indexes;
 pub mod instruments;
 pub mod jobs;
@@ -16,5 +17,6 @@ mod tls;
 mod transaction;
 
 pub use change_feed::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
-pub use db::{Connections, Db, StoreError};
+pub use db::{Connections, Db};
+pub use error::StoreError;
 pub use transaction::Transaction;

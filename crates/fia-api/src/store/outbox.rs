@@ -1,8 +1,8 @@
-//! Messages that wait to be published: the table `fia_api_outbox`.
+//! The transactional outbox: messages to be published, in the table `fia_api_outbox`.
 //!
-//! A message is written in the transaction of its job. Whoever publishes it claims it first,
-//! for a while, and deletes it once the broker has confirmed it: so it is published by one
-//! process at a time, and again if that one dies in between.
+//! A message is inserted in the transaction of its job. A relay claims it for a limited time and
+//! deletes it when the broker has confirmed it: one process publishes it at a time, and another
+//! one does so again if the first dies in between (at-least-once delivery).
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use tokio_postgres::types::Type;
 use crate::model::Message;
 use crate::store::{Db, StoreError, Transaction};
 
-/// How long a claim lasts unless it is renewed.
+/// Duration of a claim unless it is renewed.
 pub const CLAIM: Duration = Duration::from_secs(15);
 
-/// A message that this process alone may publish for now.
+/// A message that only this process may publish until its claim expires.
 #[derive(Debug)]
 pub struct Claimed {
-    /// Its number in the table.
+    /// Its id in the table.
     pub id: i64,
-    /// What is to be published.
+    /// The message to publish.
     pub message: Message,
-    /// How long it has waited.
+    /// Time since it was inserted.
     pub age: Duration,
 }
 
-/// What waits, claimed or not.
+/// The messages in the outbox, claimed or not.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Backlog {
-    /// How many messages.
+    /// Number of messages.
     pub messages: u64,
-    /// The age of the oldest.
+    /// Age of the oldest message.
     pub oldest: Duration,
 }
 
-/// Whether there is such a table, and this role may use it.
+/// Checks that the table exists and this role may use it.
 ///
 /// # Errors
 /// When the database fails.
@@ -63,12 +63,12 @@ pub async fn add(transaction: &Transaction, message: &Message) -> Result<(), Sto
         .map(drop)
 }
 
-/// Claims the oldest messages that nobody has, up to so many.
+/// Claims up to `limit` of the oldest unclaimed messages.
 ///
 /// # Errors
-/// When the database fails; some may be claimed all the same, until their claim lapses.
-pub async fn claim(db: &Db, most: usize) -> Result<Vec<Claimed>, StoreError> {
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
+/// When the database fails; some may be claimed until their claim expires.
+pub async fn claim(db: &Db, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = db
         .query(
             "WITH free AS MATERIALIZED ( \
@@ -81,7 +81,7 @@ pub async fn claim(db: &Db, most: usize) -> Result<Vec<Claimed>, StoreError> {
              FROM free WHERE message.id = free.id \
              RETURNING message.id, message.queue, message.body, \
                extract(epoch FROM clock_timestamp() - message.created_at)::float8",
-            &[(&most, Type::INT8), (&CLAIM.as_secs_f64(), Type::FLOAT8)],
+            &[(&limit, Type::INT8), (&CLAIM.as_secs_f64(), Type::FLOAT8)],
         )
         .await?;
     rows.iter()
@@ -98,7 +98,7 @@ pub async fn claim(db: &Db, most: usize) -> Result<Vec<Claimed>, StoreError> {
         .collect()
 }
 
-/// Lets the claims on these messages last anew.
+/// Renews the claims on these messages.
 ///
 /// # Errors
 /// When the database fails.
@@ -115,10 +115,10 @@ pub async fn renew(db: &Db, ids: &[i64]) -> Result<(), StoreError> {
     .map(drop)
 }
 
-/// Gives the claims on these messages up: they wait for the next who publishes.
+/// Releases the claims on these messages, so that any process can claim them.
 ///
 /// # Errors
-/// When the database fails; the claims lapse by themselves.
+/// When the database fails; the claims then expire by themselves.
 pub async fn release(db: &Db, ids: &[i64]) -> Result<(), StoreError> {
     db.query(
         "UPDATE fia_api_outbox SET claimed_until = NULL WHERE id = ANY($1)",
@@ -128,7 +128,7 @@ pub async fn release(db: &Db, ids: &[i64]) -> Result<(), StoreError> {
     .map(drop)
 }
 
-/// Deletes messages that the broker has.
+/// Deletes messages that the broker has confirmed.
 ///
 /// # Errors
 /// When the database fails.
@@ -141,7 +141,7 @@ pub async fn delete(db: &Db, ids: &[i64]) -> Result<(), StoreError> {
     .map(drop)
 }
 
-/// How much waits, and for how long.
+/// Counts the messages in the outbox.
 ///
 /// # Errors
 /// When the database fails.
@@ -164,7 +164,7 @@ pub async fn backlog(db: &Db) -> Result<Backlog, StoreError> {
     })
 }
 
-/// A clock that was set back makes no age negative.
+/// Converts an age; a negative one, of a clock that was set back, counts as zero.
 fn seconds(age: f64) -> Duration {
     Duration::try_from_secs_f64(age).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Long answers, read row by row.
+//! Large results, streamed row by row.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,35 +11,34 @@ use tokio_postgres::{Row, RowStream};
 use crate::store::db::{Connection, Param};
 use crate::store::{Db, StoreError};
 
-/// How long the whole may take: a gateway cuts it off after 15 s.
-const WHOLE: Duration = Duration::from_secs(14);
-/// How long to wait for one's turn.
-const TURN: Duration = Duration::from_millis(500);
+/// Timeout for the whole result: the gateway cuts a response off after 15 s.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(14);
+/// Maximum wait for a permit to stream.
+const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// As for a short statement (see `db.rs`), with a limit of its own. All rows are wanted, but the
-/// first ones soon, and none are to be sorted in bulk: so the planner is kept from hash and
-/// merge joins, which would first read whole tables.
+/// As for a short statement (see `db.rs`), with a longer timeout. The first rows are needed
+/// soon, so the planner may not use hash and merge joins, which read whole tables first.
 const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 14000; \
      SET LOCAL jit = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
      SET LOCAL idle_in_transaction_session_timeout = 14000";
 
-/// An answer under way. What has not been read waits at the server: the driver takes no more
-/// rows off the connection than are asked for.
+/// A result that is being streamed. Backpressure: unread rows stay at the server, as the driver
+/// reads no more from the connection than is consumed.
 pub(super) struct Rows {
     rows: Pin<Box<RowStream>>,
     connection: Connection,
     deadline: Instant,
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Rows {
-    /// Runs a reading statement. The connection is closed where the answer is not read to its
+    /// Runs a read-only statement. The connection is closed if the result is not read to its
     /// end.
     pub(super) async fn open(db: &Db, sql: &str, params: &[Param<'_>]) -> Result<Self, StoreError> {
-        let turn = timeout(TURN, db.long_answers().acquire_owned()).await;
-        let turn = turn.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
+        let permit = timeout(PERMIT_TIMEOUT, db.streamed_results().acquire_owned()).await;
+        let permit = permit.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
         let connection = db.connection().await?;
-        let deadline = Instant::now() + WHOLE;
+        let deadline = Instant::now() + RESULT_TIMEOUT;
         let client = connection.client();
         let opening = async {
             tokio::join!(
@@ -47,31 +46,31 @@ impl Rows {
                 client.query_typed_raw(sql, params.iter().cloned()),
             )
         };
-        let (begun, rows) = timeout_at(deadline, opening).await.map_err(late)?;
+        let (begun, rows) = timeout_at(deadline, opening).await.map_err(timed_out)?;
         begun?;
         Ok(Self {
             rows: Box::pin(rows?),
             connection,
             deadline,
-            _turn: turn,
+            _permit: permit,
         })
     }
 
     /// The next row.
     pub(super) async fn next(&mut self) -> Result<Option<Row>, StoreError> {
         let next = timeout_at(self.deadline, self.rows.try_next()).await;
-        Ok(next.map_err(late)??)
+        Ok(next.map_err(timed_out)??)
     }
 
     /// Ends the transaction after the last row.
     pub(super) async fn close(self) -> Result<(), StoreError> {
         let end = self.connection.client().batch_execute("COMMIT");
-        timeout_at(self.deadline, end).await.map_err(late)??;
-        self.connection.give_back();
+        timeout_at(self.deadline, end).await.map_err(timed_out)??;
+        self.connection.release();
         Ok(())
     }
 }
 
-fn late(_: tokio::time::error::Elapsed) -> StoreError {
-    StoreError::Unavailable("a long answer took too long".into())
+fn timed_out(_: tokio::time::error::Elapsed) -> StoreError {
+    StoreError::Unavailable("the result took too long to stream".into())
 }

@@ -1,4 +1,4 @@
-//! Encryption of the connection to PostgreSQL, in libpq's four modes that make sense here.
+//! TLS for connections to PostgreSQL, in four of libpq's modes.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::SslMode;
 use crate::store::StoreError;
 
-/// The driver's word for a mode.
+/// Converts a mode into the driver's.
 pub(super) fn mode(mode: SslMode) -> PgSslMode {
     match mode {
         SslMode::Disable => PgSslMode::Disable,
@@ -22,7 +22,7 @@ pub(super) fn mode(mode: SslMode) -> PgSslMode {
     }
 }
 
-/// Makes encrypted connections; in `disable` mode it is never asked.
+/// Creates the TLS connector, which the driver ignores in `disable` mode.
 pub(super) fn connector(mode: SslMode) -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let unusable = |error: Error| StoreError::Unavailable(error.to_string().into());
@@ -40,8 +40,8 @@ pub(super) fn connector(mode: SslMode) -> Result<MakeRustlsConnect, StoreError> 
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// Takes any certificate, as libpq does in the modes `prefer` and `require`: they protect
-/// against listening in, not against an impostor. The handshake's signatures are checked.
+/// Accepts any certificate, as libpq does in the modes `prefer` and `require`: they protect
+/// against eavesdropping, not against impersonation. Handshake signatures are verified.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -4,22 +4,22 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSqlOwned, Type};
 
-use crate::store::db::{BEGIN, Connection, Param, answer};
+use crate::store::db::{BEGIN, Connection, Param, with_timeout};
 use crate::store::{Db, StoreError};
 
-/// A transaction under way. Dropped without [`commit`](Self::commit), it leaves nothing behind.
+/// An open transaction, rolled back when dropped without [`commit`](Self::commit).
 pub struct Transaction {
     connection: Connection,
 }
 
-/// What only one transaction at a time may look for and then make, where no unique index sees
-/// to it. They are taken in this order, so that no two wait for one another.
+/// A lock for rows that no unique index keeps unique: only its holder may look for such a row
+/// and insert it. Transactions take them in this order, so that none deadlock.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Sole<'a> {
-    /// The run of a file.
-    RunOf(&'a str),
+pub(super) enum AdvisoryLock<'a> {
+    /// The run of a data file.
+    Run(&'a str),
     /// The script with a hash.
-    ScriptWith(&'a str),
+    Script(&'a str),
 }
 
 impl Db {
@@ -29,7 +29,7 @@ impl Db {
     /// When the database fails.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let connection = self.connection().await?;
-        answer(connection.client().batch_execute(BEGIN)).await?;
+        with_timeout(connection.client().batch_execute(BEGIN)).await?;
         Ok(Transaction { connection })
     }
 }
@@ -41,10 +41,10 @@ impl Transaction {
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        answer(self.connection.client().query_typed(sql, params)).await
+        with_timeout(self.connection.client().query_typed(sql, params)).await
     }
 
-    /// Runs a statement that gives a value of one row, if any.
+    /// Runs a statement and returns the first column of the first row, if any.
     pub(super) async fn value<T: FromSqlOwned>(
         &self,
         sql: &str,
@@ -54,40 +54,41 @@ impl Transaction {
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
     }
 
-    /// Waits until no other transaction makes the same; to be looked for after that.
-    pub(super) async fn alone(&self, sole: Sole<'_>) -> Result<(), StoreError> {
-        let key = sole.key();
+    /// Waits for a lock and holds it until the transaction ends. Look for the row again after
+    /// that: the previous holder may have inserted it.
+    pub(super) async fn lock(&self, lock: AdvisoryLock<'_>) -> Result<(), StoreError> {
+        let key = lock.key();
         self.query("SELECT pg_advisory_xact_lock($1)", &[(&key, Type::INT8)])
             .await
             .map(drop)
     }
 
-    /// Makes the changes last.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// When the database fails; the changes may have been made all the same.
+    /// When the database fails; the changes may have been committed.
     pub async fn commit(self) -> Result<(), StoreError> {
-        answer(self.connection.client().batch_execute("COMMIT")).await?;
-        self.connection.give_back();
+        with_timeout(self.connection.client().batch_execute("COMMIT")).await?;
+        self.connection.release();
         Ok(())
     }
 
-    /// Takes the changes back, and spares the connection.
+    /// Rolls back and keeps the connection; dropping the transaction would close it.
     pub async fn roll_back(self) {
-        let ended = answer(self.connection.client().batch_execute("ROLLBACK")).await;
+        let ended = with_timeout(self.connection.client().batch_execute("ROLLBACK")).await;
         match ended {
-            Ok(()) => self.connection.give_back(),
-            Err(error) => tracing::debug!(%error, "a transaction ended with its connection"),
+            Ok(()) => self.connection.release(),
+            Err(error) => tracing::debug!(%error, "rollback failed: connection closed"),
         }
     }
 }
 
-impl Sole<'_> {
-    /// Two names with one key would wait for each other in vain, and do no harm.
+impl AdvisoryLock<'_> {
+    /// A collision of two keys costs a needless wait and nothing else.
     fn key(self) -> i64 {
         let (kind, name) = match self {
-            Self::RunOf(filename) => ("run:", filename),
-            Self::ScriptWith(hash) => ("script:", hash),
+            Self::Run(filename) => ("run:", filename),
+            Self::Script(hash) => ("script:", hash),
         };
         let digest = Sha256::new()
             .chain_update(kind)

@@ -10,6 +10,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 
+use crate::model::error_chain::error_chain;
+
 pub use auth_service::AuthService;
 pub use experiments::Experiments;
 pub use packages::Packages;
@@ -36,15 +38,7 @@ impl UpstreamError {
 impl From<reqwest::Error> for UpstreamError {
     /// Without the address, whose query may name a person, and with what lies behind the error.
     fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        Self(text)
+        Self(error_chain(&error.without_url()))
     }
 }
 

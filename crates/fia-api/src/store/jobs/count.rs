@@ -1,23 +1,24 @@
-//! How many jobs there are.
+//! Counts of jobs.
 
 use crate::model::Selection;
 use crate::store::db::BEGIN;
 use crate::store::jobs::selection::{HAS_RUN, Selected};
 use crate::store::{Db, StoreError};
 
-/// A count that joins many rows, and searches no texts, reads two indexes side by side. To look each row up in a hash
-/// table takes twice as long, as the rows of a large one are found in main memory only; and the
-/// indexes that are read are in memory as a rule.
+/// Planner settings for a count that joins many rows and searches no texts: a merge of two
+/// indexes takes half as long as a hash join, whose large table misses the processor's caches,
+/// and the indexes are usually in memory.
 const SETTINGS: &str = "; SET LOCAL enable_hashjoin = off; SET LOCAL random_page_cost = 1.1; \
      SET LOCAL work_mem = '32MB'";
 
-/// How many runs are looked at to know whether a condition leaves most of them.
+/// Number of runs sampled to estimate whether a condition matches most of them.
 const SAMPLE: u32 = 64;
 
 /// Counts jobs.
 ///
 /// # Errors
-/// [`StoreError::BadValue`] where a filter's text is no moment; else when the database fails.
+/// [`StoreError::BadValue`] if a filter's text is not a timestamp; otherwise when the database
+/// fails.
 pub async fn count(db: &Db, selection: &Selection) -> Result<i64, StoreError> {
     let selected = Selected::new(selection);
     let settings = if selected.only_condition().is_some() {
@@ -36,9 +37,9 @@ pub async fn count(db: &Db, selection: &Selection) -> Result<i64, StoreError> {
     }
 }
 
-/// Where one condition on their runs leaves most of the jobs, those that it leaves out are taken
-/// from the whole, which is counted without the runs. Either way the count is exact; PostgreSQL
-/// runs the one that is asked for.
+/// Chooses the cheaper of two exact counts. If the only condition matches most of the jobs, the
+/// jobs that do not match are subtracted from the total, which needs no join with runs.
+/// PostgreSQL evaluates only the branch that is chosen.
 fn statement(selected: &Selected) -> String {
     let matching = format!("SELECT count(*) {}", selected.source());
     let Some((condition, others)) = selected.only_condition() else {

@@ -1,4 +1,4 @@
-//! Lists of jobs: a page at once, or a long list piece by piece.
+//! Lists of jobs: a page as one body, or a long list in chunks.
 
 use bytes::{BufMut as _, Bytes};
 use tokio_postgres::Row;
@@ -6,16 +6,17 @@ use tokio_postgres::types::Type;
 
 use crate::model::json::append;
 use crate::model::{Direction, JobList, Page};
-use crate::store::jobs::row::{Cells, JOB, JOIN_RUN, JOIN_SCRIPT, RUN};
+use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_RUN, JOIN_SCRIPT, RUN};
 use crate::store::jobs::selection::{Selected, Viewer};
 use crate::store::jobs::values::Values;
 use crate::store::rows::Rows;
 use crate::store::{Db, StoreError};
 
-/// A page of a list, as it is answered: a JSON array.
+/// Returns a page of a list as the response body, a JSON array.
 ///
 /// # Errors
-/// [`StoreError::BadValue`] where a filter's text is no moment; else when the database fails.
+/// [`StoreError::BadValue`] if a filter's text is not a timestamp; otherwise when the database
+/// fails.
 pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<Bytes, StoreError> {
     let (sql, values) = statement(list, viewer);
     let mut body = Body::new(list.include_run);
@@ -25,20 +26,20 @@ pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<By
     Ok(body.end())
 }
 
-/// A long list, read while it is sent: what is held of it does not grow with its length.
+/// A long list that is read while it is sent, in constant memory.
 pub struct Listing {
     rows: Option<Rows>,
     body: Body,
 }
 
 impl Listing {
-    /// How much is collected before it is passed on, in bytes.
-    const PIECE: usize = 64 * 1024;
+    /// Minimum size of a chunk, in bytes.
+    const CHUNK: usize = 64 * 1024;
 
-    /// Begins to read a list.
+    /// Starts to read a list.
     ///
     /// # Errors
-    /// As [`page`]; and [`StoreError::Busy`] where too many such lists are being read.
+    /// As [`page`]; [`StoreError::Busy`] if too many such lists are being read.
     pub async fn open(
         db: &Db,
         list: &JobList,
@@ -51,17 +52,17 @@ impl Listing {
         })
     }
 
-    /// The next piece of the JSON array; `None` after the last.
+    /// Returns the next chunk of the JSON array; `None` after the last.
     ///
     /// # Errors
-    /// When the database fails, or the whole takes longer than it may.
+    /// When the database fails, or the list exceeds its timeout.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         let Some(rows) = &mut self.rows else {
             return Ok(None);
         };
         while let Some(row) = rows.next().await? {
             self.body.push(&row)?;
-            if self.body.text.len() >= Self::PIECE {
+            if self.body.text.len() >= Self::CHUNK {
                 return Ok(Some(std::mem::take(&mut self.body.text).into()));
             }
         }
@@ -72,14 +73,14 @@ impl Listing {
         Ok(Some(body.end()))
     }
 
-    /// Whether [`Listing::next`] has given the last piece.
+    /// Whether [`Listing::next`] has returned the last chunk.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.rows.is_none()
     }
 }
 
-/// A JSON array of jobs, as far as it is written.
+/// A JSON array of jobs that is being written.
 struct Body {
     text: Vec<u8>,
     begun: bool,
@@ -96,10 +97,10 @@ impl Body {
     }
 
     fn push(&mut self, row: &Row) -> Result<(), StoreError> {
-        let mut cells = Cells::of(row);
-        let mut job = cells.job()?;
+        let mut columns = ColumnCursor::of(row);
+        let mut job = columns.job()?;
         if self.include_run {
-            job.run = Some(cells.run()?);
+            job.run = Some(columns.run()?);
         }
         self.text.put_u8(if self.begun { b',' } else { b'[' });
         self.begun = true;
@@ -116,13 +117,13 @@ impl Body {
     }
 }
 
-/// The page is cut from ids and sort keys alone; only its jobs are then looked up whole.
+/// Selects the page by ids and sort keys alone, then joins the full rows of its jobs only.
 fn statement(list: &JobList, viewer: Option<&Viewer>) -> (String, Values) {
     let mut selected = Selected::new(&list.selection);
     if let Some(viewer) = viewer {
         selected.restrict(viewer, list.selection.instrument.is_some());
     }
-    let (page, values) = cut(selected, list);
+    let (page, values) = page_of_ids(selected, list);
     let (columns, joins) = if list.include_run {
         (format!("{JOB}, {RUN}"), format!("{JOIN_SCRIPT} {JOIN_RUN}"))
     } else {
@@ -136,8 +137,8 @@ fn statement(list: &JobList, viewer: Option<&Viewer>) -> (String, Values) {
     (sql, values)
 }
 
-/// The ids and sort keys of a page, in order.
-fn cut(mut selected: Selected, list: &JobList) -> (String, Values) {
+/// Selects the ids and sort keys of a page, in order.
+fn page_of_ids(mut selected: Selected, list: &JobList) -> (String, Values) {
     let key = selected.sort_key(list.ordering.by);
     let order = |key: &str, id: &str| {
         let direction = direction(list);
@@ -146,13 +147,13 @@ fn cut(mut selected: Selected, list: &JobList) -> (String, Values) {
     let found = format!("SELECT jobs.id, {key} AS key {}", selected.source());
     let in_order = order(key, "jobs.id");
     let Page { limit, offset } = list.page;
-    let part = part(&mut selected.values, limit, offset);
+    let window = limit_offset(&mut selected.values, limit, offset);
     if limit == 0 || !list.ordering.by.is_text() || selected.is_of_instruments() {
-        return (format!("{found} {in_order}{part}"), selected.values);
+        return (format!("{found} {in_order}{window}"), selected.values);
     }
-    // An index can hold short texts only: so the short ones and the long ones are cut apart,
-    // each to as many as the page may need. Not so for an instrument: its name is in each text,
-    // so that such an index may have the whole of it at its far end.
+    // Only short texts are indexed, so short and long texts are selected separately, each up to
+    // the end of the page. Not with an instrument filter: its name is in each text, so that all
+    // matches may be at the far end of such an index.
     let most = selected
         .values
         .bind(limit.saturating_add(offset), Type::INT8);
@@ -160,17 +161,17 @@ fn cut(mut selected: Selected, list: &JobList) -> (String, Values) {
     let sql = format!(
         "SELECT id, key FROM (\
          ({found} AND ({is_long}) IS NOT TRUE {in_order} LIMIT {most}) UNION ALL \
-         ({found} AND {is_long} {in_order} LIMIT {most})) parts {}{part}",
+         ({found} AND {is_long} {in_order} LIMIT {most})) parts {}{window}",
         order("key", "id")
     );
     (sql, selected.values)
 }
 
-/// Longer texts stand in no index of `indexes.sql`, in bytes.
+/// Maximum size of an indexed text in bytes, as in `indexes.sql`.
 const LONG_TEXT: u32 = 512;
 
-/// `LIMIT` and `OFFSET`, where there are any.
-fn part(values: &mut Values, limit: i64, offset: i64) -> String {
+/// Returns `LIMIT` and `OFFSET`; a zero omits either.
+fn limit_offset(values: &mut Values, limit: i64, offset: i64) -> String {
     let mut sql = String::new();
     for (word, rows) in [("LIMIT", limit), ("OFFSET", offset)] {
         if rows != 0 {

@@ -1,7 +1,7 @@
-//! The table `jobs`, with what belongs to a job: its script, run, owner.
+//! The table `jobs`, with the script, run and owner of each job.
 //!
-//! Lists and counts are of jobs that have a run; they look at the run's owner and instrument,
-//! not at the job's own. A statement joins what its filters and its order need, and no more.
+//! Lists and counts contain only jobs with a run; they use the run's owner and instrument, not
+//! the job's own. A statement joins only the tables that its filters and its order need.
 
 mod count;
 mod list;
@@ -17,5 +17,5 @@ pub use count::count;
 pub use list::{Listing, page};
 pub use origin::origins;
 pub use selection::Viewer;
-pub use single::{Found, find};
+pub use single::{FoundJob, find};
 pub use update::{parse_timestamp, update};

@@ -1,14 +1,14 @@
-//! Where jobs come from, and so where their files are.
+//! Origins of jobs, which determine where their files are.
 
 use std::collections::HashMap;
 
 use tokio_postgres::types::Type;
 
 use crate::model::{InstrumentName, JobOrigin};
-use crate::store::jobs::row::{Cells, JOIN_OWNER, OWNER};
+use crate::store::jobs::row::{ColumnCursor, JOIN_OWNER, OWNER};
 use crate::store::{Db, StoreError};
 
-/// The origins of some jobs, by id; those that do not exist are left out.
+/// Returns the origins of jobs by id, without those that do not exist.
 ///
 /// # Errors
 /// When the database fails.
@@ -20,14 +20,14 @@ pub async fn origins(db: &Db, ids: &[i64]) -> Result<HashMap<i64, JobOrigin>, St
     );
     let rows = db.query(&sql, &[(&ids, Type::INT8_ARRAY)]).await?;
     let origin = |row| {
-        let mut cells = Cells::of(row);
-        let owner = cells.owner()?;
-        let id = cells.take()?;
-        let instrument: Option<&str> = cells.take()?;
+        let mut columns = ColumnCursor::of(row);
+        let owner = columns.owner()?;
+        let id = columns.take()?;
+        let instrument: Option<&str> = columns.take()?;
         let origin = JobOrigin {
             owner,
             instrument: instrument.and_then(InstrumentName::new),
-            is_simple: cells.take()?,
+            is_simple: columns.take()?,
         };
         Ok((id, origin))
     };

@@ -1,4 +1,4 @@
-//! The columns of a job in an answer, and how a row becomes one.
+//! The columns of a job in a response, and their conversion from a row.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -8,15 +8,15 @@ use crate::model::script_text::without_token_lines;
 use crate::model::{Job, Owner, Run, ScriptText};
 use crate::store::StoreError;
 
-/// What [`Cells::job`] takes. Enums as text: a driver looks their types up otherwise.
+/// The columns of [`ColumnCursor::job`]. Enums as text: otherwise the driver queries their types.
 pub(super) const JOB: &str = "jobs.id, jobs.start, jobs.\"end\", jobs.state::text, \
      jobs.status_message, jobs.inputs::text, jobs.outputs, jobs.stacktrace, scripts.script, \
      jobs.runner_image, 'JobType.' || jobs.job_type::text";
-/// What [`Cells::run`] takes.
+/// The columns of [`ColumnCursor::run`].
 pub(super) const RUN: &str = "runs.filename, run_owners.experiment_number, runs.title, \
      runs.users, runs.run_start, runs.run_end, runs.good_frames, runs.raw_frames, \
      run_instruments.instrument_name";
-/// What [`Cells::owner`] takes.
+/// The columns of [`ColumnCursor::owner`].
 pub(super) const OWNER: &str = "job_owners.experiment_number, job_owners.user_number";
 
 pub(super) const JOIN_SCRIPT: &str = "LEFT JOIN scripts ON scripts.id = jobs.script_id";
@@ -25,24 +25,24 @@ pub(super) const JOIN_RUN: &str = "LEFT JOIN runs ON runs.id = jobs.run_id \
      LEFT JOIN instruments run_instruments ON run_instruments.id = runs.instrument_id";
 pub(super) const JOIN_OWNER: &str = "JOIN job_owners ON job_owners.id = jobs.owner_id";
 
-/// The cells of a row, to be taken in the order of the columns.
-pub(super) struct Cells<'r> {
+/// A cursor over the columns of a row, read in their order.
+pub(super) struct ColumnCursor<'r> {
     row: &'r Row,
     next: usize,
 }
 
-impl<'r> Cells<'r> {
+impl<'r> ColumnCursor<'r> {
     pub(super) fn of(row: &'r Row) -> Self {
         Self { row, next: 0 }
     }
 
     pub(super) fn take<T: FromSql<'r>>(&mut self) -> Result<T, StoreError> {
-        let cell = self.row.try_get(self.next)?;
+        let value = self.row.try_get(self.next)?;
         self.next += 1;
-        Ok(cell)
+        Ok(value)
     }
 
-    /// The columns [`JOB`].
+    /// Reads the columns [`JOB`].
     pub(super) fn job(&mut self) -> Result<Job<'r>, StoreError> {
         Ok(Job {
             id: self.take()?,
@@ -63,7 +63,7 @@ impl<'r> Cells<'r> {
         })
     }
 
-    /// The columns [`RUN`], the last of a row; `None` where the job has no run.
+    /// Reads the columns [`RUN`], the last of a row; `None` if the job has no run.
     pub(super) fn run(&mut self) -> Result<Option<Run<'r>>, StoreError> {
         let Some(filename) = self.take()? else {
             return Ok(None);
@@ -81,7 +81,7 @@ impl<'r> Cells<'r> {
         }))
     }
 
-    /// The columns [`OWNER`].
+    /// Reads the columns [`OWNER`].
     pub(super) fn owner(&mut self) -> Result<Owner, StoreError> {
         Ok(Owner {
             experiment_number: self.take()?,

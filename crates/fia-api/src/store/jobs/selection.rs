@@ -1,4 +1,4 @@
-//! From a selection of jobs to the `FROM` and `WHERE` that give them.
+//! Translation of a selection of jobs into `FROM` and `WHERE`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use tokio_postgres::types::Type;
 use crate::model::{Condition, JobState, OrderBy, Selection, TextField, TimeField};
 use crate::store::jobs::values::Values;
 
-/// A user who may see only what is theirs.
+/// A user who may see only their own jobs.
 #[derive(Debug, Clone)]
 pub struct Viewer {
     /// The user number.
     pub user_number: i32,
-    /// The experiments they take part in.
+    /// The numbers of the experiments they take part in.
     pub experiments: Arc<[i64]>,
 }
 
-/// What holds for every job that is listed or counted.
+/// The condition on every job that is listed or counted.
 pub(super) const HAS_RUN: &str = "jobs.run_id IS NOT NULL";
 
-/// The jobs to be listed or counted: what they are looked up in, and what must hold.
+/// The jobs to be listed or counted: joined tables and conditions.
 pub(super) struct Selected {
     joins: Joins,
     searches: bool,
@@ -28,8 +28,8 @@ pub(super) struct Selected {
     pub(super) values: Values,
 }
 
-/// The tables that a statement needs beside `jobs`. Each job has one of each at most, so a join
-/// that nothing asks for changes nothing.
+/// The tables that a statement joins with `jobs`. Each job has at most one row of each, so
+/// omitting a join that is not needed does not change the result.
 #[derive(Default)]
 struct Joins {
     runs: bool,
@@ -42,26 +42,26 @@ impl Selected {
         let mut selected = Self {
             joins: Joins::default(),
             searches: false,
-            // Of the partial indexes, too, and what the join with runs would say.
+            // Implied by the join with runs, but the partial indexes need it.
             conditions: vec![HAS_RUN.to_owned()],
             values: Values::default(),
         };
         if let Some(name) = &selection.instrument {
             let name = selected.values.text(name.as_str().to_owned());
             let column = selected.instrument_name();
-            selected.demand(format!("{column} = {name}"));
+            selected.require(format!("{column} = {name}"));
         }
         for condition in selection.filters.conditions() {
-            let condition = selected.read(condition);
-            selected.demand(condition);
+            let condition = selected.predicate(condition);
+            selected.require(condition);
         }
         selected
     }
 
-    /// Leaves the jobs that a user may see: of all instruments, those of their experiments; of
-    /// one instrument, their own as well. (So it is in the older server.)
+    /// Restricts the selection to jobs that a user may see: for all instruments, those of their
+    /// experiments; for one instrument, their own as well (inherited from the legacy server).
     pub(super) fn restrict(&mut self, viewer: &Viewer, of_one_instrument: bool) {
-        // The database holds no larger numbers.
+        // The column holds no larger numbers.
         let experiments = viewer.experiments.iter();
         let experiments: Vec<i32> = experiments.filter_map(|n| i32::try_from(*n).ok()).collect();
         let experiments = self.values.bind(experiments, Type::INT4_ARRAY);
@@ -71,15 +71,15 @@ impl Selected {
             let user = self.values.bind(viewer.user_number, Type::INT4);
             condition = format!("({condition} OR owners.user_number = {user})");
         }
-        self.demand(condition);
+        self.require(condition);
     }
 
-    /// Whether only jobs of certain instruments are meant.
+    /// Whether the selection is limited to certain instruments.
     pub(super) fn is_of_instruments(&self) -> bool {
         self.joins.instruments
     }
 
-    /// What an order compares.
+    /// Returns the expression of an order.
     pub(super) fn sort_key(&mut self, by: OrderBy) -> &'static str {
         match by {
             OrderBy::Start => "jobs.start",
@@ -95,12 +95,12 @@ impl Selected {
         }
     }
 
-    pub(super) fn demand(&mut self, condition: String) {
+    pub(super) fn require(&mut self, condition: String) {
         self.conditions.push(condition);
     }
 
-    /// The condition beside having a run, where there is one only, on the runs and no search in
-    /// texts; and what holds for the others, their value unknown or not.
+    /// Returns the only condition besides [`HAS_RUN`] and its complement, NULL included. `None`
+    /// if there are more or none, if it is not on runs, or if it searches texts.
     pub(super) fn only_condition(&self) -> Option<(&str, String)> {
         let [_, condition] = self.conditions.as_slice() else {
             return None;
@@ -108,8 +108,7 @@ impl Selected {
         if !self.joins.runs || self.searches {
             return None;
         }
-        // Of the columns, the experiment's number alone may be NULL. An index knows what to do
-        // with NOT.
+        // Only the experiment number may be NULL. An index supports NOT, but not IS NOT TRUE.
         let others = if self.joins.owners {
             format!("({condition}) IS NOT TRUE")
         } else {
@@ -118,7 +117,7 @@ impl Selected {
         Some((condition, others))
     }
 
-    /// The tables beside `jobs`: `JOIN …`.
+    /// Returns the joins with `jobs`.
     pub(super) fn joins(&self) -> String {
         let run = if self.joins.runs {
             " JOIN runs ON runs.id = jobs.run_id"
@@ -128,7 +127,7 @@ impl Selected {
         format!("{run}{}", self.joins_of_runs())
     }
 
-    /// The tables beside `jobs` and `runs`.
+    /// Returns the joins with `runs`.
     pub(super) fn joins_of_runs(&self) -> String {
         let mut sql = String::new();
         if self.joins.owners {
@@ -140,7 +139,7 @@ impl Selected {
         sql
     }
 
-    /// `FROM … WHERE …`, where the jobs come from.
+    /// Returns `FROM … WHERE …`.
     pub(super) fn source(&self) -> String {
         let mut sql = format!("FROM jobs{}", self.joins());
         for (i, condition) in self.conditions.iter().enumerate() {
@@ -151,7 +150,7 @@ impl Selected {
         sql
     }
 
-    fn read(&mut self, condition: &Condition) -> String {
+    fn predicate(&mut self, condition: &Condition) -> String {
         match condition {
             Condition::InstrumentIn(names) => {
                 let names = self.values.bind(names.clone(), Type::TEXT_ARRAY);
@@ -175,17 +174,17 @@ impl Selected {
                 format!("{} ILIKE {pattern}", self.text_field(*field))
             }
             Condition::Before(field, text) => {
-                let moment = self.values.moment(text.clone());
-                format!("{} < {moment}", self.time_field(*field))
+                let timestamp = self.values.timestamp(text.clone());
+                format!("{} < {timestamp}", self.time_field(*field))
             }
             Condition::After(field, text) => {
-                let moment = self.values.moment(text.clone());
-                format!("{} > {moment}", self.time_field(*field))
+                let timestamp = self.values.timestamp(text.clone());
+                format!("{} > {timestamp}", self.time_field(*field))
             }
         }
     }
 
-    /// One state is compared as such: then an index can give its jobs in order.
+    /// Compares a single state with `=`, so that an index can return its jobs in order.
     fn state_in(&mut self, states: &[JobState]) -> String {
         if let [state] = states {
             let state = self.values.text(state.name().to_owned());
@@ -229,7 +228,7 @@ impl Selected {
     }
 }
 
-/// The pattern of texts that hold this one, its own signs of a pattern taken literally.
+/// Returns the `LIKE` pattern of texts that contain this one, with its wildcards escaped.
 fn containing(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');

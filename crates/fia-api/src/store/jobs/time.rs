@@ -1,4 +1,4 @@
-//! Moments on their way to and from PostgreSQL.
+//! Encoding of timestamps for PostgreSQL.
 
 use std::error::Error;
 
@@ -25,11 +25,11 @@ impl ToSql for Timestamp {
     to_sql_checked!();
 }
 
-/// A moment as a text that PostgreSQL is to read: whatever it understands is understood
-/// (`2020-01-01`, `now`, `infinity`), and a zone is ignored.
+/// A timestamp as text that PostgreSQL parses: it accepts whatever PostgreSQL does (`2020-01-01`,
+/// `now`, `infinity`), and a time zone is ignored.
 ///
-/// Sent as the text of a `timestamp`, not as a `text` to be cast: so what cannot be read is
-/// found when the statement begins, with or without rows to compare it with.
+/// Sent in the text format of `timestamp`, not as a `text` to be cast: an invalid value is then
+/// rejected when the statement starts, whether or not there are rows to compare it with.
 #[derive(Debug)]
 pub(super) struct TimestampText(pub(super) String);
 

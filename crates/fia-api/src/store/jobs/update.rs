@@ -1,33 +1,35 @@
-//! Changes of a job.
+//! Updates of a job.
 
 use bytes::Bytes;
 use tokio_postgres::types::Type;
 
 use crate::model::json::render;
 use crate::model::{JobChanges, Timestamp};
-use crate::store::jobs::row::{Cells, JOB, JOIN_SCRIPT};
+use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_SCRIPT};
 use crate::store::jobs::values::Values;
 use crate::store::{Db, StoreError};
 
-/// What PostgreSQL reads from a moment's text; a zone in it is ignored.
+/// Parses a timestamp as PostgreSQL does; a time zone in it is ignored.
 ///
 /// # Errors
-/// [`StoreError::BadValue`] where it reads nothing; else when the database fails.
+/// [`StoreError::BadValue`] if the text is not a timestamp; otherwise when the database fails.
 pub async fn parse_timestamp(db: &Db, text: &str) -> Result<Timestamp, StoreError> {
     let mut values = Values::default();
-    let sql = format!("SELECT {}", values.moment(text.to_owned()));
+    let sql = format!("SELECT {}", values.timestamp(text.to_owned()));
     let rows = db.query(&sql, &values.params()).await?;
     match rows.first() {
         Some(row) => Ok(row.try_get(0)?),
-        None => Err(StoreError::Refused("no row of one value".into())),
+        None => Err(StoreError::Refused(
+            "a query of one value returned no row".into(),
+        )),
     }
 }
 
-/// Changes a job and gives the body of the answer, the job without its run. `None`: there is no
-/// such job.
+/// Updates a job and returns the response body, the job without its run; `None` if the job does
+/// not exist.
 ///
 /// # Errors
-/// When the database fails; the change may have been made all the same.
+/// When the database fails; the change may have been made.
 pub async fn update(db: &Db, id: i64, changes: JobChanges) -> Result<Option<Bytes>, StoreError> {
     let mut values = Values::default();
     let id = values.bind(id, Type::INT8);
@@ -42,7 +44,10 @@ pub async fn update(db: &Db, id: i64, changes: JobChanges) -> Result<Option<Byte
         )
     };
     let rows = db.query(&sql, &values.params()).await?;
-    let job = rows.first().map(|row| Cells::of(row).job()).transpose()?;
+    let job = rows
+        .first()
+        .map(|row| ColumnCursor::of(row).job())
+        .transpose()?;
     Ok(job.map(|job| render(&job)))
 }
 
@@ -61,10 +66,10 @@ fn assignments(changes: JobChanges, values: &mut Values) -> Vec<String> {
             set.push(format!("{column} = {}", values.text(text)));
         }
     }
-    for (column, moment) in [("start", changes.start), ("\"end\"", changes.end)] {
-        if let Some(moment) = moment {
-            let moment = values.bind(moment, Type::TIMESTAMP);
-            set.push(format!("{column} = {moment}"));
+    for (column, timestamp) in [("start", changes.start), ("\"end\"", changes.end)] {
+        if let Some(timestamp) = timestamp {
+            let timestamp = values.bind(timestamp, Type::TIMESTAMP);
+            set.push(format!("{column} = {timestamp}"));
         }
     }
     set

@@ -1,4 +1,4 @@
-//! Values bound to a statement whose text is put together.
+//! Values bound to a generated statement.
 
 use tokio_postgres::types::{ToSql, Type};
 
@@ -10,7 +10,7 @@ use crate::store::jobs::time::TimestampText;
 pub(super) struct Values(Vec<(Box<dyn ToSql + Sync + Send>, Type)>);
 
 impl Values {
-    /// Binds a value, and gives its placeholder.
+    /// Binds a value and returns its placeholder.
     pub(super) fn bind(&mut self, value: impl ToSql + Sync + Send + 'static, of: Type) -> String {
         self.0.push((Box::new(value), of));
         format!("${}", self.0.len())
@@ -20,11 +20,11 @@ impl Values {
         self.bind(value, Type::TEXT)
     }
 
-    pub(super) fn moment(&mut self, text: String) -> String {
+    pub(super) fn timestamp(&mut self, text: String) -> String {
         self.bind(TimestampText(text), Type::TIMESTAMP)
     }
 
-    /// As the driver takes them.
+    /// Returns the values as parameters of the driver.
     pub(super) fn params(&self) -> Vec<Param<'_>> {
         let params = self.0.iter();
         params

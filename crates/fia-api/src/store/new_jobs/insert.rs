@@ -1,4 +1,4 @@
-//! The rows of new jobs.
+//! Insertion of new jobs.
 
 use tokio_postgres::types::Type;
 
@@ -7,18 +7,18 @@ use crate::store::new_jobs::parts;
 use crate::store::new_jobs::{KnownRun, Original};
 use crate::store::{StoreError, Transaction};
 
-/// What an autoreduction's job is made of.
+/// A job of an autoreduction.
 #[derive(Debug, Clone, Copy)]
 pub struct NewJob<'a> {
-    /// What is to be run, and where.
+    /// The script and the image that it runs in.
     pub program: &'a Program,
-    /// The commit that the script comes from.
+    /// The commit of the script.
     pub sha: Option<&'a str>,
-    /// What the script was made for, as JSON.
+    /// The inputs of the script, as JSON.
     pub inputs: &'a str,
 }
 
-/// Adds a job that runs a user's script on no run's data. Gives its id.
+/// Inserts a job that runs a user's script without a run. Returns its id.
 ///
 /// # Errors
 /// When the database fails.
@@ -38,7 +38,7 @@ pub async fn insert_simple(
     row.insert(transaction, program, None).await
 }
 
-/// Adds a job that reduces the data of another's run once more. Gives its id.
+/// Inserts a job that reduces the run of another job again. Returns its id.
 ///
 /// # Errors
 /// When the database fails.
@@ -57,7 +57,7 @@ pub async fn insert_rerun(
     row.insert(transaction, program, None).await
 }
 
-/// Adds a job that reduces a run's data as its instrument's rules say. Gives its id.
+/// Inserts a job that reduces a run by its instrument's rules. Returns its id.
 ///
 /// # Errors
 /// When the database fails.

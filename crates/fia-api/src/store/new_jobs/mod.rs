@@ -1,7 +1,7 @@
-//! New jobs, and what a job needs that may not be there yet: its script, owner, run, instrument.
+//! Insertion of new jobs, with their script, owner, run and instrument if these do not exist.
 //!
-//! Two requests that want the same at the same time end with one row of it: a unique index sees
-//! to that where there is one, a lock where there is none.
+//! Concurrent requests for the same row insert it once: a unique index ensures that where there
+//! is one, an advisory lock where there is none.
 
 mod insert;
 mod original;

@@ -1,24 +1,24 @@
-//! The job that another one is made after.
+//! The job that a rerun or a resubmission is based on.
 
 use tokio_postgres::types::Type;
 
 use crate::model::RunData;
 use crate::store::{Db, StoreError};
 
-/// A job, as far as a rerun or a resubmission needs it.
+/// The parts of a job that a rerun or a resubmission needs.
 #[derive(Debug, Clone)]
 pub struct Original {
-    /// Whose job it is.
+    /// The id of its owner.
     pub owner_id: i32,
     /// The experiment (RB) number of its owner.
     pub experiment_number: Option<i32>,
-    /// Its instrument.
+    /// The id of its instrument.
     pub instrument_id: Option<i32>,
-    /// Its run, with what the job's message says of it.
+    /// The id of its run, and the run's data for the job's message.
     pub run: Option<(i32, RunData)>,
 }
 
-/// Looks a job up. `None`: there is none of this id.
+/// Finds a job by id; `None` if it does not exist.
 ///
 /// # Errors
 /// When the database fails.

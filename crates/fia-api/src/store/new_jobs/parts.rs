@@ -1,4 +1,4 @@
-//! What a job hangs on: found, or made.
+//! Rows that a job refers to, inserted if they do not exist.
 
 use std::fmt::Write as _;
 
@@ -6,40 +6,43 @@ use sha2::{Digest as _, Sha512};
 use tokio_postgres::types::Type;
 
 use crate::store::db::Param;
-use crate::store::transaction::Sole;
+use crate::store::transaction::AdvisoryLock;
 use crate::store::{StoreError, Transaction};
 
-/// A row that is there once at most, by a unique index.
-struct Unique<'a> {
-    find: &'static str,
-    make: &'static str,
+/// A row that a unique index keeps unique.
+struct UniqueRow<'a> {
+    select: &'static str,
+    insert: &'static str,
     key: Param<'a>,
 }
 
-impl Unique<'_> {
+impl UniqueRow<'_> {
+    /// Returns the id of the row, which is inserted if it does not exist.
     async fn id(&self, transaction: &Transaction) -> Result<i32, StoreError> {
         let key = || [(self.key.0, self.key.1.clone())];
-        // Looked for first: an attempt to make it would use up a number each time.
-        if let Some(id) = transaction.value(self.find, &key()).await? {
+        // Select first: each attempt to insert would consume a value of the id sequence.
+        if let Some(id) = transaction.value(self.select, &key()).await? {
             return Ok(id);
         }
-        if let Some(id) = transaction.value(self.make, &key()).await? {
+        if let Some(id) = transaction.value(self.insert, &key()).await? {
             return Ok(id);
         }
-        // Another transaction made it meanwhile.
-        let id = transaction.value(self.find, &key()).await?;
-        id.ok_or_else(|| StoreError::Unavailable("a row came and went".into()))
+        // Another transaction inserted it in the meantime.
+        let id = transaction.value(self.select, &key()).await?;
+        id.ok_or_else(|| {
+            StoreError::Unavailable("a row was inserted and deleted concurrently".into())
+        })
     }
 }
 
-/// The owner that an experiment is.
+/// Returns the id of the owner that stands for an experiment.
 pub(super) async fn experiment(
     transaction: &Transaction,
     experiment_number: i32,
 ) -> Result<i32, StoreError> {
-    Unique {
-        find: "SELECT id FROM job_owners WHERE experiment_number = $1",
-        make: "INSERT INTO job_owners (experiment_number) VALUES ($1) \
+    UniqueRow {
+        select: "SELECT id FROM job_owners WHERE experiment_number = $1",
+        insert: "INSERT INTO job_owners (experiment_number) VALUES ($1) \
                ON CONFLICT (experiment_number) DO NOTHING RETURNING id",
         key: (&experiment_number, Type::INT4),
     }
@@ -47,11 +50,11 @@ pub(super) async fn experiment(
     .await
 }
 
-/// The owner that a user is.
+/// Returns the id of the owner that stands for a user.
 pub(super) async fn user(transaction: &Transaction, user_number: i32) -> Result<i32, StoreError> {
-    Unique {
-        find: "SELECT id FROM job_owners WHERE user_number = $1",
-        make: "INSERT INTO job_owners (user_number) VALUES ($1) \
+    UniqueRow {
+        select: "SELECT id FROM job_owners WHERE user_number = $1",
+        insert: "INSERT INTO job_owners (user_number) VALUES ($1) \
                ON CONFLICT (user_number) DO NOTHING RETURNING id",
         key: (&user_number, Type::INT4),
     }
@@ -59,11 +62,11 @@ pub(super) async fn user(transaction: &Transaction, user_number: i32) -> Result<
     .await
 }
 
-/// The instrument of exactly this name; a new one has no live data.
+/// Returns the id of the instrument of exactly this name; a new one has no live data.
 pub(super) async fn instrument(transaction: &Transaction, name: &str) -> Result<i32, StoreError> {
-    Unique {
-        find: "SELECT id FROM instruments WHERE instrument_name = $1",
-        make: "INSERT INTO instruments (instrument_name, live_data_support) VALUES ($1, false) \
+    UniqueRow {
+        select: "SELECT id FROM instruments WHERE instrument_name = $1",
+        insert: "INSERT INTO instruments (instrument_name, live_data_support) VALUES ($1, false) \
                ON CONFLICT (instrument_name) DO NOTHING RETURNING id",
         key: (&name, Type::TEXT),
     }
@@ -71,7 +74,7 @@ pub(super) async fn instrument(transaction: &Transaction, name: &str) -> Result<
     .await
 }
 
-/// The script of exactly this text. `sha` is the commit that a new one comes from.
+/// Returns the id of the script of exactly this text. `sha` is the commit of a new one.
 pub(super) async fn script(
     transaction: &Transaction,
     text: &str,
@@ -83,7 +86,7 @@ pub(super) async fn script(
     if let Some(Some(id)) = transaction.value(FIND, &key).await? {
         return Ok(id);
     }
-    transaction.alone(Sole::ScriptWith(&hash)).await?;
+    transaction.lock(AdvisoryLock::Script(&hash)).await?;
     if let Some(Some(id)) = transaction.value(FIND, &key).await? {
         return Ok(id);
     }
@@ -96,12 +99,12 @@ pub(super) async fn script(
     id.ok_or_else(no_id)
 }
 
-/// An insert that gave no id: it cannot be.
+/// The error of an insert without a returned id, which cannot happen.
 pub(super) fn no_id() -> StoreError {
-    StoreError::Refused("no id of a new row".into())
+    StoreError::Refused("an insert returned no id".into())
 }
 
-/// SHA-512 in hexadecimal digits.
+/// Returns the SHA-512 digest in hexadecimal.
 fn hash(text: &str) -> String {
     let digest = Sha512::digest(text);
     digest.iter().fold(String::new(), |mut hex, byte| {

@@ -4,23 +4,23 @@ use tokio_postgres::types::Type;
 
 use crate::model::Timestamp;
 use crate::store::new_jobs::parts;
-use crate::store::transaction::Sole;
+use crate::store::transaction::AdvisoryLock;
 use crate::store::{Db, StoreError, Transaction};
 
-/// A run that is in the database.
+/// A run in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRun {
-    /// Its number.
+    /// Its id.
     pub id: i32,
-    /// Whose run it is.
+    /// The id of its owner.
     pub owner_id: i32,
-    /// Its instrument.
+    /// The id of its instrument.
     pub instrument_id: i32,
-    /// The instrument's name.
+    /// The name of its instrument.
     pub instrument: String,
 }
 
-/// A run as run-detection describes it.
+/// A run as described by run-detection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
     /// Its data file.
@@ -31,24 +31,24 @@ pub struct NewRun {
     pub instrument: String,
     /// Its title.
     pub title: String,
-    /// Who measured.
+    /// The users who measured.
     pub users: String,
     /// When it started.
     pub start: Timestamp,
     /// When it ended.
     pub end: Timestamp,
-    /// Frames that were recorded and are good.
+    /// Number of good frames.
     pub good_frames: i32,
-    /// Frames that were recorded.
+    /// Number of recorded frames.
     pub raw_frames: i32,
 }
 
-/// Should a file have several runs, from days when that could happen, the oldest counts.
+/// Selects the oldest run of a file: old databases may hold several.
 const FIND: &str = "SELECT runs.id, runs.owner_id, runs.instrument_id, instruments.instrument_name \
      FROM runs JOIN instruments ON instruments.id = runs.instrument_id \
      WHERE runs.filename = $1 ORDER BY runs.id LIMIT 1";
 
-/// The run of a data file, if there is one.
+/// Returns the run of a data file, if it exists.
 ///
 /// # Errors
 /// When the database fails.
@@ -57,7 +57,7 @@ pub async fn run_of_file(db: &Db, filename: &str) -> Result<Option<KnownRun>, St
     rows.first().map(known_run).transpose()
 }
 
-/// The run of a data file: the one that is there, or this one, with its instrument and owner.
+/// Returns the run of a data file. If it does not exist, inserts it with its instrument and owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -65,7 +65,7 @@ pub async fn run_of(transaction: &Transaction, run: &NewRun) -> Result<KnownRun,
     if let Some(known) = find(transaction, &run.filename).await? {
         return Ok(known);
     }
-    transaction.alone(Sole::RunOf(&run.filename)).await?;
+    transaction.lock(AdvisoryLock::Run(&run.filename)).await?;
     if let Some(known) = find(transaction, &run.filename).await? {
         return Ok(known);
     }
