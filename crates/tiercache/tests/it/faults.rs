@@ -1,5 +1,5 @@
-//! A Valkey in trouble is noticed by its users as slower answers, if at all, and used again by
-//! itself when it is well.
+//! Faults of Valkey and of the network: requests stay fast and correct, and the cache recovers
+//! without intervention.
 
 use std::time::Duration;
 
@@ -7,30 +7,34 @@ use devstack::{Direction, FaultProxy, Mode, Valkey};
 use tiercache::{Cache, Settings, SharedLevel};
 
 use crate::support::{
-    Database, KEY, NAME, Neighbour, Stage, TTL, begin, loaded, put, quickly, shared, shared_level,
-    spec, stats, until,
+    Database, Fixture, KEY, NAME, Replica, TTL, config, enqueue, loaded, put, shared_hit, stats,
+    wait_for_shared_level, wait_until, within_a_second,
 };
 
-fn live(url: String) -> Settings {
+fn defaults(url: String) -> Settings {
     Settings {
         url: Some(url),
         ..Settings::default()
     }
 }
 
-/// A stage whose cache reaches Valkey through a proxy.
-async fn behind_proxy() -> (Stage, Neighbour) {
-    let stage = Stage::live().await;
-    let neighbour = stage.neighbour(live).await;
-    (stage, neighbour)
+/// A fixture with one replica behind a proxy.
+async fn behind_proxy() -> (Fixture, Replica) {
+    let fixture = Fixture::defaults().await;
+    let replica = fixture.replica(defaults).await;
+    (fixture, replica)
 }
 
-/// Answers go on while the shared level is away, and none is held up for long.
-async fn served_without_shared_level(stage: &Stage, cache: &Cache, rows: &crate::support::Rows) {
+/// Asserts that requests are served within 1 s while the shared level is down.
+async fn assert_served_without_shared_level(
+    fixture: &Fixture,
+    cache: &Cache,
+    rows: &crate::support::Rows,
+) {
     while cache.is_shared_level_up() {
-        let version = stage.database.version();
+        let version = fixture.database.version();
         assert_eq!(
-            quickly(rows.get_or_load(NAME, stage.database.loader()))
+            within_a_second(rows.get_or_load(NAME, fixture.database.loader()))
                 .await
                 .unwrap()
                 .value,
@@ -39,217 +43,217 @@ async fn served_without_shared_level(stage: &Stage, cache: &Cache, rows: &crate:
     }
     let before = stats(cache).bypassed_unavailable;
     assert_eq!(
-        rows.get_or_load(NAME, stage.database.loader()).await,
-        loaded(stage.database.version())
+        rows.get_or_load(NAME, fixture.database.loader()).await,
+        loaded(fixture.database.version())
     );
     assert_eq!(stats(cache).bypassed_unavailable, before + 1);
     assert_eq!(cache.stats().shared_level, SharedLevel::Down);
 }
 
-/// Hits again, by itself.
-async fn recovers(stage: &Stage, cache: &Cache, rows: &crate::support::Rows) {
-    shared_level(cache, true).await;
-    until("a hit", async || {
-        let version = stage.database.version();
-        let answer = rows.get_or_load(NAME, stage.database.loader()).await;
-        assert_eq!(answer.clone().unwrap().value, version);
-        answer == shared(version)
+/// Asserts that the shared level recovers and serves hits.
+async fn assert_recovers(fixture: &Fixture, cache: &Cache, rows: &crate::support::Rows) {
+    wait_for_shared_level(cache, true).await;
+    wait_until("a shared hit", async || {
+        let version = fixture.database.version();
+        let response = rows.get_or_load(NAME, fixture.database.loader()).await;
+        assert_eq!(response.clone().unwrap().value, version);
+        response == shared_hit(version)
     })
     .await;
 }
 
 #[tokio::test]
-async fn valkey_may_come_after_its_users() {
+async fn valkey_is_optional_at_startup() {
     let valkey = Valkey::start().await.unwrap();
     valkey.kill();
-    let cache = Cache::new(live(valkey.url())).unwrap();
-    let rows = cache.namespace(spec(TTL)).unwrap();
+    let cache = Cache::new(defaults(valkey.url())).unwrap();
+    let rows = cache.namespace(config(TTL)).unwrap();
     let database = Database::default();
     assert_eq!(
-        quickly(rows.get_or_load(NAME, database.loader())).await,
+        within_a_second(rows.get_or_load(NAME, database.loader())).await,
         loaded(0)
     );
-    assert_eq!(quickly(put(&rows, &database)).await, 1);
+    assert_eq!(within_a_second(put(&rows, &database)).await, 1);
     valkey.restart().await.unwrap();
-    shared_level(&cache, true).await;
+    wait_for_shared_level(&cache, true).await;
     assert_eq!(rows.get_or_load(NAME, database.loader()).await, loaded(1));
-    assert_eq!(rows.get_or_load(NAME, database.loader()).await, shared(1));
+    assert_eq!(
+        rows.get_or_load(NAME, database.loader()).await,
+        shared_hit(1)
+    );
 }
 
 #[tokio::test]
-async fn valkey_killed_and_restarted_empty() {
-    let stage = Stage::live().await;
-    stage.get().await.unwrap();
-    stage.valkey.kill();
-    served_without_shared_level(&stage, &stage.cache, &stage.rows).await;
-    assert_eq!(quickly(stage.put()).await, 1);
-    stage.valkey.restart().await.unwrap();
-    recovers(&stage, &stage.cache, &stage.rows).await;
+async fn recovers_after_valkey_is_killed_and_restarted_empty() {
+    let fixture = Fixture::defaults().await;
+    fixture.get().await.unwrap();
+    fixture.valkey.kill();
+    assert_served_without_shared_level(&fixture, &fixture.cache, &fixture.rows).await;
+    assert_eq!(within_a_second(fixture.put()).await, 1);
+    fixture.valkey.restart().await.unwrap();
+    assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
 #[tokio::test]
-async fn valkey_frozen_and_thawed() {
-    let stage = Stage::live().await;
-    stage.get().await.unwrap();
-    stage.valkey.pause().unwrap();
-    served_without_shared_level(&stage, &stage.cache, &stage.rows).await;
-    assert_eq!(quickly(stage.put()).await, 1);
-    stage.valkey.resume().unwrap();
-    recovers(&stage, &stage.cache, &stage.rows).await;
+async fn recovers_after_valkey_is_frozen() {
+    let fixture = Fixture::defaults().await;
+    fixture.get().await.unwrap();
+    fixture.valkey.pause().unwrap();
+    assert_served_without_shared_level(&fixture, &fixture.cache, &fixture.rows).await;
+    assert_eq!(within_a_second(fixture.put()).await, 1);
+    fixture.valkey.resume().unwrap();
+    assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
-/// A lease that is asked for when Valkey freezes is granted when it thaws, to nobody.
+/// GETLEASE that times out while Valkey is frozen executes after it resumes.
 #[tokio::test]
-async fn a_lease_granted_to_nobody_is_given_back() {
-    let stage = Stage::new().await;
-    stage.get().await.unwrap();
-    stage.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
-    let neighbour = stage
-        .neighbour(|url| Settings {
+async fn a_lease_granted_after_its_timeout_is_released() {
+    let fixture = Fixture::new().await;
+    fixture.get().await.unwrap();
+    fixture.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
+    let replica = fixture
+        .replica(|url| Settings {
             read_timeout: Duration::from_millis(300),
-            ..live(url)
+            ..defaults(url)
         })
         .await;
-    // GET is answered, GETLEASE is not.
-    let (asked, answered) = sizes(&neighbour);
-    neighbour.proxy.set(Direction::ToClient, Mode::Hold);
-    let request = begin(&neighbour.rows, stage.database.loader());
-    until("the GET is sent", async || sizes(&neighbour).0 > asked + 30).await;
-    stage.raw.run::<String>(&[b"PING"]).await;
-    stage.valkey.pause().unwrap();
-    neighbour.proxy.set(Direction::ToClient, Mode::Pass);
-    until("the GET is answered", async || {
-        sizes(&neighbour).1 > answered
-    })
-    .await;
+    // GET gets a reply, GETLEASE times out.
+    let (sent, received) = sizes(&replica);
+    replica.proxy.set(Direction::ToClient, Mode::Hold);
+    let request = enqueue(&replica.rows, fixture.database.loader());
+    wait_until("the GET to be sent", async || sizes(&replica).0 > sent + 30).await;
+    fixture.raw.run::<String>(&[b"PING"]).await;
+    fixture.valkey.pause().unwrap();
+    replica.proxy.set(Direction::ToClient, Mode::Pass);
+    wait_until("the reply to GET", async || sizes(&replica).1 > received).await;
     assert_eq!(request.await.unwrap(), loaded(0));
-    shared_level(&neighbour.cache, false).await;
-    stage.valkey.resume().unwrap();
-    shared_level(&neighbour.cache, true).await;
-    assert_eq!(stage.raw.get(KEY).await, None);
-    recovers(&stage, &neighbour.cache, &neighbour.rows).await;
+    wait_for_shared_level(&replica.cache, false).await;
+    fixture.valkey.resume().unwrap();
+    wait_for_shared_level(&replica.cache, true).await;
+    assert_eq!(fixture.raw.get(KEY).await, None);
+    assert_recovers(&fixture, &replica.cache, &replica.rows).await;
 }
 
-fn sizes(neighbour: &Neighbour) -> (u64, u64) {
+fn sizes(replica: &Replica) -> (u64, u64) {
     (
-        neighbour.proxy.bytes(Direction::ToServer),
-        neighbour.proxy.bytes(Direction::ToClient),
+        replica.proxy.bytes(Direction::ToServer),
+        replica.proxy.bytes(Direction::ToClient),
     )
 }
 
 #[tokio::test]
-async fn an_idle_connection_to_a_dead_valkey_is_noticed() {
-    let stage = Stage::live().await;
-    stage.valkey.pause().unwrap();
-    shared_level(&stage.cache, false).await;
-    stage.valkey.resume().unwrap();
-    recovers(&stage, &stage.cache, &stage.rows).await;
+async fn a_dead_valkey_is_detected_on_an_idle_connection() {
+    let fixture = Fixture::defaults().await;
+    fixture.valkey.pause().unwrap();
+    wait_for_shared_level(&fixture.cache, false).await;
+    fixture.valkey.resume().unwrap();
+    assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
 #[tokio::test]
-async fn everything_flushed() {
-    let stage = Stage::new().await;
-    stage.get().await.unwrap();
-    stage.raw.run::<()>(&[b"FLUSHALL"]).await;
-    stage.raw.run::<()>(&[b"SCRIPT", b"FLUSH"]).await;
-    recovers(&stage, &stage.cache, &stage.rows).await;
-    assert_eq!(stage.database.loads(), 2);
+async fn recovers_after_flushall_and_script_flush() {
+    let fixture = Fixture::new().await;
+    fixture.get().await.unwrap();
+    fixture.raw.run::<()>(&[b"FLUSHALL"]).await;
+    fixture.raw.run::<()>(&[b"SCRIPT", b"FLUSH"]).await;
+    assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
+    assert_eq!(fixture.database.loads(), 2);
 }
 
 #[tokio::test]
-async fn clients_killed() {
-    let stage = Stage::live().await;
-    stage.get().await.unwrap();
-    let openings = stage.cache.stats().breaker_openings;
-    stage
+async fn recovers_after_client_kill() {
+    let fixture = Fixture::defaults().await;
+    fixture.get().await.unwrap();
+    let openings = fixture.cache.stats().breaker_openings;
+    fixture
         .raw
         .run::<i64>(&[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"])
         .await;
-    until("it is noticed", async || {
-        stage.cache.stats().breaker_openings > openings
+    wait_until("the circuit breaker to open", async || {
+        fixture.cache.stats().breaker_openings > openings
     })
     .await;
-    recovers(&stage, &stage.cache, &stage.rows).await;
+    assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
 #[tokio::test]
-async fn a_valkey_that_became_a_replica_is_not_used() {
-    let stage = Stage::live().await;
-    stage
+async fn a_valkey_demoted_to_replica_is_not_used() {
+    let fixture = Fixture::defaults().await;
+    fixture
         .raw
         .run::<()>(&[b"REPLICAOF", b"127.0.0.1", b"1"])
         .await;
-    assert_eq!(stage.get().await, loaded(0));
-    until("it is noticed", async || {
-        stage.cache.stats().breaker_openings > 0
+    assert_eq!(fixture.get().await, loaded(0));
+    wait_until("the circuit breaker to open", async || {
+        fixture.cache.stats().breaker_openings > 0
     })
     .await;
-    stage.raw.run::<()>(&[b"REPLICAOF", b"NO", b"ONE"]).await;
-    recovers(&stage, &stage.cache, &stage.rows).await;
+    fixture.raw.run::<()>(&[b"REPLICAOF", b"NO", b"ONE"]).await;
+    assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
 #[tokio::test]
-async fn a_black_hole_either_way() {
+async fn recovers_after_packets_are_dropped_in_either_direction() {
     for direction in [Direction::ToServer, Direction::ToClient] {
-        let (stage, neighbour) = behind_proxy().await;
-        stage.get().await.unwrap();
-        neighbour.proxy.set(direction, Mode::BlackHole);
-        served_without_shared_level(&stage, &neighbour.cache, &neighbour.rows).await;
-        neighbour.proxy.heal().await.unwrap();
-        recovers(&stage, &neighbour.cache, &neighbour.rows).await;
+        let (fixture, replica) = behind_proxy().await;
+        fixture.get().await.unwrap();
+        replica.proxy.set(direction, Mode::BlackHole);
+        assert_served_without_shared_level(&fixture, &replica.cache, &replica.rows).await;
+        replica.proxy.heal().await.unwrap();
+        assert_recovers(&fixture, &replica.cache, &replica.rows).await;
     }
 }
 
-/// The old connection stays half open for ever; only a new one helps.
+/// The old connection stays half-open; only a new one recovers.
 #[tokio::test]
-async fn a_connection_half_closed() {
+async fn a_half_closed_connection_is_replaced() {
     for direction in [Direction::ToServer, Direction::ToClient] {
-        let (stage, neighbour) = behind_proxy().await;
-        stage.get().await.unwrap();
-        neighbour.proxy.half_close(direction);
-        until("it is noticed", async || {
-            neighbour.cache.stats().breaker_openings > 0
+        let (fixture, replica) = behind_proxy().await;
+        fixture.get().await.unwrap();
+        replica.proxy.half_close(direction);
+        wait_until("the circuit breaker to open", async || {
+            replica.cache.stats().breaker_openings > 0
         })
         .await;
-        recovers(&stage, &neighbour.cache, &neighbour.rows).await;
+        assert_recovers(&fixture, &replica.cache, &replica.rows).await;
     }
 }
 
 #[tokio::test]
-async fn connections_reset_and_refused() {
-    let (stage, neighbour) = behind_proxy().await;
-    stage.get().await.unwrap();
-    neighbour.proxy.refuse(true).await.unwrap();
-    assert_eq!(neighbour.proxy.reset_all(), 1);
-    served_without_shared_level(&stage, &neighbour.cache, &neighbour.rows).await;
-    neighbour.proxy.heal().await.unwrap();
-    recovers(&stage, &neighbour.cache, &neighbour.rows).await;
+async fn recovers_after_connections_are_reset_and_refused() {
+    let (fixture, replica) = behind_proxy().await;
+    fixture.get().await.unwrap();
+    replica.proxy.refuse(true).await.unwrap();
+    assert_eq!(replica.proxy.reset_all(), 1);
+    assert_served_without_shared_level(&fixture, &replica.cache, &replica.rows).await;
+    replica.proxy.heal().await.unwrap();
+    assert_recovers(&fixture, &replica.cache, &replica.rows).await;
 }
 
 #[tokio::test]
-async fn an_answer_cut_in_the_middle() {
-    let (stage, neighbour) = behind_proxy().await;
-    stage.get().await.unwrap();
-    neighbour.proxy.cut_after(Direction::ToClient, Some(6));
+async fn a_reply_cut_mid_frame_is_a_miss() {
+    let (fixture, replica) = behind_proxy().await;
+    fixture.get().await.unwrap();
+    replica.proxy.cut_after(Direction::ToClient, Some(6));
     assert_eq!(
-        quickly(neighbour.rows.get_or_load(NAME, stage.database.loader())).await,
+        within_a_second(replica.rows.get_or_load(NAME, fixture.database.loader())).await,
         loaded(0)
     );
-    neighbour.proxy.heal().await.unwrap();
-    until("it is noticed", async || {
-        neighbour.cache.stats().breaker_openings > 0
+    replica.proxy.heal().await.unwrap();
+    wait_until("the circuit breaker to open", async || {
+        replica.cache.stats().breaker_openings > 0
     })
     .await;
-    recovers(&stage, &neighbour.cache, &neighbour.rows).await;
+    assert_recovers(&fixture, &replica.cache, &replica.rows).await;
 }
 
 #[tokio::test]
-async fn the_background_task_ends_with_the_cache() {
+async fn dropping_the_cache_closes_its_connections() {
     let valkey = Valkey::start().await.unwrap();
     let proxy = FaultProxy::start(valkey.addr()).await.unwrap();
-    let cache = Cache::new(live(format!("redis://{}/0", proxy.addr()))).unwrap();
-    shared_level(&cache, true).await;
+    let cache = Cache::new(defaults(format!("redis://{}/0", proxy.addr()))).unwrap();
+    wait_for_shared_level(&cache, true).await;
     assert_eq!(proxy.open(), 1);
     drop(cache);
-    until("the connection is closed", async || proxy.open() == 0).await;
+    wait_until("the connection to close", async || proxy.open() == 0).await;
 }

@@ -1,6 +1,6 @@
-//! Random histories on two replicas against what must hold of every one: a read that starts
-//! after a write has returned never gives an older value; and where values are kept in memory,
-//! the other replica gives the newest as soon as it has heard of it.
+//! Random histories on two replicas. Invariants: a read that starts after a write has returned
+//! never returns an older value; with a local level that holds on the writing replica, and the
+//! other one returns the newest value once the push has arrived.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,79 +9,79 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::task::JoinSet;
 
-use crate::support::{Database, Raw, Rows, Stage, keeping, patient, until};
+use crate::support::{Database, Fixture, Raw, Rows, local_settings, long_timeouts, wait_until};
 
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+enum Operation {
     Read,
     Write,
     /// A transaction that fails after the fence.
     FailedWrite,
-    /// The time of the entry is over.
+    /// The TTL of the entry expires.
     Expire,
-    /// A peer of the older kind puts its tombstone.
+    /// A legacy replica writes its tombstone.
     Tombstone,
 }
 
-/// A deed, where it is done, and how long after the start of its batch.
+/// An operation, its replica, and its delay within the batch in scheduler yields.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    deed: Deed,
+    operation: Operation,
     replica: usize,
-    pauses: u8,
+    yields: u8,
 }
 
 fn histories() -> impl Strategy<Value = Vec<Vec<Step>>> {
-    let deed = prop_oneof![
-        6 => Just(Deed::Read),
-        3 => Just(Deed::Write),
-        1 => Just(Deed::FailedWrite),
-        1 => Just(Deed::Expire),
-        1 => Just(Deed::Tombstone),
+    let operation = prop_oneof![
+        6 => Just(Operation::Read),
+        3 => Just(Operation::Write),
+        1 => Just(Operation::FailedWrite),
+        1 => Just(Operation::Expire),
+        1 => Just(Operation::Tombstone),
     ];
-    let step = (deed, 0..2_usize, 0..60_u8).prop_map(|(deed, replica, pauses)| Step {
-        deed,
+    let step = (operation, 0..2_usize, 0..60_u8).prop_map(|(operation, replica, yields)| Step {
+        operation,
         replica,
-        pauses,
+        yields,
     });
     let batch = prop::collection::vec(step, 1..12);
     prop::collection::vec(batch, 1..8)
 }
 
-/// Two replicas, one row per history.
-struct World {
+/// The state of one history: two replicas and one row.
+struct History {
     replicas: [Rows; 2],
     raw: Raw,
     name: String,
     database: Database,
-    /// The newest version whose write has returned, for each replica to have heard of.
-    returned: [AtomicU64; 2],
-    /// Whether values are kept in memory, and one hears of another's write a little later.
-    keeps: bool,
+    /// Per replica, the minimum version that a read starting now must return.
+    min_version: [AtomicU64; 2],
+    /// Values are cached locally: a write reaches the other replica with the push latency.
+    has_local: bool,
 }
 
-impl World {
-    async fn act(&self, step: Step) {
-        for _ in 0..step.pauses {
+impl History {
+    async fn run(&self, step: Step) {
+        for _ in 0..step.yields {
             tokio::task::yield_now().await;
         }
         let rows = &self.replicas[step.replica];
         let key = rows.key(&self.name);
-        match step.deed {
-            Deed::Read => {
-                let oldest = self.returned[step.replica].load(Ordering::SeqCst);
+        match step.operation {
+            Operation::Read => {
+                let min_version = self.min_version[step.replica].load(Ordering::SeqCst);
                 let found = rows
                     .get_or_load(&self.name, self.database.loader())
                     .await
                     .unwrap();
                 assert!(
-                    found.value >= oldest,
-                    "read {found:?} after version {oldest} was written"
+                    found.value >= min_version,
+                    "read {found:?} after version {min_version} was written"
                 );
             }
-            Deed::Write | Deed::FailedWrite => {
+            Operation::Write | Operation::FailedWrite => {
                 let database = self.database.clone();
-                let fails = matches!(step.deed, Deed::FailedWrite);
+                let fails = matches!(step.operation, Operation::FailedWrite);
                 let write = rows.write(&self.name, Vec::new(), move |fence| async move {
                     let version = database.update(fence).await.map_err(|_| 0_u64)?;
                     if fails { Err(version) } else { Ok(version) }
@@ -89,13 +89,13 @@ impl World {
                 let (Ok(version) | Err(tiercache::Failure::Failed(version))) = write.await else {
                     panic!("the write panicked");
                 };
-                self.returned[step.replica].fetch_max(version, Ordering::SeqCst);
-                if !self.keeps {
-                    self.returned[1 - step.replica].fetch_max(version, Ordering::SeqCst);
+                self.min_version[step.replica].fetch_max(version, Ordering::SeqCst);
+                if !self.has_local {
+                    self.min_version[1 - step.replica].fetch_max(version, Ordering::SeqCst);
                 }
             }
-            Deed::Expire => self.raw.run(&[b"DEL", key.as_bytes()]).await,
-            Deed::Tombstone => {
+            Operation::Expire => self.raw.run(&[b"DEL", key.as_bytes()]).await,
+            Operation::Tombstone => {
                 self.raw
                     .run::<()>(&[b"SETEX", key.as_bytes(), b"1", b"null"])
                     .await;
@@ -104,44 +104,48 @@ impl World {
     }
 }
 
-impl World {
-    /// Both replicas give the newest value.
-    async fn settle(&self) {
+impl History {
+    /// Waits until both replicas return the newest value.
+    async fn wait_until_current(&self) {
         let newest = self.database.version();
-        for (rows, returned) in self.replicas.iter().zip(&self.returned) {
-            until("the newest value", async || {
+        for (rows, min_version) in self.replicas.iter().zip(&self.min_version) {
+            wait_until("the newest value", async || {
                 let found = rows.get_or_load(&self.name, self.database.loader()).await;
                 found.unwrap().value == newest
             })
             .await;
-            returned.fetch_max(newest, Ordering::SeqCst);
+            min_version.fetch_max(newest, Ordering::SeqCst);
         }
     }
 }
 
-// Some seconds: two hundred histories on real connections.
+// Takes seconds: 200 histories on real connections.
 #[test]
-fn no_history_shows_an_old_value() {
+fn no_history_returns_a_stale_value() {
     check(false);
 }
 
-// As above.
+// Takes seconds, as above.
 #[test]
-fn nor_does_one_with_values_in_memory() {
+fn no_history_with_a_local_level_returns_a_stale_value() {
     check(true);
 }
 
-fn check(keeps: bool) {
+fn check(has_local: bool) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    let (stage, neighbour) = runtime.block_on(async {
-        let settings = if keeps { keeping } else { patient };
-        let stage = Stage::with(settings).await;
-        let neighbour = stage.neighbour(settings).await;
-        (stage, neighbour)
+    let (fixture, replica) = runtime.block_on(async {
+        let settings = if has_local {
+            local_settings
+        } else {
+            long_timeouts
+        };
+        let fixture = Fixture::with(settings).await;
+        let replica = fixture.replica(settings).await;
+        (fixture, replica)
     });
     let histories_so_far = AtomicU64::new(0);
     let mut runner = TestRunner::new(Config {
@@ -149,30 +153,30 @@ fn check(keeps: bool) {
         failure_persistence: None,
         ..Config::default()
     });
-    let result = runner.run(&histories(), |history| {
-        let world = Arc::new(World {
-            replicas: [stage.rows.clone(), neighbour.rows.clone()],
-            raw: stage.raw.clone(),
+    let result = runner.run(&histories(), |batches| {
+        let history = Arc::new(History {
+            replicas: [fixture.rows.clone(), replica.rows.clone()],
+            raw: fixture.raw.clone(),
             name: histories_so_far.fetch_add(1, Ordering::Relaxed).to_string(),
             database: Database::default(),
-            returned: [0, 0].map(AtomicU64::new),
-            keeps,
+            min_version: [0, 0].map(AtomicU64::new),
+            has_local,
         });
         runtime.block_on(async {
-            for batch in history {
+            for batch in batches {
                 let mut steps = JoinSet::new();
                 for step in batch {
-                    let world = Arc::clone(&world);
-                    steps.spawn(async move { world.act(step).await });
+                    let history = Arc::clone(&history);
+                    steps.spawn(async move { history.run(step).await });
                 }
                 while let Some(done) = steps.join_next().await {
                     done.map_err(|error| TestCaseError::fail(error.to_string()))?;
                 }
-                world.settle().await;
+                history.wait_until_current().await;
             }
             Ok(())
         })
     });
-    drop((stage, neighbour));
+    drop((fixture, replica));
     result.unwrap();
 }

@@ -1,22 +1,24 @@
-//! The cache on a real Valkey, and its protocol in a model checker.
+//! Tests of the cache against a real Valkey, and of its protocol in a model checker.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test says where it fails"
+    reason = "a failed test reports the location"
 )]
 #![expect(
     clippy::print_stdout,
-    reason = "the model checker shows its counterexamples"
+    reason = "the model checker prints its counterexamples"
 )]
 
 mod model;
 
 mod faults;
-mod first_level;
 mod histories;
-mod late_joiners;
+mod leases;
+mod local;
 mod races;
 mod reads;
+mod single_flight;
 mod support;
+mod waiters;
 mod wire;
 mod writes;

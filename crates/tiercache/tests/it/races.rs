@@ -1,17 +1,19 @@
-//! Reads against writes, forced through slow connections, on one replica and across two.
+//! Races of reads against writes over delayed connections, on one replica and on two.
 
 use std::time::Duration;
 
 use devstack::Mode;
 use tokio::task::JoinSet;
 
-use crate::support::{KEY, NAME, Neighbour, Rows, Stage, loaded, patient, payload, put, shared};
+use crate::support::{
+    Fixture, KEY, NAME, Replica, Rows, loaded, long_timeouts, payload, put, shared_hit,
+};
 
 const ROUNDS: u64 = 200;
 
-/// In each round readers of all replicas race a write on one, each replica at its own
-/// distance from Valkey. Whoever reads after the write has returned must see it.
-async fn race(stage: &Stage, replicas: &[&Neighbour]) {
+/// In each round, readers on all replicas race a write on one of them, each replica with its
+/// own latency to Valkey. A read that starts after the write has returned must see it.
+async fn race(fixture: &Fixture, replicas: &[&Replica]) {
     for (i, replica) in replicas.iter().enumerate() {
         replica
             .proxy
@@ -19,36 +21,36 @@ async fn race(stage: &Stage, replicas: &[&Neighbour]) {
     }
     for round in 1..=ROUNDS {
         if round % 3 == 0 {
-            stage.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
+            fixture.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
         }
         let mut readers = JoinSet::new();
         for replica in replicas {
             for reader in 0..4 {
                 readers.spawn(read_after(
                     replica.rows.clone(),
-                    stage.database.loader(),
+                    fixture.database.loader(),
                     (reader * round) % 7,
                 ));
             }
         }
         let writer = &replicas[round as usize % replicas.len()].rows;
-        assert_eq!(put(writer, &stage.database).await, round);
+        assert_eq!(put(writer, &fixture.database).await, round);
         for replica in replicas {
-            let answer = replica
+            let response = replica
                 .rows
-                .get_or_load(NAME, stage.database.loader())
+                .get_or_load(NAME, fixture.database.loader())
                 .await;
             assert_eq!(
-                answer.unwrap().value,
+                response.unwrap().value,
                 round,
-                "an old value was served after the write"
+                "a stale value was returned after the write"
             );
         }
         readers.join_all().await;
-        let left = stage.raw.get(KEY).await.unwrap_or_default();
+        let left = fixture.raw.get(KEY).await.unwrap_or_default();
         assert!(
             left == payload(round) || left.starts_with(b"null"),
-            "an old value was left: {left:?}"
+            "a stale value was left in Valkey: {left:?}"
         );
     }
 }
@@ -59,30 +61,30 @@ async fn read_after(
         -> futures_util::future::BoxFuture<'static, Result<u64, crate::support::DbError>>
     + Send
     + 'static,
-    pauses: u64,
+    yields: u64,
 ) {
-    for _ in 0..pauses * 10 {
+    for _ in 0..yields * 10 {
         tokio::task::yield_now().await;
     }
     rows.get_or_load(NAME, load).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_one_replica() {
-    let stage = Stage::new().await;
-    let replica = stage.neighbour(patient).await;
-    race(&stage, &[&replica]).await;
-    let answer = replica
+async fn reads_after_a_write_are_fresh_on_one_replica() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica(long_timeouts).await;
+    race(&fixture, &[&replica]).await;
+    let response = replica
         .rows
-        .get_or_load(NAME, stage.database.loader())
+        .get_or_load(NAME, fixture.database.loader())
         .await;
-    assert!(answer == shared(ROUNDS) || answer == loaded(ROUNDS));
+    assert!(response == shared_hit(ROUNDS) || response == loaded(ROUNDS));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn across_two_replicas() {
-    let stage = Stage::new().await;
-    let near = stage.neighbour(patient).await;
-    let far = stage.neighbour(patient).await;
-    race(&stage, &[&near, &far]).await;
+async fn reads_after_a_write_are_fresh_on_two_replicas() {
+    let fixture = Fixture::new().await;
+    let near = fixture.replica(long_timeouts).await;
+    let far = fixture.replica(long_timeouts).await;
+    race(&fixture, &[&near, &far]).await;
 }

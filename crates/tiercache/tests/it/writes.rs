@@ -1,4 +1,4 @@
-//! Writing: nothing older is served afterwards, whatever happens.
+//! Writes: no read after a write returns an older value, whatever fails.
 
 use std::time::Duration;
 
@@ -6,88 +6,92 @@ use devstack::{Direction, Mode};
 use tiercache::{Failure, Settings};
 
 use crate::support::{
-    DbError, KEY, NAME, Stage, cache, foreign_marker, loaded, patient, payload, put, quickly,
-    shared, shared_level, spec, stats, until,
+    DbError, Fixture, KEY, NAME, cache, config, foreign_marker, loaded, long_timeouts, payload,
+    put, shared_hit, stats, wait_for_shared_level, wait_until, within_a_second,
 };
 
 #[tokio::test]
-async fn a_read_after_a_write_is_fresh_everywhere() {
-    let stage = Stage::new().await;
-    let neighbour = stage.neighbour(patient).await;
+async fn a_read_after_a_write_is_fresh_on_every_replica() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica(long_timeouts).await;
     for version in 1..=20 {
-        stage.get().await.unwrap();
+        fixture.get().await.unwrap();
         assert_eq!(
             put(
                 if version % 2 == 0 {
-                    &stage.rows
+                    &fixture.rows
                 } else {
-                    &neighbour.rows
+                    &replica.rows
                 },
-                &stage.database
+                &fixture.database
             )
             .await,
             version
         );
         assert_eq!(
-            neighbour
+            replica
                 .rows
-                .get_or_load(NAME, stage.database.loader())
+                .get_or_load(NAME, fixture.database.loader())
                 .await,
             loaded(version)
         );
-        assert_eq!(stage.get().await, shared(version));
+        assert_eq!(fixture.get().await, shared_hit(version));
     }
 }
 
 #[tokio::test]
-async fn a_failed_transaction_invalidates_too_for_its_outcome_is_not_known() {
-    let stage = Stage::new().await;
-    stage.get().await.unwrap();
-    let database = stage.database.clone();
-    let write = stage.rows.write(NAME, Vec::new(), move |fence| async move {
-        database.update(fence).await?;
-        Err::<(), _>(DbError::Away)
-    });
-    assert_eq!(write.await, Err(Failure::Failed(DbError::Away)));
-    assert_eq!(stage.get().await, loaded(1));
+async fn a_failed_transaction_invalidates_since_its_outcome_is_unknown() {
+    let fixture = Fixture::new().await;
+    fixture.get().await.unwrap();
+    let database = fixture.database.clone();
+    let write = fixture
+        .rows
+        .write(NAME, Vec::new(), move |fence| async move {
+            database.update(fence).await?;
+            Err::<(), _>(DbError::Unavailable)
+        });
+    assert_eq!(write.await, Err(Failure::Failed(DbError::Unavailable)));
+    assert_eq!(fixture.get().await, loaded(1));
 }
 
 #[tokio::test]
-async fn a_panicking_transaction_invalidates_too() {
-    let stage = Stage::new().await;
-    stage.get().await.unwrap();
-    let database = stage.database.clone();
-    let write = stage.rows.write(NAME, Vec::new(), move |fence| async move {
-        database.update(fence).await?;
-        if database.version() == 1 {
-            panic!("on purpose");
-        }
-        Ok::<_, DbError>(())
-    });
+async fn a_panicking_transaction_invalidates() {
+    let fixture = Fixture::new().await;
+    fixture.get().await.unwrap();
+    let database = fixture.database.clone();
+    let write = fixture
+        .rows
+        .write(NAME, Vec::new(), move |fence| async move {
+            database.update(fence).await?;
+            if database.version() == 1 {
+                panic!("on purpose");
+            }
+            Ok::<_, DbError>(())
+        });
     assert_eq!(write.await, Err(Failure::Panicked));
-    assert_eq!(stage.get().await, loaded(1));
+    assert_eq!(fixture.get().await, loaded(1));
 }
 
 #[tokio::test]
-async fn a_transaction_that_changes_nothing_leaves_the_entry() {
-    let stage = Stage::new().await;
-    stage.get().await.unwrap();
-    let write = stage.rows.write(NAME, Vec::new(), |fence| async move {
+async fn a_transaction_without_a_fence_leaves_the_entry() {
+    let fixture = Fixture::new().await;
+    fixture.get().await.unwrap();
+    let write = fixture.rows.write(NAME, Vec::new(), |fence| async move {
         drop(fence);
         Err::<(), _>(DbError::NoRow)
     });
     assert_eq!(write.await, Err(Failure::Failed(DbError::NoRow)));
-    assert_eq!(stage.get().await, shared(0));
-    assert_eq!(stage.stats().writes, 0);
+    assert_eq!(fixture.get().await, shared_hit(0));
+    assert_eq!(fixture.stats().writes, 0);
 }
 
 #[tokio::test]
-async fn whoever_hangs_up_does_not_interrupt_a_write() {
-    let stage = Stage::new().await;
-    stage.get().await.unwrap();
+async fn a_cancelled_request_does_not_cancel_its_write() {
+    let fixture = Fixture::new().await;
+    fixture.get().await.unwrap();
     let (inside, is_inside) = tokio::sync::oneshot::channel();
     let (go_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
-    let (rows, database) = (stage.rows.clone(), stage.database.clone());
+    let (rows, database) = (fixture.rows.clone(), fixture.database.clone());
     let client = tokio::spawn(async move {
         let write = rows.write(NAME, Vec::new(), move |fence| async move {
             inside.send(()).unwrap();
@@ -100,158 +104,162 @@ async fn whoever_hangs_up_does_not_interrupt_a_write() {
     client.abort();
     assert!(client.await.unwrap_err().is_cancelled());
     go_on.send(()).unwrap();
-    until("the key is invalidated", async || {
-        stage.raw.get(KEY).await.is_none_or(|held| held == b"null")
+    wait_until("the invalidation", async || {
+        fixture
+            .raw
+            .get(KEY)
+            .await
+            .is_none_or(|held| held == b"null")
     })
     .await;
-    assert_eq!(stage.get().await, loaded(1));
+    assert_eq!(fixture.get().await, loaded(1));
 }
 
 #[tokio::test]
-async fn other_keys_can_be_cleared_with_it() {
-    let stage = Stage::new().await;
-    stage.raw.set("traceback", "old").await;
-    let database = stage.database.clone();
-    let write = stage.rows.write(
+async fn a_write_invalidates_further_keys() {
+    let fixture = Fixture::new().await;
+    fixture.raw.set("traceback", "old").await;
+    let database = fixture.database.clone();
+    let write = fixture.rows.write(
         NAME,
         vec!["traceback".to_owned()],
         move |fence| async move { database.update(fence).await },
     );
     write.await.unwrap();
-    assert_eq!(stage.raw.get("traceback").await.unwrap(), b"null");
-    assert!(stage.raw.pttl("traceback").await <= Duration::from_secs(1));
-    assert_eq!(stage.cache.peek("traceback").await, None);
+    assert_eq!(fixture.raw.get("traceback").await.unwrap(), b"null");
+    assert!(fixture.raw.pttl("traceback").await <= Duration::from_secs(1));
+    assert_eq!(fixture.cache.peek("traceback").await, None);
 }
 
 #[tokio::test]
-async fn a_replica_with_caching_off_invalidates_for_the_others() {
-    let stage = Stage::new().await;
-    stage.get().await.unwrap();
-    let off = stage.cache.namespace(spec(Duration::ZERO)).unwrap();
-    put(&off, &stage.database).await;
-    assert_eq!(stage.raw.get(KEY).await.unwrap(), b"null");
-    assert_eq!(stage.get().await, loaded(1));
+async fn a_replica_with_caching_disabled_still_invalidates() {
+    let fixture = Fixture::new().await;
+    fixture.get().await.unwrap();
+    let off = fixture.cache.namespace(config(Duration::ZERO)).unwrap();
+    put(&off, &fixture.database).await;
+    assert_eq!(fixture.raw.get(KEY).await.unwrap(), b"null");
+    assert_eq!(fixture.get().await, loaded(1));
 }
 
 #[tokio::test]
-async fn without_a_shared_level_a_write_just_happens() {
-    let stage = Stage::new().await;
+async fn a_write_works_without_a_shared_level() {
+    let fixture = Fixture::new().await;
     let (_cache, rows) = cache(Settings::default()).await;
-    assert_eq!(put(&rows, &stage.database).await, 1);
+    assert_eq!(put(&rows, &fixture.database).await, 1);
     assert_eq!(
-        rows.get_or_load(NAME, stage.database.loader()).await,
+        rows.get_or_load(NAME, fixture.database.loader()).await,
         loaded(1)
     );
 }
 
 #[tokio::test]
-async fn a_write_while_valkey_is_dead_is_quick_and_made_up_for_later() {
-    let stage = Stage::new().await;
-    let neighbour = stage
-        .neighbour(|url| Settings {
+async fn a_write_while_valkey_is_unavailable_is_fast_and_its_invalidation_is_flushed_later() {
+    let fixture = Fixture::new().await;
+    let replica = fixture
+        .replica(|url| Settings {
             url: Some(url),
             ..Settings::default()
         })
         .await;
-    stage.get().await.unwrap();
-    neighbour.proxy.refuse(true).await.unwrap();
-    neighbour.proxy.reset_all();
-    shared_level(&neighbour.cache, false).await;
-    let database = stage.database.clone();
-    let write = neighbour.rows.write(
+    fixture.get().await.unwrap();
+    replica.proxy.refuse(true).await.unwrap();
+    replica.proxy.reset_all();
+    wait_for_shared_level(&replica.cache, false).await;
+    let database = fixture.database.clone();
+    let write = replica.rows.write(
         NAME,
         vec!["traceback".to_owned()],
         move |fence| async move { database.update(fence).await },
     );
-    assert_eq!(quickly(write).await, Ok(1));
-    assert_eq!(neighbour.cache.stats().pending_invalidations, 2);
+    assert_eq!(within_a_second(write).await, Ok(1));
+    assert_eq!(replica.cache.stats().pending_invalidations, 2);
     assert_eq!(
-        neighbour
+        replica
             .rows
-            .get_or_load(NAME, stage.database.loader())
+            .get_or_load(NAME, fixture.database.loader())
             .await,
         loaded(1)
     );
     assert_eq!(
-        stage.raw.get(KEY).await.unwrap(),
+        fixture.raw.get(KEY).await.unwrap(),
         payload(0),
-        "nobody could tell Valkey"
+        "Valkey is unreachable for the writer"
     );
 
-    neighbour.proxy.heal().await.unwrap();
-    shared_level(&neighbour.cache, true).await;
+    replica.proxy.heal().await.unwrap();
+    wait_for_shared_level(&replica.cache, true).await;
     assert_eq!(
-        neighbour.cache.stats().pending_invalidations,
+        replica.cache.stats().pending_invalidations,
         0,
-        "paid before the connection is used"
+        "flushed before the connection is used"
     );
-    assert_ne!(stage.raw.get(KEY).await, Some(payload(0).to_vec()));
-    assert_eq!(stage.get().await, loaded(1));
+    assert_ne!(fixture.raw.get(KEY).await, Some(payload(0).to_vec()));
+    assert_eq!(fixture.get().await, loaded(1));
 }
 
 #[tokio::test]
-async fn a_key_whose_invalidation_was_refused_is_not_looked_up_until_it_is_made_up_for() {
-    let stage = Stage::new().await;
-    let (database, raw) = (stage.database.clone(), stage.raw.clone());
+async fn a_key_with_a_pending_invalidation_bypasses_the_shared_level() {
+    let fixture = Fixture::new().await;
+    let (database, raw) = (fixture.database.clone(), fixture.raw.clone());
     let also = vec!["traceback".to_owned()];
-    let write = stage.rows.write(NAME, also, move |fence| async move {
+    let write = fixture.rows.write(NAME, also, move |fence| async move {
         database.update(fence).await?;
-        // As if the fence had run out, and an old value had come back in.
+        // As if the fence had expired and a stale value had been filled.
         raw.set(KEY, payload(0)).await;
         raw.set("traceback", "old").await;
-        raw.permit(b"-eval -evalsha").await;
+        raw.set_acl(b"-eval -evalsha").await;
         Ok::<_, DbError>(())
     });
     write.await.unwrap();
-    assert_eq!(stage.stats().invalidations_queued, 2);
+    assert_eq!(fixture.stats().invalidations_queued, 2);
     for _ in 0..5 {
         assert_eq!(
-            stage.get().await,
+            fixture.get().await,
             loaded(1),
-            "the shared level still holds the old value"
+            "the shared level still holds the stale value"
         );
-        assert_eq!(stage.cache.peek("traceback").await, None);
+        assert_eq!(fixture.cache.peek("traceback").await, None);
     }
-    assert!(stage.cache.is_shared_level_up());
+    assert!(fixture.cache.is_shared_level_up());
     assert_eq!(
         (
-            stage.stats().bypassed_pending,
-            stage.cache.stats().pending_invalidations
+            fixture.stats().bypassed_pending,
+            fixture.cache.stats().pending_invalidations
         ),
         (5, 2)
     );
-    stage.raw.permit(b"+eval +evalsha").await;
-    until("it is made up for", async || {
-        stage.cache.stats().pending_invalidations == 0
+    fixture.raw.set_acl(b"+eval +evalsha").await;
+    wait_until("the pending invalidations to be flushed", async || {
+        fixture.cache.stats().pending_invalidations == 0
     })
     .await;
-    assert_ne!(stage.raw.get(KEY).await, Some(payload(0).to_vec()));
-    assert_eq!(stage.get().await, loaded(1));
-    assert_eq!(stage.get().await, shared(1));
+    assert_ne!(fixture.raw.get(KEY).await, Some(payload(0).to_vec()));
+    assert_eq!(fixture.get().await, loaded(1));
+    assert_eq!(fixture.get().await, shared_hit(1));
 }
 
 #[tokio::test]
-async fn a_fence_that_was_not_acknowledged_is_not_taken_for_ones_own() {
-    let stage = Stage::new().await;
+async fn a_fence_that_was_not_acknowledged_is_not_owned() {
+    let fixture = Fixture::new().await;
     let slow = |url| Settings {
         write_timeout: Duration::from_millis(50),
-        ..patient(url)
+        ..long_timeouts(url)
     };
-    let neighbour = std::sync::Arc::new(stage.neighbour(slow).await);
-    let (raw, at) = (stage.raw.clone(), std::sync::Arc::clone(&neighbour));
-    let write = neighbour
+    let replica = std::sync::Arc::new(fixture.replica(slow).await);
+    let (raw, at) = (fixture.raw.clone(), std::sync::Arc::clone(&replica));
+    let write = replica
         .rows
         .write(NAME, Vec::new(), move |fence| async move {
             at.proxy.set(Direction::ToClient, Mode::Hold);
             fence.raise().await;
             at.proxy.set(Direction::ToClient, Mode::Pass);
-            // It did arrive, but the writer cannot know whether it will not arrive once more,
-            // in place of somebody else's.
+            // The command was executed. For the writer it may still be delayed, and then
+            // overwrite the fence of another writer.
             Ok::<_, DbError>(raw.get(KEY).await)
         });
     let fence = write.await.unwrap();
-    assert_eq!(stage.raw.get(KEY).await, fence, "left to run out");
-    assert_eq!(stats(&neighbour.cache).fences_unconfirmed, 1);
+    assert_eq!(fixture.raw.get(KEY).await, fence, "left until it expires");
+    assert_eq!(stats(&replica.cache).fences_unconfirmed, 1);
     assert_ne!(fence, Some(foreign_marker(b'\n')));
-    assert_eq!(stage.get().await, loaded(0), "behind a fence");
+    assert_eq!(fixture.get().await, loaded(0), "behind a fence");
 }
