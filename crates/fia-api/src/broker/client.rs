@@ -1,4 +1,4 @@
-//! The one connection, mended when it is asked for.
+//! The client of RabbitMQ, which reconnects on demand.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,31 +11,31 @@ use tokio::time::timeout;
 use crate::broker::Connection;
 use crate::config;
 
-/// How long a connection may take to make.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long the broker is left alone after a failed attempt: jobs that come in meanwhile do not
-/// each wait for one.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Seconds between signs of life; the peer is given up after two without one.
+/// Timeout for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time without a further attempt after a failed one: requests in that time fail at once instead
+/// of waiting for a timeout each.
+const RECONNECT_BACKOFF: Duration = Duration::from_millis(500);
+/// Heartbeat interval in seconds; the connection is closed after two missed ones.
 const HEARTBEAT: u16 = 10;
 
-/// Why a message is not known to have arrived.
+/// A message was not confirmed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
-    /// There is no connection, or it broke.
-    #[error("the broker is away: {0}")]
-    Away(String),
-    /// It takes no messages: it is short of memory or disk.
-    #[error("the broker takes no messages")]
+    /// There is no connection, or it was lost.
+    #[error("broker unavailable: {0}")]
+    Unavailable(String),
+    /// The broker blocks publishers: it is short of memory or disk.
+    #[error("broker blocks publishers: resource alarm")]
     Blocked,
-    /// It gave the message back, or refused it.
-    #[error("the broker did not take the message: {0}")]
-    Refused(&'static str),
+    /// The broker returned or rejected the message.
+    #[error("message not accepted by the broker: {0}")]
+    Rejected(&'static str),
 }
 
 impl From<lapin::Error> for BrokerError {
     fn from(error: lapin::Error) -> Self {
-        Self::Away(error.to_string())
+        Self::Unavailable(error.to_string())
     }
 }
 
@@ -52,7 +52,7 @@ struct Current {
 }
 
 impl Broker {
-    /// Prepares the client; nothing is connected yet.
+    /// Creates the client without connecting.
     #[must_use]
     pub fn new(config: &config::Queue) -> Self {
         Self {
@@ -76,25 +76,25 @@ impl Broker {
         }
     }
 
-    /// The connection, made now if there is none.
+    /// Returns the connection, and opens it if there is none.
     ///
     /// # Errors
-    /// [`BrokerError::Away`], within 2 s, or at once shortly after another failure.
+    /// [`BrokerError::Unavailable`] within 2 s, or at once shortly after another failure.
     pub async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
-        // Held while connecting: there never is a second connection.
+        // Held while connecting, so that there is never a second connection.
         let mut current = self.current.lock().await;
         if let Some(connection) = current
             .connection
             .take_if(|connection| !connection.is_open())
         {
-            tracing::warn!("the connection to RabbitMQ broke");
+            tracing::warn!("RabbitMQ connection lost: reconnecting");
             drop(connection);
         }
         if let Some(connection) = &current.connection {
             return Ok(Arc::clone(connection));
         }
         if let Some((at, error)) = &current.failed
-            && at.elapsed() < PAUSE
+            && at.elapsed() < RECONNECT_BACKOFF
         {
             return Err(error.clone());
         }
@@ -113,8 +113,8 @@ impl Broker {
     }
 
     async fn connect(&self) -> Result<Connection, BrokerError> {
-        timeout(CONNECT, Connection::open(self.address.clone()))
+        timeout(CONNECT_TIMEOUT, Connection::open(self.address.clone()))
             .await
-            .map_err(|_| BrokerError::Away("no answer in time".to_owned()))?
+            .map_err(|_| BrokerError::Unavailable("connection timeout".to_owned()))?
     }
 }

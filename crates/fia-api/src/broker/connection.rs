@@ -1,4 +1,4 @@
-//! A connection, with a channel for each queue.
+//! A connection with one channel per queue.
 
 use std::collections::HashMap;
 
@@ -17,17 +17,16 @@ use tokio::sync::Mutex;
 use crate::broker::BrokerError;
 use crate::model::Message;
 
-/// The queues' consumers declare them with the same arguments; with any other the broker
-/// closes the channel.
+/// The queue type, which consumers declare as well: the broker closes the channel of a
+/// declaration that differs.
 const QUEUE_TYPE: (&str, &str) = ("x-queue-type", "quorum");
-/// Kept on disk by the broker.
+/// The delivery mode of messages that survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
 /// An open connection to RabbitMQ.
 pub struct Connection {
     connection: AmqpConnection,
-    /// By queue; one channel each, because the broker closes a channel when one of its queues
-    /// cannot be declared.
+    /// By queue. One channel each, because the broker closes a channel on a failed declaration.
     channels: Mutex<HashMap<String, Channel>>,
 }
 
@@ -40,23 +39,23 @@ impl Connection {
         })
     }
 
-    /// Whether it still is connected.
+    /// Whether it is still open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.connection.status().connected()
     }
 
-    /// Whether the broker has said that it takes no messages just now.
+    /// Whether the broker blocks publishers (`connection.blocked`).
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// Sends a message and waits until the broker has taken it, for as long as the connection
-    /// lasts.
+    /// Publishes a message and waits for the broker's confirm, with no limit but the life of the
+    /// connection.
     ///
     /// # Errors
-    /// [`BrokerError`]; after [`BrokerError::Away`] the message may have arrived all the same.
+    /// [`BrokerError`]; after [`BrokerError::Unavailable`] the message may have been delivered.
     pub async fn publish(&self, message: &Message) -> Result<(), BrokerError> {
         let channel = self.channel(&message.queue).await?;
         if self.is_blocked() {
@@ -75,12 +74,12 @@ impl Connection {
         match confirm.await? {
             Confirmation::Ack(None) => Ok(()),
             Confirmation::Ack(Some(_)) => {
-                // The queue was deleted: it is declared anew for the next message.
+                // The queue was deleted; the next message declares it again.
                 self.channels.lock().await.remove(&message.queue);
-                Err(BrokerError::Refused("it has no queue for it"))
+                Err(BrokerError::Rejected("unroutable"))
             }
-            Confirmation::Nack(_) => Err(BrokerError::Refused("it could not store it")),
-            Confirmation::NotRequested => Err(BrokerError::Refused("it does not confirm")),
+            Confirmation::Nack(_) => Err(BrokerError::Rejected("negative confirm")),
+            Confirmation::NotRequested => Err(BrokerError::Rejected("confirms are not enabled")),
         }
     }
 
@@ -101,7 +100,7 @@ impl Connection {
     }
 }
 
-/// An exchange and a queue of the same name, bound with an empty key.
+/// Declares an exchange and a queue of the same name, bound with an empty routing key.
 async fn declare(channel: &Channel, name: &str) -> Result<(), lapin::Error> {
     let durable = ExchangeDeclareOptions {
         durable: true,

@@ -1,7 +1,7 @@
-//! RabbitMQ, the way to the programs that run jobs.
+//! RabbitMQ, which delivers jobs to the runners.
 //!
-//! One connection for the whole process, made anew when it breaks. Every message is confirmed
-//! by the broker before it counts as sent.
+//! One connection per process, reopened when it is lost. A message counts as sent once the
+//! broker has confirmed it.
 
 mod client;
 mod connection;

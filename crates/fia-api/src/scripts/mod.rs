@@ -1,6 +1,6 @@
-//! Reduction scripts: where they come from, and how they are made ready for a job.
+//! Reduction scripts: their source, and the transforms that adapt them to a job.
 
-mod last_known;
+mod cached_script;
 mod source;
 mod transforms;
 

@@ -1,4 +1,4 @@
-//! Scripts as GitHub has them, asked for as seldom as will do.
+//! Scripts from GitHub, cached and revalidated when their TTL expires.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -6,27 +6,27 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 
 use crate::config;
-use crate::scripts::last_known::{Copy, Folder};
+use crate::scripts::cached_script::{CachedScript, ScriptDir};
 use crate::scripts::transforms::Transform;
-use crate::upstream::{News, ScriptRepository};
+use crate::upstream::{Revalidated, ScriptRepository};
 
-/// How long GitHub may take where there is a copy to fall back to.
-const WITH_COPY: Duration = Duration::from_secs(2);
-/// How long it may take where there is none.
-const WITHOUT_COPY: Duration = Duration::from_secs(5);
-/// How long it may take to name its latest commit.
-const COMMIT: Duration = Duration::from_secs(2);
-/// How long GitHub is left alone after a failure: those who waited for the failed attempt do
-/// not each make another.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Timeout for GitHub if there is a cached script to fall back to.
+const REVALIDATE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for GitHub if there is none.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for the latest commit.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time without a further attempt after a failed one: requests that waited for it do not each
+/// retry.
+const RETRY_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Why there is no script.
+/// A script cannot be provided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// The instrument has none.
+    /// The instrument has no script.
     #[error("script missing")]
     Missing,
-    /// GitHub cannot be asked, and no copy is recent enough.
+    /// GitHub is unavailable, and no cached script is recent enough.
     #[error("script unavailable")]
     Unavailable,
 }
@@ -34,144 +34,162 @@ pub enum ScriptError {
 /// A script before its transform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// The text.
+    /// Its text.
     pub text: String,
-    /// The commit that the repository was at, where that is known.
+    /// The latest commit of the repository, if entry.
     pub sha: Option<String>,
 }
 
 /// The scripts of the instruments that have a transform.
 pub struct Scripts {
     repository: ScriptRepository,
-    folder: Folder,
+    dir: ScriptDir,
     ttl: Duration,
-    /// By the name of the instrument's folder. Held while GitHub is asked: one request at a
-    /// time for each.
-    known: HashMap<String, Mutex<Known<Copy>>>,
-    head: Mutex<Known<Commit>>,
+    /// By the name of the instrument's folder. Locked during a fetch: one in-flight request per
+    /// script.
+    cache: HashMap<String, Mutex<Entry<CachedScript>>>,
+    head: Mutex<Entry<Commit>>,
 }
 
 struct Commit {
     sha: String,
-    tag: Option<String>,
+    etag: Option<String>,
 }
 
-/// What was learnt last, and when to ask again.
-struct Known<T> {
+/// A cached value, and when to revalidate it.
+struct Entry<T> {
     value: Option<T>,
-    ask_from: Option<Instant>,
+    revalidate_at: Option<Instant>,
 }
 
-impl<T> Known<T> {
-    const NOTHING: Self = Self {
+impl<T> Entry<T> {
+    const EMPTY: Self = Self {
         value: None,
-        ask_from: None,
+        revalidate_at: None,
     };
 
-    fn is_due(&self) -> bool {
-        self.ask_from.is_none_or(|from| Instant::now() >= from)
+    fn is_stale(&self) -> bool {
+        self.revalidate_at.is_none_or(|at| Instant::now() >= at)
     }
 
-    fn ask_after(&mut self, pause: Duration) {
-        self.ask_from = Some(Instant::now() + pause);
+    fn revalidate_after(&mut self, delay: Duration) {
+        self.revalidate_at = Some(Instant::now() + delay);
     }
 }
 
 impl Scripts {
-    /// No script is known yet, but for those in the folder of copies.
+    /// Starts with an empty memory cache; scripts on disk are read when they are needed.
     #[must_use]
     pub fn new(repository: ScriptRepository, config: &config::GitHub) -> Self {
         let folders = Transform::all().map(|transform| transform.folder());
         Self {
             repository,
-            folder: Folder(config.script_dir.clone()),
+            dir: ScriptDir(config.script_dir.clone()),
             ttl: config.script_ttl,
-            known: folders
-                .map(|folder| (folder, Mutex::new(Known::NOTHING)))
+            cache: folders
+                .map(|folder| (folder, Mutex::new(Entry::EMPTY)))
                 .collect(),
-            head: Mutex::new(Known::NOTHING),
+            head: Mutex::new(Entry::EMPTY),
         }
     }
 
-    /// The script that an instrument's transform works on. Asks GitHub once in a while, one
-    /// request at a time; while GitHub is away its last answer serves for 24 h.
+    /// Returns the script that an instrument's transform edits. Revalidates it with GitHub when
+    /// its TTL has expired, with one in-flight request per script; while GitHub is unavailable
+    /// the last version serves for 24 h.
     ///
     /// # Errors
     /// [`ScriptError`].
     pub async fn fetch(&self, transform: Transform) -> Result<Script, ScriptError> {
         let instrument = transform.folder();
-        let known = self.known.get(&instrument).ok_or(ScriptError::Missing)?;
-        let mut known = known.lock().await;
-        if known.is_due() {
-            self.refresh(&instrument, &mut known).await?;
+        let entry = self.cache.get(&instrument).ok_or(ScriptError::Missing)?;
+        let mut entry = entry.lock().await;
+        if entry.is_stale() {
+            self.refresh(&instrument, &mut entry).await?;
         }
-        match &known.value {
-            Some(copy) if copy.usable(SystemTime::now()) => Ok(Script {
-                text: copy.text.clone(),
-                sha: copy.sha.clone(),
+        match &entry.value {
+            Some(script) if script.is_usable(SystemTime::now()) => Ok(Script {
+                text: script.text.clone(),
+                sha: script.sha.clone(),
             }),
             _ => Err(ScriptError::Unavailable),
         }
     }
 
-    async fn refresh(&self, instrument: &str, known: &mut Known<Copy>) -> Result<(), ScriptError> {
-        if known.value.is_none() {
-            known.value = self.folder.read(instrument).await;
+    async fn refresh(
+        &self,
+        instrument: &str,
+        entry: &mut Entry<CachedScript>,
+    ) -> Result<(), ScriptError> {
+        if entry.value.is_none() {
+            entry.value = self.dir.read(instrument).await;
         }
-        let limit = match known.value {
-            Some(_) => WITH_COPY,
-            None => WITHOUT_COPY,
+        let limit = match entry.value {
+            Some(_) => REVALIDATE_TIMEOUT,
+            None => FETCH_TIMEOUT,
         };
-        let tag = known.value.as_ref().and_then(|copy| copy.tag.as_deref());
-        let (news, sha) = tokio::join!(
-            self.repository.script(instrument, tag, limit),
+        let etag = entry
+            .value
+            .as_ref()
+            .and_then(|script| script.etag.as_deref());
+        let (result, sha) = tokio::join!(
+            self.repository.script(instrument, etag, limit),
             self.commit()
         );
-        let seen = SystemTime::now();
-        match (news, known.value.take()) {
-            (Ok(News::Changed(text, tag)), _) => {
-                known.value = Some(Copy {
+        let validated_at = SystemTime::now();
+        match (result, entry.value.take()) {
+            (Ok(Revalidated::Modified(text, etag)), _) => {
+                entry.value = Some(CachedScript {
                     text,
                     sha,
-                    tag,
-                    seen,
+                    etag,
+                    validated_at,
                 });
             }
-            (Ok(News::Unchanged), Some(copy)) => {
-                let sha = sha.or(copy.sha);
-                known.value = Some(Copy { sha, seen, ..copy });
+            (Ok(Revalidated::NotModified), Some(script)) => {
+                let sha = sha.or(script.sha);
+                entry.value = Some(CachedScript {
+                    sha,
+                    validated_at,
+                    ..script
+                });
             }
-            (Ok(News::Missing | News::Unchanged), _) => return Err(ScriptError::Missing),
-            (Err(error), copy) => {
-                tracing::warn!(%error, instrument, copy = copy.is_some(), "a script could not be fetched");
-                known.value = copy;
-                known.ask_after(PAUSE);
+            (Ok(Revalidated::Missing | Revalidated::NotModified), _) => {
+                return Err(ScriptError::Missing);
+            }
+            (Err(error), cached) => {
+                let has_cached = cached.is_some();
+                tracing::warn!(%error, instrument, has_cached, "script not fetched from GitHub");
+                entry.value = cached;
+                entry.revalidate_after(RETRY_BACKOFF);
                 return Ok(());
             }
         }
-        known.ask_after(self.ttl);
-        if let Some(copy) = &known.value {
-            self.folder.write(instrument, copy).await;
+        entry.revalidate_after(self.ttl);
+        if let Some(script) = &entry.value {
+            self.dir.write(instrument, script).await;
         }
         Ok(())
     }
 
-    /// The id of the latest commit; a script is as good without it.
+    /// Returns the id of the latest commit; without it a script is still usable.
     async fn commit(&self) -> Option<String> {
         let mut head = self.head.lock().await;
-        if head.is_due() {
-            let tag = head.value.as_ref().and_then(|commit| commit.tag.as_deref());
-            match self.repository.commit(tag, COMMIT).await {
-                Ok(News::Changed(sha, tag)) => head.value = Some(Commit { sha, tag }),
-                Ok(News::Unchanged) => {}
-                Ok(News::Missing) => head.value = None,
+        if head.is_stale() {
+            let etag = head
+                .value
+                .as_ref()
+                .and_then(|commit| commit.etag.as_deref());
+            match self.repository.commit(etag, COMMIT_TIMEOUT).await {
+                Ok(Revalidated::Modified(sha, etag)) => head.value = Some(Commit { sha, etag }),
+                Ok(Revalidated::NotModified) => {}
+                Ok(Revalidated::Missing) => head.value = None,
                 Err(error) => {
-                    tracing::warn!(%error, "the commit of the scripts could not be looked up");
+                    tracing::warn!(%error, "latest commit of the scripts unavailable: jobs get none");
                     head.value = None;
                 }
             }
-            // A refusal (too many requests) passes sooner when nobody insists.
-            head.ask_after(self.ttl.max(PAUSE));
+            // After an error as well: a rate limit must not be met with more requests.
+            head.revalidate_after(self.ttl.max(RETRY_BACKOFF));
         }
         head.value.as_ref().map(|commit| commit.sha.clone())
     }

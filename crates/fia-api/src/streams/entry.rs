@@ -1,4 +1,4 @@
-//! One entry of a log: its id, and how it goes over the wire.
+//! A log entry: its id, and its encoding as a server-sent event.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::model::dumps::dumps;
 
-/// The id of an entry: milliseconds since 1970, and a number within the millisecond.
+/// A stream entry id: milliseconds since 1970, and a sequence number within the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
     milliseconds: u64,
@@ -15,13 +15,13 @@ pub struct EntryId {
 }
 
 impl EntryId {
-    /// Before the first entry of every stream.
+    /// The id before the first entry of every stream.
     pub const ZERO: Self = Self {
         milliseconds: 0,
         number: 0,
     };
 
-    /// Reads `<ms>-<number>` or `<ms>`, which is the first of its millisecond.
+    /// Parses `<ms>-<number>` or `<ms>`, which is the first of its millisecond.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (milliseconds, number) = text.split_once('-').unwrap_or((text, "0"));
@@ -42,17 +42,17 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// What a viewer wants of a log.
+/// The start position of a viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// The entries after this one.
+    /// Entries after this one.
     After(EntryId),
-    /// What is written from now on.
+    /// Entries written from now on.
     Now,
 }
 
 impl Since {
-    /// Reads an id, or `$` for now.
+    /// Parses an id, or `$` for now.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -70,8 +70,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Writes the event: the entry's fields in their order, then its id. All of it is ASCII
-    /// without line breaks.
+    /// Encodes an entry: its fields in order, then its id, as ASCII without line breaks.
     pub(super) fn new(id: EntryId, fields: impl Iterator<Item = (String, String)>) -> Self {
         let mut data: Map<String, Value> = fields
             .map(|(name, value)| (name, Value::String(value)))
@@ -85,8 +84,8 @@ impl Frame {
     }
 }
 
-/// An event that tells of trouble. It has no id: it is not part of the log.
-pub(super) fn trouble(text: &str) -> Bytes {
+/// Encodes an error event. It has no id, as it is not part of the log.
+pub(super) fn error_event(text: &str) -> Bytes {
     format!("data: {{\"error\": \"{text}\"}}\n\n").into()
 }
 
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_read_and_in_order() {
+    fn ids_are_parsed_and_ordered() {
         for (text, since) in [
             ("0", Some(Since::After(EntryId::ZERO))),
             ("0-0", Some(Since::After(EntryId::ZERO))),
@@ -131,9 +130,9 @@ mod tests {
         assert_eq!(id(10, 3).to_string(), "10-3");
     }
 
-    /// What `json.dumps({**fields, "valkey_id": id})` gives.
+    /// As Python's `json.dumps({**fields, "valkey_id": id})`.
     #[test]
-    fn events_are_written_as_the_older_server_writes_them() {
+    fn events_are_encoded_as_by_the_legacy_server() {
         let event = |fields: &[(&str, &str)]| {
             let fields = fields
                 .iter()

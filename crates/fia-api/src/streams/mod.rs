@@ -1,15 +1,14 @@
-//! Live logs: what live-data processors write into streams in Valkey, for everybody who looks
-//! on.
+//! Live logs: fan-out of the Valkey streams that live-data processors write.
 //!
-//! One reader follows all streams that somebody looks at, with one blocking command at a time,
-//! on a connection of its own. What it reads goes into the `topic`'s ring, from where each
-//! `viewer` takes it at its own pace: a viewer costs a place in the ring, and one that falls
-//! out of the ring is dropped. What was written before a viewer came it reads itself, page by
-//! page, until it has caught up with the ring.
+//! One reader follows all streams with viewers, with one blocking command at a time on a
+//! connection of its own. It appends entries to the ring buffer of their `topic`, from which each
+//! `viewer` reads at its own pace: a viewer costs only its position, and one that falls behind
+//! the ring is dropped. Entries older than the ring a viewer reads from Valkey itself, page by
+//! page, until it has caught up.
 
 mod entry;
+mod permits;
 mod reader;
-mod seats;
 mod topic;
 mod valkey;
 mod viewer;
@@ -30,61 +29,61 @@ use crate::config;
 pub use entry::{EntryId, Since};
 pub use viewer::Ended;
 
-use seats::Seats;
+use permits::Permits;
 use topic::Topic;
 use valkey::Valkey;
 
-/// Why nobody can look on.
+/// A log cannot be streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// There is no Valkey in the settings.
-    #[error("no Valkey for the logs")]
+    /// Valkey is not configured.
+    #[error("live logs need Valkey, which is not configured")]
     NoValkey,
-    /// So many look on that no further one may.
-    #[error("too many look on at live logs")]
+    /// The limit of viewers is reached.
+    #[error("too many viewers of live logs")]
     Full,
-    /// This user looks on in so many places that no further one may be.
-    #[error("one user looks on at too many live logs")]
+    /// The limit of viewers of this user is reached.
+    #[error("too many live logs of one user")]
     TooMany,
 }
 
-/// Who wants to look on, at what.
+/// A request to stream a log.
 #[derive(Debug)]
 pub struct Request {
-    /// The instrument, as the processor's stream is named.
+    /// The instrument as it is spelt in the stream's key.
     pub instrument: String,
-    /// What is wanted of the stream.
+    /// The start position.
     pub since: Since,
-    /// The user, where there is a limit for them.
+    /// The user, if the limit per user applies.
     pub user_number: Option<i32>,
-    /// When their token ends.
+    /// The expiry of the token.
     pub until: Option<SystemTime>,
 }
 
-/// The live logs of all instruments. Dropped, it reads no more.
+/// The live logs of all instruments. Dropping it stops the reader.
 pub struct LogStreams {
     hub: Option<Arc<Hub>>,
     reader: Option<AbortHandle>,
 }
 
-/// What the reader and the viewers share.
+/// State shared by the reader and the viewers.
 struct Hub {
-    /// For reading what was written before.
+    /// The connection for entries older than the rings.
     history: Valkey,
-    /// For following, and nothing else: its commands block.
+    /// The connection of the reader, whose commands block.
     tail: Valkey,
     topics: Mutex<HashMap<String, Weak<Topic>>>,
-    /// Tells the reader that there is something to follow.
+    /// Wakes the reader when a topic is started.
     wake: Notify,
-    seats: Seats,
+    permits: Permits,
     ending: watch::Sender<bool>,
 }
 
 impl LogStreams {
-    /// Prepares the reader; Valkey need not be there. To be called within a Tokio runtime.
+    /// Starts the reader; Valkey may be unavailable. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// When the address of Valkey cannot be parsed.
+    /// When the URL of Valkey is invalid.
     pub fn new(config: &config::Config) -> Result<Self, redis::RedisError> {
         let Some(url) = &config.cache.valkey_url else {
             return Ok(Self {
@@ -97,7 +96,7 @@ impl LogStreams {
             tail: Valkey::new(url.expose_secret())?,
             topics: Mutex::default(),
             wake: Notify::new(),
-            seats: Seats::new(&config.log_viewers),
+            permits: Permits::new(&config.log_viewers),
             ending: watch::Sender::new(false),
         });
         let reader = tokio::spawn(reader::follow(Arc::clone(&hub))).abort_handle();
@@ -107,8 +106,8 @@ impl LogStreams {
         })
     }
 
-    /// Lets somebody look on: server-sent events without an end. The stream fails where it
-    /// must not go on, so that clients come again: see [`Ended`].
+    /// Streams a log as server-sent events without an end. To end, the stream fails, so that
+    /// clients reconnect: see [`Ended`].
     ///
     /// # Errors
     /// [`StreamError`].
@@ -117,18 +116,18 @@ impl LogStreams {
         request: Request,
     ) -> Result<impl Stream<Item = Result<Bytes, Ended>> + Send + use<>, StreamError> {
         let hub = self.hub.as_ref().ok_or(StreamError::NoValkey)?;
-        let seat = hub.seats.take(request.user_number)?;
+        let permit = hub.permits.acquire(request.user_number)?;
         let topic = hub.topic(&request.instrument);
-        Ok(viewer::view(Arc::clone(hub), topic, seat, &request))
+        Ok(viewer::view(Arc::clone(hub), topic, permit, &request))
     }
 
-    /// How many look on now.
+    /// The number of viewers.
     #[must_use]
     pub fn viewers(&self) -> usize {
-        self.hub.as_ref().map_or(0, |hub| hub.seats.count())
+        self.hub.as_ref().map_or(0, |hub| hub.permits.in_use())
     }
 
-    /// Breaks off all that are looking on, now and from now on.
+    /// Aborts all streams, current and future.
     pub fn end(&self) {
         if let Some(hub) = &self.hub {
             hub.ending.send_replace(true);
@@ -145,7 +144,7 @@ impl Drop for LogStreams {
 }
 
 impl Hub {
-    /// What is shared by all who look at an instrument's log.
+    /// Returns the topic of an instrument's log, shared by its viewers.
     fn topic(&self, instrument: &str) -> Arc<Topic> {
         let key = format!("{instrument}_live_data_processor_logs");
         let mut topics = self.topics.lock();
@@ -157,7 +156,7 @@ impl Hub {
         topic
     }
 
-    /// The topics that somebody looks at.
+    /// Returns the topics that have viewers.
     fn topics(&self) -> Vec<Arc<Topic>> {
         let mut topics = self.topics.lock();
         topics.retain(|_, topic| topic.strong_count() > 0);

@@ -1,4 +1,4 @@
-//! The one reader of all logs that somebody looks at.
+//! The single reader of all logs that have viewers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +7,16 @@ use tokio::time::sleep;
 
 use crate::streams::Hub;
 use crate::streams::topic::Topic;
-use crate::streams::valkey::{PAGE, Trouble};
+use crate::streams::valkey::{CommandError, PAGE};
 
-/// How long to wait where nothing can be read.
-pub(super) const RETRY: Duration = Duration::from_secs(2);
-/// How long to wait after something was read: what comes meanwhile goes to the viewers at
-/// once, in one waking of each.
-const GATHER: Duration = Duration::from_millis(20);
+/// Delay before a retry after a failed read.
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// Delay after a read, so that entries of a burst reach each viewer in one wake-up.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
 
-/// Follows the logs; never returns.
+/// Follows the logs until the task is aborted.
 pub(super) async fn follow(hub: Arc<Hub>) {
-    let mut is_away = false;
+    let mut is_failing = false;
     loop {
         let topics = hub.topics();
         if topics.iter().all(|topic| topic.tail().is_none()) {
@@ -27,58 +26,59 @@ pub(super) async fn follow(hub: Arc<Hub>) {
         }
         match read(&hub, &topics).await {
             Ok(longest) => {
-                if std::mem::take(&mut is_away) {
-                    tracing::info!("the live logs are read again");
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!("live logs: reading resumed");
                 }
-                // More is waiting where a reply is full.
+                // A full reply means that more entries are waiting.
                 if (1..PAGE).contains(&longest) {
-                    sleep(GATHER).await;
+                    sleep(BATCH_DELAY).await;
                 }
             }
-            Err(trouble) => {
-                if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(%trouble, "the live logs cannot be read; trying on");
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    let retry_ms = RETRY_DELAY.as_millis();
+                    tracing::warn!(%error, retry_ms, "live logs unreadable: viewers wait");
                 }
-                report(&hub, &topics, &trouble).await;
+                report(&hub, &topics, &error).await;
                 drop(topics);
-                sleep(RETRY).await;
+                sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Reads once; returns how many entries there were of the log that had most.
-async fn read(hub: &Hub, topics: &[Arc<Topic>]) -> Result<usize, Trouble> {
+/// Reads once. Returns the largest number of entries of one log.
+async fn read(hub: &Hub, topics: &[Arc<Topic>]) -> Result<usize, CommandError> {
     let followed = topics.iter().filter_map(|topic| {
         let tail = topic.tail()?;
         Some((topic.key.as_str(), tail))
     });
     let followed: Vec<_> = followed.collect();
-    let mut news = hub.tail.follow(&followed).await?;
-    let longest = news.values().map(Vec::len).max().unwrap_or_default();
+    let mut entries = hub.tail.follow(&followed).await?;
+    let longest = entries.values().map(Vec::len).max().unwrap_or_default();
     for topic in topics {
-        if let Some(frames) = news.remove(&topic.key) {
+        if let Some(frames) = entries.remove(&topic.key) {
             topic.add(frames);
         }
     }
     Ok(longest)
 }
 
-/// Tells the viewers. A command is refused as a whole where one of its keys is no stream: that
-/// one is left out until its viewers find it to be one.
-async fn report(hub: &Hub, topics: &[Arc<Topic>], trouble: &Trouble) {
-    let mut culprits = Vec::new();
-    if let Trouble::Refused(_) = trouble {
+/// Notifies the viewers. Valkey rejects a whole command if one of its keys is not a stream: such
+/// topics are suspended until a viewer finds a stream.
+async fn report(hub: &Hub, topics: &[Arc<Topic>], error: &CommandError) {
+    let mut rejected = Vec::new();
+    if let CommandError::Rejected(_) = error {
         for topic in topics {
-            if let Err(Trouble::Refused(_)) = hub.tail.last(&topic.key).await {
-                culprits.push(topic);
+            if let Err(CommandError::Rejected(_)) = hub.tail.last(&topic.key).await {
+                rejected.push(topic);
             }
         }
     }
-    if culprits.is_empty() || culprits.len() == topics.len() {
-        // Not about one of them.
+    if rejected.is_empty() || rejected.len() == topics.len() {
+        // The failure is not specific to a key.
         topics.iter().for_each(|topic| topic.report_outage());
     } else {
-        culprits.into_iter().for_each(|topic| topic.suspend());
+        rejected.into_iter().for_each(|topic| topic.suspend());
     }
 }

@@ -1,4 +1,4 @@
-//! One log that somebody looks at: its latest entries, for all who do.
+//! A log with viewers: a ring buffer of its latest entries.
 
 use std::collections::VecDeque;
 
@@ -7,39 +7,39 @@ use tokio::sync::watch;
 
 use crate::streams::entry::{EntryId, Frame};
 
-/// The most entries of a ring.
+/// Maximum number of entries of a ring.
 const MAX_FRAMES: usize = 2048;
-/// The most that they may hold together, in bytes; one entry there may always be.
+/// Maximum size of a ring in bytes; it holds at least one entry of any size.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
-/// The most entries that a viewer takes at once.
-const TAKEN_AT_ONCE: usize = 64;
+/// Maximum number of entries that a viewer reads at once.
+const MAX_READ: usize = 64;
 
-/// A log, and what is new of it.
+/// A followed log and its notifications.
 pub(super) struct Topic {
     pub(super) key: String,
-    /// `None` until it is known where in the log it begins.
+    /// `None` while the log is not followed.
     ring: Mutex<Option<Ring>>,
-    news: watch::Sender<News>,
+    notifications: watch::Sender<Notifications>,
 }
 
-/// What has happened so far; each change wakes the viewers.
+/// Counters of events; each change wakes the viewers.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct News {
-    /// How often something was read.
-    readings: u64,
-    /// How often nothing could be read.
+pub(super) struct Notifications {
+    /// Number of successful reads.
+    reads: u64,
+    /// Number of failed reads.
     pub(super) outages: u64,
 }
 
-/// What a viewer finds behind an entry.
+/// The result of a read from the ring.
 #[derive(Debug)]
-pub(super) enum Ahead {
-    /// These entries; perhaps none.
+pub(super) enum RingRead {
+    /// The next entries; may be empty.
     Frames(Vec<Frame>),
-    /// Some entries that the ring does not hold any more.
-    Gap,
+    /// The next entries were evicted from the ring.
+    Evicted,
     /// The log is not followed.
-    Unknown,
+    NotFollowed,
 }
 
 impl Topic {
@@ -47,53 +47,55 @@ impl Topic {
         Self {
             key,
             ring: Mutex::new(None),
-            news: watch::Sender::default(),
+            notifications: watch::Sender::default(),
         }
     }
 
-    /// Begins to hold what comes after an entry, unless it does already.
-    pub(super) fn begin(&self, after: EntryId) {
+    /// Starts to follow the log after an entry, unless it is already followed.
+    pub(super) fn start(&self, after: EntryId) {
         self.ring().get_or_insert_with(|| Ring::new(after));
     }
 
-    /// Forgets what it holds, until it is begun again.
+    /// Stops to follow the log until it is started again.
     pub(super) fn suspend(&self) {
         *self.ring() = None;
         self.report_outage();
     }
 
-    /// The last entry that was read; `None` where the log is not followed.
+    /// The last entry that was read; `None` if the log is not followed.
     pub(super) fn tail(&self) -> Option<EntryId> {
         self.ring().as_ref().map(|ring| ring.tail)
     }
 
-    /// The entry behind which the ring holds everything.
+    /// The entry after which the ring is complete.
     pub(super) fn floor(&self) -> Option<EntryId> {
         self.ring().as_ref().map(|ring| ring.floor)
     }
 
-    /// The next entries after one.
-    pub(super) fn after(&self, id: EntryId) -> Ahead {
+    /// Reads the next entries after one.
+    pub(super) fn after(&self, id: EntryId) -> RingRead {
         self.ring()
             .as_ref()
-            .map_or(Ahead::Unknown, |ring| ring.after(id))
+            .map_or(RingRead::NotFollowed, |ring| ring.after(id))
     }
 
-    /// Adds what was read, and tells the viewers.
+    /// Appends entries and notifies the viewers.
     pub(super) fn add(&self, frames: Vec<Frame>) {
         if let Some(ring) = self.ring().as_mut() {
             frames.into_iter().for_each(|frame| ring.push(frame));
         }
-        self.news.send_modify(|news| news.readings += 1);
+        self.notifications
+            .send_modify(|counters| counters.reads += 1);
     }
 
-    /// Tells the viewers that nothing can be read.
+    /// Notifies the viewers of a failed read.
     pub(super) fn report_outage(&self) {
-        self.news.send_modify(|news| news.outages += 1);
+        self.notifications
+            .send_modify(|counters| counters.outages += 1);
     }
 
-    pub(super) fn news(&self) -> watch::Receiver<News> {
-        self.news.subscribe()
+    pub(super) fn subscribe(&self) -> watch::Receiver<Notifications> {
+        self.notifications.subscribe()
     }
 
     fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
@@ -130,13 +132,13 @@ impl Ring {
         }
     }
 
-    fn after(&self, id: EntryId) -> Ahead {
+    fn after(&self, id: EntryId) -> RingRead {
         if id < self.floor {
-            return Ahead::Gap;
+            return RingRead::Evicted;
         }
         let first = self.frames.partition_point(|frame| frame.id <= id);
-        let frames = self.frames.range(first..).take(TAKEN_AT_ONCE);
-        Ahead::Frames(frames.cloned().collect())
+        let frames = self.frames.range(first..).take(MAX_READ);
+        RingRead::Frames(frames.cloned().collect())
     }
 }
 
@@ -157,32 +159,32 @@ mod tests {
 
     fn after(topic: &Topic, n: u64) -> Option<Vec<EntryId>> {
         match topic.after(id(n)) {
-            Ahead::Frames(frames) => Some(frames.iter().map(|frame| frame.id).collect()),
-            Ahead::Gap | Ahead::Unknown => None,
+            RingRead::Frames(frames) => Some(frames.iter().map(|frame| frame.id).collect()),
+            RingRead::Evicted | RingRead::NotFollowed => None,
         }
     }
 
     #[test]
-    fn what_is_behind_an_entry_is_found_or_known_to_be_lost() {
+    fn a_read_returns_the_next_entries_or_detects_evicted_ones() {
         let topic = Topic::new("log".to_owned());
-        assert!(matches!(topic.after(id(5)), Ahead::Unknown));
-        topic.begin(id(5));
-        topic.begin(id(9));
+        assert!(matches!(topic.after(id(5)), RingRead::NotFollowed));
+        topic.start(id(5));
+        topic.start(id(9));
         assert_eq!(after(&topic, 5), Some(vec![]));
-        assert!(matches!(topic.after(id(4)), Ahead::Gap));
+        assert!(matches!(topic.after(id(4)), RingRead::Evicted));
         topic.add(vec![frame(6, 1), frame(8, 1)]);
         assert_eq!(after(&topic, 5), Some(vec![id(6), id(8)]));
         assert_eq!(after(&topic, 7), Some(vec![id(8)]));
         assert_eq!(after(&topic, 100), Some(vec![]));
         assert_eq!(topic.tail(), Some(id(8)));
         topic.suspend();
-        assert!(matches!(topic.after(id(8)), Ahead::Unknown));
+        assert!(matches!(topic.after(id(8)), RingRead::NotFollowed));
     }
 
     #[test]
-    fn a_ring_holds_so_many_entries_and_bytes() {
+    fn a_ring_is_limited_in_entries_and_bytes() {
         let topic = Topic::new("log".to_owned());
-        topic.begin(id(0));
+        topic.start(id(0));
         topic.add((1..=3000).map(|n| frame(n, 10)).collect());
         assert_eq!(topic.floor(), Some(id(3000 - MAX_FRAMES as u64)));
         topic.add(vec![frame(3001, MAX_BYTES - 15)]);
@@ -193,11 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_takes_so_many_at_once() {
+    fn a_read_is_limited_in_entries() {
         let topic = Topic::new("log".to_owned());
-        topic.begin(id(0));
+        topic.start(id(0));
         topic.add((1..=100).map(|n| frame(n, 10)).collect());
-        assert_eq!(after(&topic, 0).unwrap().len(), TAKEN_AT_ONCE);
+        assert_eq!(after(&topic, 0).unwrap().len(), MAX_READ);
         assert_eq!(after(&topic, 64).unwrap().len(), 36);
     }
 }

@@ -1,4 +1,4 @@
-//! One who looks on at a log.
+//! A viewer of a log: the stream of events of one response.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,38 +9,38 @@ use futures_util::{Stream, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::streams::entry::{EntryId, Frame, Since, trouble};
-use crate::streams::reader::RETRY;
-use crate::streams::seats::Seat;
-use crate::streams::topic::{Ahead, News, Topic};
-use crate::streams::valkey::{PAGE, Trouble};
+use crate::streams::entry::{EntryId, Frame, Since, error_event};
+use crate::streams::permits::Permit;
+use crate::streams::reader::RETRY_DELAY;
+use crate::streams::topic::{Notifications, RingRead, Topic};
+use crate::streams::valkey::{CommandError, PAGE};
 use crate::streams::{Hub, Request};
 
-/// How long there is nothing at most.
+/// Keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// How long a last event has to get out before the connection breaks.
-const LAST_WORD: Duration = Duration::from_millis(100);
+/// Delay before the stream is aborted, so that its last event is sent.
+const FLUSH_DELAY: Duration = Duration::from_millis(100);
 
-/// Why a stream is broken off. It never ends otherwise: the front end comes again after an
-/// error only, and takes a proper end as the end of the log.
+/// The reason why a stream was aborted. It never ends normally: the front end reconnects only
+/// after an error, and takes a normal end for the end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
-    /// The server stops.
-    #[error("the server stops")]
+    /// The server is shutting down.
+    #[error("server shutting down")]
     Stopping,
-    /// The token of the viewer has ended.
-    #[error("the token has ended")]
+    /// The viewer's token expired.
+    #[error("token expired")]
     Expired,
-    /// The viewer takes less than is written.
-    #[error("the viewer is too slow")]
+    /// The viewer fell behind the ring.
+    #[error("viewer too slow")]
     TooSlow,
 }
 
-/// Looks on.
+/// Creates the stream of a viewer.
 pub(super) fn view(
     hub: Arc<Hub>,
     topic: Arc<Topic>,
-    seat: Seat,
+    permit: Permit,
     request: &Request,
 ) -> impl Stream<Item = Result<Bytes, Ended>> + Send + use<> {
     let viewer = Viewer {
@@ -48,17 +48,17 @@ pub(super) fn view(
             ending: hub.ending.subscribe(),
             expiry: request.until.and_then(instant),
         },
-        feed: Feed {
-            news: topic.news(),
+        cursor: Cursor {
+            notifications: topic.subscribe(),
             outages: 0,
-            place: Place::Outside(request.since),
-            ahead: VecDeque::new(),
-            pause: None,
+            position: Position::Start(request.since),
+            pending: VecDeque::new(),
+            delay: None,
             hub,
             topic,
         },
         is_too_slow: false,
-        _seat: seat,
+        _permit: permit,
     };
     stream::unfold(viewer, |mut viewer| async move {
         let next = viewer.next().await;
@@ -67,31 +67,31 @@ pub(super) fn view(
 }
 
 struct Viewer {
-    feed: Feed,
+    cursor: Cursor,
     end: End,
     is_too_slow: bool,
-    _seat: Seat,
+    _permit: Permit,
 }
 
 impl Viewer {
     async fn next(&mut self) -> Result<Bytes, Ended> {
         if self.is_too_slow {
-            sleep(LAST_WORD).await;
+            sleep(FLUSH_DELAY).await;
             return Err(Ended::TooSlow);
         }
         let next = tokio::select! {
             biased;
             ended = self.end.reached() => return Err(ended),
-            next = self.feed.next() => next,
+            next = self.cursor.next() => next,
         };
         Ok(next.unwrap_or_else(|TooSlow| {
             self.is_too_slow = true;
-            trouble("Too slow: entries were left out. Resume after the last id.")
+            error_event("Too slow: entries were left out. Resume after the last id.")
         }))
     }
 }
 
-/// What breaks a stream off from outside.
+/// External events that abort a stream.
 struct End {
     ending: watch::Receiver<bool>,
     expiry: Option<Instant>,
@@ -112,50 +112,53 @@ impl End {
     }
 }
 
-/// A time beyond what the clock holds never comes.
+/// Converts an expiry; `None` (never) if it is beyond the range of the clock.
 fn instant(time: SystemTime) -> Option<Instant> {
     let left = time.duration_since(SystemTime::now()).unwrap_or_default();
     Instant::now().checked_add(left)
 }
 
-/// Where a viewer is.
+/// The position of a viewer.
 #[derive(Debug, Clone, Copy)]
-enum Place {
-    /// Not in the log yet.
-    Outside(Since),
-    /// Behind this entry, among those that only Valkey holds.
+enum Position {
+    /// Not resolved against the log yet.
+    Start(Since),
+    /// After this entry, older than the ring: read from Valkey.
     History(EntryId),
-    /// Behind this entry, among those of the ring.
+    /// After this entry, within the ring.
     Ring(EntryId),
 }
 
-/// The entries came faster than they were taken.
+/// The next entries were evicted from the ring before they were read.
 struct TooSlow;
 
-struct Feed {
+/// The reading side of a viewer.
+struct Cursor {
     hub: Arc<Hub>,
     topic: Arc<Topic>,
-    news: watch::Receiver<News>,
+    notifications: watch::Receiver<Notifications>,
     outages: u64,
-    place: Place,
-    ahead: VecDeque<Bytes>,
-    pause: Option<Duration>,
+    position: Position,
+    /// Events to be returned before anything else is read.
+    pending: VecDeque<Bytes>,
+    /// Delay before the next read.
+    delay: Option<Duration>,
 }
 
-impl Feed {
-    /// The next event: an entry, trouble, or a sign of life.
+impl Cursor {
+    /// Returns the next event: an entry, an error, or a keep-alive.
     async fn next(&mut self) -> Result<Bytes, TooSlow> {
         loop {
-            if let Some(event) = self.ahead.pop_front() {
+            if let Some(event) = self.pending.pop_front() {
                 return Ok(event);
             }
-            if let Some(pause) = self.pause.take() {
-                sleep(pause).await;
+            if let Some(delay) = self.delay.take() {
+                sleep(delay).await;
             }
-            let step = match self.place {
-                Place::Outside(since) => self.enter(since).await,
-                Place::History(after) => self.read_history(after).await,
-                Place::Ring(after) => {
+            let step = match self.position {
+                Position::Start(since) => self.start(since).await,
+                Position::History(after) => self.read_history(after).await,
+                Position::Ring(after) => {
                     if let Some(event) = self.read_ring(after).await? {
                         return Ok(event);
                     }
@@ -163,89 +166,89 @@ impl Feed {
                 }
             };
             if let Err(error) = step {
-                tracing::debug!(%error, "a live log cannot be read");
-                self.pause = Some(RETRY);
-                return Ok(away());
+                tracing::debug!(%error, "live log unreadable: viewer waits");
+                self.delay = Some(RETRY_DELAY);
+                return Ok(unavailable());
             }
         }
     }
 
-    /// Finds out where the log ends, for itself and for the reader.
-    async fn enter(&mut self, since: Since) -> Result<(), Trouble> {
+    /// Determines where the log ends, and starts to follow it from there.
+    async fn start(&mut self, since: Since) -> Result<(), CommandError> {
         let (tail, floor) = loop {
             if let Some(ends) = self.topic.tail().zip(self.topic.floor()) {
                 break ends;
             }
             self.topic
-                .begin(self.hub.history.last(&self.topic.key).await?);
+                .start(self.hub.history.last(&self.topic.key).await?);
             self.hub.wake.notify_one();
         };
-        self.outages = self.news.borrow_and_update().outages;
-        self.place = match since {
-            Since::Now => Place::Ring(tail),
-            // The ring may hold what the stream does not any more: only who was there may go
-            // on from it.
-            Since::After(id) if id > EntryId::ZERO && id >= floor => Place::Ring(id),
-            Since::After(id) => Place::History(id),
+        self.outages = self.notifications.borrow_and_update().outages;
+        self.position = match since {
+            Since::Now => Position::Ring(tail),
+            // The ring may hold entries that were trimmed from the stream: only a viewer that
+            // resumes may read them, not one from the start.
+            Since::After(id) if id > EntryId::ZERO && id >= floor => Position::Ring(id),
+            Since::After(id) => Position::History(id),
         };
         Ok(())
     }
 
-    async fn read_history(&mut self, after: EntryId) -> Result<(), Trouble> {
+    async fn read_history(&mut self, after: EntryId) -> Result<(), CommandError> {
         let Some(floor) = self.topic.floor() else {
-            self.place = Place::Outside(Since::After(after));
+            self.position = Position::Start(Since::After(after));
             return Ok(());
         };
         let page = self.hub.history.page(&self.topic.key, after).await?;
         let is_last = page.len() < PAGE;
-        let mut reached = self.put_ahead(page).unwrap_or(after);
+        let mut reached = self.enqueue(page).unwrap_or(after);
         if is_last {
-            // Up to the floor there was nothing else when this was read.
+            // The page was the last, so there is nothing else up to the floor.
             reached = reached.max(floor);
         }
-        self.place = match self.topic.after(reached) {
-            Ahead::Frames(_) => Place::Ring(reached),
-            Ahead::Gap => Place::History(reached),
-            Ahead::Unknown => Place::Outside(Since::After(reached)),
+        self.position = match self.topic.after(reached) {
+            RingRead::Frames(_) => Position::Ring(reached),
+            RingRead::Evicted => Position::History(reached),
+            RingRead::NotFollowed => Position::Start(Since::After(reached)),
         };
         Ok(())
     }
 
-    /// Takes what the ring holds, or waits for news: `None` where there is something ahead now.
+    /// Reads from the ring, or waits for a notification. Returns an event, or `None` to try again.
     async fn read_ring(&mut self, after: EntryId) -> Result<Option<Bytes>, TooSlow> {
-        let outages = self.news.borrow_and_update().outages;
+        let outages = self.notifications.borrow_and_update().outages;
         if outages != self.outages {
             self.outages = outages;
-            return Ok(Some(away()));
+            return Ok(Some(unavailable()));
         }
         match self.topic.after(after) {
-            Ahead::Gap => return Err(TooSlow),
-            Ahead::Unknown => {
-                self.place = Place::Outside(Since::After(after));
+            RingRead::Evicted => return Err(TooSlow),
+            RingRead::NotFollowed => {
+                self.position = Position::Start(Since::After(after));
                 return Ok(None);
             }
-            Ahead::Frames(frames) => {
-                if let Some(reached) = self.put_ahead(frames) {
-                    self.place = Place::Ring(reached);
+            RingRead::Frames(frames) => {
+                if let Some(reached) = self.enqueue(frames) {
+                    self.position = Position::Ring(reached);
                     return Ok(None);
                 }
             }
         }
-        match timeout(KEEP_ALIVE, self.news.changed()).await {
+        match timeout(KEEP_ALIVE, self.notifications.changed()).await {
             Ok(_) => Ok(None),
             Err(_) => Ok(Some(Bytes::from_static(b": keep-alive\n\n"))),
         }
     }
 
-    /// Returns the last of the entries.
-    fn put_ahead(&mut self, frames: Vec<Frame>) -> Option<EntryId> {
+    /// Queues events. Returns the id of the last one.
+    fn enqueue(&mut self, frames: Vec<Frame>) -> Option<EntryId> {
         let last = frames.last().map(|frame| frame.id);
-        self.ahead
+        self.pending
             .extend(frames.into_iter().map(|frame| frame.event));
         last
     }
 }
 
-fn away() -> Bytes {
-    trouble("The log cannot be read just now; trying again.")
+fn unavailable() -> Bytes {
+    error_event("The log cannot be read just now; trying again.")
 }

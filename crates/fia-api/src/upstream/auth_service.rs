@@ -1,4 +1,4 @@
-//! The auth service: is this token valid?
+//! The auth service, which verifies tokens.
 
 use std::time::Duration;
 
@@ -10,52 +10,51 @@ use tokio::time::timeout;
 use crate::config;
 use crate::upstream::{UpstreamError, client};
 
-/// How long an answer may take, the wait for one's turn included.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How many questions may be under way at once; more would only queue up over there.
-const AT_ONCE: usize = 32;
+/// Timeout for a response, the wait for a permit included.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of in-flight requests; more would only queue in the service.
+const MAX_IN_FLIGHT: usize = 32;
 
-/// A client of the auth service. What it answers about a token is never kept.
+/// A client of the auth service. Its responses are never cached.
 #[derive(Debug)]
 pub struct AuthService {
     client: Client,
     verify_url: String,
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 impl AuthService {
-    /// Prepares the client; nothing is connected yet.
+    /// Creates the client without connecting.
     ///
     /// # Errors
-    /// When the TLS library cannot be set up.
+    /// When TLS cannot be configured.
     pub fn new(config: &config::Auth) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
             verify_url: format!("{}/verify", config.service_url),
-            turns: Semaphore::new(AT_ONCE),
+            permits: Semaphore::new(MAX_IN_FLIGHT),
         })
     }
 
-    /// Asks whether a token is valid.
+    /// Verifies a token.
     ///
     /// # Errors
-    /// When there is no answer within 5 s, or one that only says that the service is in
-    /// trouble (a 5xx).
+    /// When there is no response within 5 s, or a 5xx.
     pub async fn verify(&self, token: &str) -> Result<bool, UpstreamError> {
-        timeout(ANSWER, self.ask(token))
+        timeout(RESPONSE_TIMEOUT, self.send(token))
             .await
-            .map_err(|_| UpstreamError::late())?
+            .map_err(|_| UpstreamError::timeout())?
     }
 
-    async fn ask(&self, token: &str) -> Result<bool, UpstreamError> {
-        let _turn = self.turns.acquire().await;
-        let answer = self
+    async fn send(&self, token: &str) -> Result<bool, UpstreamError> {
+        let _permit = self.permits.acquire().await;
+        let response = self
             .client
             .post(&self.verify_url)
-            .json(&Question { token })
+            .json(&VerifyRequest { token })
             .send()
             .await?;
-        match answer.status() {
+        match response.status() {
             status if status.is_server_error() => Err(UpstreamError::status(status)),
             status => Ok(status == reqwest::StatusCode::OK),
         }
@@ -63,6 +62,6 @@ impl AuthService {
 }
 
 #[derive(Serialize)]
-struct Question<'a> {
+struct VerifyRequest<'a> {
     token: &'a str,
 }

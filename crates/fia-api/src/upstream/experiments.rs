@@ -1,4 +1,4 @@
-//! The auth service's other side: which experiments a user takes part in.
+//! The auth service's list of a user's experiments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,62 +11,63 @@ use tokio::time::timeout;
 use crate::config;
 use crate::upstream::{UpstreamError, body, client};
 
-/// How long an answer may take, the wait for one's turn included: less than the life of the
-/// lease under which it is loaded.
-const ANSWER: Duration = Duration::from_secs(4);
-/// How many questions may be under way at once.
-const AT_ONCE: usize = 16;
-/// Far more than a user's experiments take, in bytes.
+/// Timeout for a response, the wait for a permit included; shorter than the cache lease under
+/// which it is loaded.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Maximum number of in-flight requests.
+const MAX_IN_FLIGHT: usize = 16;
+/// Maximum size of a response in bytes, far above any real list.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// A client for users' experiments.
+/// A client for the experiments of users.
 #[derive(Debug)]
 pub struct Experiments {
     client: Client,
     url: String,
     key: SecretString,
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 impl Experiments {
-    /// Prepares the client; nothing is connected yet.
+    /// Creates the client without connecting.
     ///
     /// # Errors
-    /// When the TLS library cannot be set up.
+    /// When TLS cannot be configured.
     pub fn new(config: &config::Auth) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
             url: format!("{}/experiments", config.service_url),
             key: config.experiments_key.clone(),
-            turns: Semaphore::new(AT_ONCE),
+            permits: Semaphore::new(MAX_IN_FLIGHT),
         })
     }
 
-    /// The experiment (RB) numbers of a user.
+    /// Returns the experiment (RB) numbers of a user.
     ///
     /// # Errors
-    /// When there is no list of numbers within 4 s. No other answer says that a user has none.
+    /// When there is no list of numbers within 4 s. Any other response is an error, never an empty
+    /// list.
     pub async fn of(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {
-        timeout(ANSWER, self.ask(user_number))
+        timeout(RESPONSE_TIMEOUT, self.send(user_number))
             .await
-            .map_err(|_| UpstreamError::late())?
+            .map_err(|_| UpstreamError::timeout())?
     }
 
-    async fn ask(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {
-        let _turn = self.turns.acquire().await;
-        let answer = self
+    async fn send(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {
+        let _permit = self.permits.acquire().await;
+        let response = self
             .client
             .get(&self.url)
             .query(&[("user_number", user_number)])
             .bearer_auth(self.key.expose_secret())
             .send()
             .await?;
-        if answer.status() != StatusCode::OK {
-            return Err(UpstreamError::status(answer.status()));
+        if response.status() != StatusCode::OK {
+            return Err(UpstreamError::status(response.status()));
         }
-        let body = body(answer, MAX_BODY).await?;
+        let body = body(response, MAX_BODY).await?;
         let numbers: Vec<i64> = serde_json::from_slice(&body)
-            .map_err(|_| UpstreamError("an answer that is no list of numbers".to_owned()))?;
+            .map_err(|_| UpstreamError("the response is not a list of numbers".to_owned()))?;
         Ok(numbers.into())
     }
 }

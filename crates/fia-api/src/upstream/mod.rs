@@ -1,4 +1,4 @@
-//! The HTTP services that this one asks.
+//! Clients of the HTTP services that this server depends on.
 
 mod auth_service;
 mod experiments;
@@ -15,19 +15,19 @@ use crate::model::error_chain::error_chain;
 pub use auth_service::AuthService;
 pub use experiments::Experiments;
 pub use packages::Packages;
-pub use script_repository::{News, ScriptRepository};
+pub use script_repository::{Revalidated, ScriptRepository};
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(1);
+/// Timeout for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A service gave no answer that could be used.
+/// A service gave no usable response.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct UpstreamError(String);
 
 impl UpstreamError {
-    fn late() -> Self {
-        Self("no answer in time".to_owned())
+    fn timeout() -> Self {
+        Self("response timeout".to_owned())
     }
 
     fn status(status: StatusCode) -> Self {
@@ -36,16 +36,16 @@ impl UpstreamError {
 }
 
 impl From<reqwest::Error> for UpstreamError {
-    /// Without the address, whose query may name a person, and with what lies behind the error.
+    /// Omits the URL, whose query may identify a person, and includes the causes.
     fn from(error: reqwest::Error) -> Self {
         Self(error_chain(&error.without_url()))
     }
 }
 
-/// A client that goes where it is sent and nowhere else.
+/// Creates an HTTP client that follows no redirects and uses no proxy.
 fn client() -> Result<Client, UpstreamError> {
     let client = Client::builder()
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .redirect(Policy::none())
         .no_proxy()
         .user_agent(concat!("fia-api/", env!("CARGO_PKG_VERSION")))
@@ -53,16 +53,16 @@ fn client() -> Result<Client, UpstreamError> {
     Ok(client)
 }
 
-/// The body of an answer, which may not be larger than this many bytes.
-async fn body(mut answer: Response, limit: usize) -> Result<Vec<u8>, UpstreamError> {
+/// Reads the body of a response of at most `limit` bytes.
+async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await? {
-        if body.len() + piece.len() > limit {
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
             return Err(UpstreamError(format!(
-                "an answer of more than {limit} bytes"
+                "a response of more than {limit} bytes"
             )));
         }
-        body.extend_from_slice(&piece);
+        body.extend_from_slice(&chunk);
     }
     Ok(body)
 }

@@ -1,4 +1,4 @@
-//! GitHub's list of the runner images.
+//! The runner images, listed by GitHub.
 
 use std::time::Duration;
 
@@ -12,15 +12,14 @@ use tokio::time::timeout;
 use crate::config;
 use crate::upstream::{UpstreamError, body, client};
 
-/// How long all pages together may take: less than the life of the lease under which they are
-/// loaded.
-const ANSWER: Duration = Duration::from_millis(4500);
-/// How many versions to ask for in a page: the most there are.
+/// Timeout for all pages together; shorter than the cache lease under which they are loaded.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(4500);
+/// Page size: the maximum of the API.
 const PER_PAGE: &str = "100";
-/// The most pages that are read.
+/// Maximum number of pages.
 const MAX_PAGES: u32 = 100;
-/// Far more than a page takes, in bytes.
-const MAX_PAGE: usize = 8 * 1024 * 1024;
+/// Maximum size of a page in bytes, far above any real one.
+const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A client for the versions of a package.
 #[derive(Debug)]
@@ -30,17 +29,17 @@ pub struct Packages {
     token: SecretString,
 }
 
-/// A page, and whether GitHub says that there are more; `None` where it says nothing of pages.
+/// A page, and whether there are more; `None` if the response has no `Link` header.
 struct Page {
     items: Vec<Box<RawValue>>,
-    goes_on: Option<bool>,
+    has_next: Option<bool>,
 }
 
 impl Packages {
-    /// Prepares the client; nothing is connected yet.
+    /// Creates the client without connecting.
     ///
     /// # Errors
-    /// When the TLS library cannot be set up.
+    /// When TLS cannot be configured.
     pub fn new(config: &config::GitHub) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
@@ -52,23 +51,23 @@ impl Packages {
         })
     }
 
-    /// Every version of the runner's image, as GitHub describes it, newest first.
+    /// Returns every version of the runner image as GitHub describes it, newest first.
     ///
     /// # Errors
-    /// When not every page can be had, within 4.5 s in all.
+    /// When a page is unavailable, or all pages together take more than 4.5 s.
     pub async fn versions(&self) -> Result<Vec<Box<RawValue>>, UpstreamError> {
-        timeout(ANSWER, self.pages())
+        timeout(RESPONSE_TIMEOUT, self.pages())
             .await
-            .map_err(|_| UpstreamError::late())?
+            .map_err(|_| UpstreamError::timeout())?
     }
 
-    /// Page after page: up to one without a next where there are links, else up to an empty one.
+    /// Reads pages up to the last one by its `Link` header, or up to an empty one without links.
     async fn pages(&self) -> Result<Vec<Box<RawValue>>, UpstreamError> {
         let mut versions = Vec::new();
         for number in 1..=MAX_PAGES {
             let page = self.page(number).await?;
-            let is_last = match page.goes_on {
-                Some(goes_on) => !goes_on,
+            let is_last = match page.has_next {
+                Some(has_next) => !has_next,
                 None => page.items.is_empty(),
             };
             versions.extend(page.items);
@@ -80,7 +79,7 @@ impl Packages {
     }
 
     async fn page(&self, number: u32) -> Result<Page, UpstreamError> {
-        let answer = self
+        let response = self
             .client
             .get(&self.url)
             .query(&[("per_page", PER_PAGE), ("page", &number.to_string())])
@@ -88,19 +87,19 @@ impl Packages {
             .bearer_auth(self.token.expose_secret())
             .send()
             .await?;
-        if answer.status() != StatusCode::OK {
-            return Err(UpstreamError::status(answer.status()));
+        if response.status() != StatusCode::OK {
+            return Err(UpstreamError::status(response.status()));
         }
-        let goes_on = has_next(answer.headers());
-        let body = body(answer, MAX_PAGE).await?;
+        let has_next = has_next_link(response.headers());
+        let body = body(response, MAX_PAGE_BYTES).await?;
         let items = serde_json::from_slice(&body)
-            .map_err(|_| UpstreamError("an answer that is no list".to_owned()))?;
-        Ok(Page { items, goes_on })
+            .map_err(|_| UpstreamError("the response is not a list".to_owned()))?;
+        Ok(Page { items, has_next })
     }
 }
 
-/// Whether the links of an answer name a next page; `None` where there are none.
-fn has_next(headers: &HeaderMap) -> Option<bool> {
+/// Whether the `Link` header of a response names a next page; `None` without the header.
+fn has_next_link(headers: &HeaderMap) -> Option<bool> {
     let links = headers.get(LINK)?.to_str().ok()?;
     Some(links.contains(r#"rel="next""#))
 }

@@ -1,4 +1,4 @@
-//! The repository of reduction scripts, on GitHub.
+//! The repository of reduction scripts on GitHub.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use crate::config;
 use crate::upstream::{UpstreamError, body, client};
 
 const REPOSITORY: &str = "fiaisis/autoreduction-scripts";
-/// Far more than a script or the description of a commit takes, in bytes.
+/// Maximum size of a response in bytes, far above any script or commit.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What GitHub says of something whose tag is known, or is not.
+/// The result of a conditional request (`If-None-Match`).
 #[derive(Debug, PartialEq, Eq)]
-pub enum News<T> {
-    /// It is this now; the tag names this version of it.
-    Changed(T, Option<String>),
-    /// It still is what the known tag names.
-    Unchanged,
-    /// There is no such thing.
+pub enum Revalidated<T> {
+    /// A new version, with its `ETag`.
+    Modified(T, Option<String>),
+    /// The known version is still current.
+    NotModified,
+    /// The resource does not exist.
     Missing,
 }
 
-impl<T> News<T> {
+impl<T> Revalidated<T> {
     fn try_map<U>(
         self,
         read: impl FnOnce(T) -> Result<U, UpstreamError>,
-    ) -> Result<News<U>, UpstreamError> {
+    ) -> Result<Revalidated<U>, UpstreamError> {
         Ok(match self {
-            Self::Changed(thing, tag) => News::Changed(read(thing)?, tag),
-            Self::Unchanged => News::Unchanged,
-            Self::Missing => News::Missing,
+            Self::Modified(value, etag) => Revalidated::Modified(read(value)?, etag),
+            Self::NotModified => Revalidated::NotModified,
+            Self::Missing => Revalidated::Missing,
         })
     }
 }
@@ -45,15 +45,15 @@ pub struct ScriptRepository {
     client: Client,
     raw_url: String,
     api_url: String,
-    /// Sent with look-ups of commits, for a larger allowance.
+    /// Sent with requests for commits, for a higher rate limit.
     token: SecretString,
 }
 
 impl ScriptRepository {
-    /// Prepares the client; nothing is connected yet.
+    /// Creates the client without connecting.
     ///
     /// # Errors
-    /// When the TLS library cannot be set up.
+    /// When TLS cannot be configured.
     pub fn new(config: &config::GitHub) -> Result<Self, UpstreamError> {
         Ok(Self {
             client: client()?,
@@ -63,42 +63,42 @@ impl ScriptRepository {
         })
     }
 
-    /// The script in an instrument's folder.
+    /// Fetches the script in an instrument's folder.
     ///
     /// # Errors
-    /// When GitHub does not tell within the limit.
+    /// When GitHub gives no usable response within `limit`.
     pub async fn script(
         &self,
         folder: &str,
-        tag: Option<&str>,
+        etag: Option<&str>,
         limit: Duration,
-    ) -> Result<News<String>, UpstreamError> {
+    ) -> Result<Revalidated<String>, UpstreamError> {
         let request = self
             .client
             .get(format!("{}/{folder}/reduce.py", self.raw_url));
-        let news = within(limit, ask(request, tag)).await?;
-        news.try_map(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned()))
+        let result = with_timeout(limit, send(request, etag)).await?;
+        result.try_map(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The id of the latest commit.
+    /// Fetches the id of the latest commit.
     ///
     /// # Errors
-    /// When GitHub does not tell within the limit.
+    /// When GitHub gives no usable response within `limit`.
     pub async fn commit(
         &self,
-        tag: Option<&str>,
+        etag: Option<&str>,
         limit: Duration,
-    ) -> Result<News<String>, UpstreamError> {
+    ) -> Result<Revalidated<String>, UpstreamError> {
         let request = self.client.get(format!("{}/commits/HEAD", self.api_url));
         let mut request = request.header(ACCEPT, "application/vnd.github+json");
         if !self.token.expose_secret().is_empty() {
             request = request.bearer_auth(self.token.expose_secret());
         }
-        let news = within(limit, ask(request, tag)).await?;
-        news.try_map(|bytes| {
+        let result = with_timeout(limit, send(request, etag)).await?;
+        result.try_map(|bytes| {
             let commit: Result<Commit, _> = serde_json::from_slice(&bytes);
             let commit =
-                commit.map_err(|_| UpstreamError("an answer without a commit".to_owned()))?;
+                commit.map_err(|_| UpstreamError("the response is not a commit".to_owned()))?;
             Ok(commit.sha)
         })
     }
@@ -109,31 +109,34 @@ struct Commit {
     sha: String,
 }
 
-async fn within<T>(
+async fn with_timeout<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, UpstreamError>>,
 ) -> Result<T, UpstreamError> {
     timeout(limit, work)
         .await
-        .map_err(|_| UpstreamError::late())?
+        .map_err(|_| UpstreamError::timeout())?
 }
 
-async fn ask(
+async fn send(
     mut request: RequestBuilder,
-    tag: Option<&str>,
-) -> Result<News<Vec<u8>>, UpstreamError> {
-    if let Some(tag) = tag {
-        request = request.header(IF_NONE_MATCH, tag);
+    etag: Option<&str>,
+) -> Result<Revalidated<Vec<u8>>, UpstreamError> {
+    if let Some(etag) = etag {
+        request = request.header(IF_NONE_MATCH, etag);
     }
-    let answer = request.send().await?;
-    match answer.status() {
+    let response = request.send().await?;
+    match response.status() {
         StatusCode::OK => {
-            let tag = answer.headers().get(ETAG);
-            let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-            Ok(News::Changed(body(answer, MAX_BYTES).await?, tag))
+            let etag = response.headers().get(ETAG);
+            let etag = etag.and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+            Ok(Revalidated::Modified(
+                body(response, MAX_BYTES).await?,
+                etag,
+            ))
         }
-        StatusCode::NOT_MODIFIED => Ok(News::Unchanged),
-        StatusCode::NOT_FOUND => Ok(News::Missing),
+        StatusCode::NOT_MODIFIED => Ok(Revalidated::NotModified),
+        StatusCode::NOT_FOUND => Ok(Revalidated::Missing),
         other => Err(UpstreamError::status(other)),
     }
 }
