@@ -15,10 +15,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::{fs, io};
 
 use nix::unistd::{Pid, geteuid};
+use parking_lot::Mutex;
 
 use crate::programs::ServerUser;
 use crate::{Error, Result};
@@ -154,11 +154,7 @@ impl Scratch {
 
     /// Kills all processes in the directory, deletes it, and waits until both are done.
     pub fn remove(&self) {
-        let reaper = self
-            .reaper
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let reaper = self.reaper.lock().take();
         if let Some(mut reaper) = reaper {
             drop(reaper.stdin.take());
             // Not reported: the reaper finishes by itself even if waiting for it fails.

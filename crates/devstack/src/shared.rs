@@ -4,7 +4,8 @@
 //! A test that kills or freezes a server starts its own instead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::process::blocking;
 use crate::{Postgres, RabbitMq, Result, Upstreams, Valkey};
@@ -61,7 +62,7 @@ async fn get<T: Send + Sync>(
     start: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<&'static T> {
     blocking(move || {
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = slot.lock();
         if let Some(server) = *slot {
             return Ok(server);
         }

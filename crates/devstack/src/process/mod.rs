@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 
 use crate::scratch::Scratch;
 use crate::{Error, Result};
@@ -57,7 +57,7 @@ impl Server {
     /// As for [`start`](Self::start).
     pub fn restart(&self) -> Result<()> {
         self.kill();
-        let mut slot = self.lock();
+        let mut slot = self.child.lock();
         let child = slot.insert(self.launch.spawn(&self.scratch.run(), &self.log())?);
         let deadline = Instant::now() + self.launch.limit;
         loop {
@@ -104,7 +104,7 @@ impl Server {
         let deadline = Instant::now() + limit;
         loop {
             // Not locked while waiting, so that another thread can kill the server.
-            let status = match &mut *self.lock() {
+            let status = match &mut *self.child.lock() {
                 Some(child) => self.exit_status(child)?,
                 None => return Err(self.not_running()),
             };
@@ -118,7 +118,7 @@ impl Server {
     /// Kills the server and its descendants (SIGKILL) and waits until they have exited. None if it
     /// was never started.
     pub fn kill(&self) -> Option<ExitStatus> {
-        let mut child = self.lock();
+        let mut child = self.child.lock();
         let child = child.as_mut()?;
         // Fails only if the process has already exited.
         let _ = child.kill();
@@ -168,7 +168,7 @@ impl Server {
 
     /// The server's process id; none if it is not running.
     pub fn pid(&self) -> Option<u32> {
-        let mut child = self.lock();
+        let mut child = self.child.lock();
         let child = child.as_mut()?;
         matches!(self.exit_status(child), Ok(None)).then(|| child.id())
     }
@@ -219,10 +219,6 @@ impl Server {
         Error::NotRunning {
             server: self.name.clone(),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

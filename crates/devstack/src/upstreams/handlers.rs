@@ -1,7 +1,7 @@
 //! Request handlers of the stand-ins.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -10,9 +10,10 @@ use axum::extract::{self, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, LINK};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::state::{State, lock};
+use super::state::State;
 use crate::tokens::API_KEY;
 
 /// Bytes.
@@ -46,7 +47,7 @@ async fn handle(
         return json(status, &json!({"detail": "down"}));
     }
     // Locked after the delay, so that changes made during it are visible.
-    let state = lock(&state);
+    let state = state.lock();
     match parts.method {
         Method::GET => get(&state, &parts.uri, &parts.headers),
         Method::POST if path == "/verify" => verify(&state, &body),
@@ -56,7 +57,7 @@ async fn handle(
 
 /// Handles the control requests (`/_calls`, `/_down`), which are neither counted nor delayed.
 fn control(state: &Mutex<State>, method: &Method, path: &str, body: &Bytes) -> Option<Response> {
-    let mut state = lock(state);
+    let mut state = state.lock();
     match (method, path) {
         (&Method::GET, "/_calls") => return Some(json(StatusCode::OK, &json!(state.calls))),
         (&Method::DELETE, "/_calls") => state.calls.clear(),
@@ -83,7 +84,7 @@ fn record_call(
     path: &str,
     headers: &HeaderMap,
 ) -> (Option<Duration>, Option<StatusCode>) {
-    let mut state = lock(state);
+    let mut state = state.lock();
     *state.calls.entry(path.to_owned()).or_default() += 1;
     match headers
         .get(AUTHORIZATION)

@@ -2,9 +2,10 @@
 //! connections.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use parking_lot::Mutex;
 use tokio::runtime;
 use tokio::sync::oneshot;
 

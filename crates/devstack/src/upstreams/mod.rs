@@ -12,9 +12,10 @@
 //! | `PUT /_down {"seconds": S}` | 503 to every other request for S seconds |
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 
 use crate::Result;
@@ -167,13 +168,13 @@ impl Upstreams {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        state::lock(&self.inner.state)
+        self.inner.state.lock()
     }
 }
 
 impl Inner {
     fn refuse(&self, refuse: bool) -> Result<()> {
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listener = self.listener.lock();
         if refuse {
             *listener = None;
         } else if listener.is_none() {

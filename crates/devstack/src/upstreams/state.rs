@@ -1,7 +1,6 @@
 //! The stand-ins' data, request counts and configured faults.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -81,8 +80,4 @@ impl<T: Copy> ByPrefix<T> {
             .max_by_key(|(prefix, _)| prefix.len())
             .map(|(_, value)| *value)
     }
-}
-
-pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
