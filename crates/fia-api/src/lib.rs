@@ -6,7 +6,7 @@
 //! ```text
 //! start:    main → config → state → app
 //! request:  app → routes → extract → auth → [ops] → cached | scripts → store | upstream | broker | files | streams
-//! imports:  app > routes > extract > state > ops > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > {model, config}
+//! imports:  app > routes > extract > state > ops > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > config > model
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.

@@ -79,7 +79,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     } = command
     {
         if change_feed {
-            print(schema::CHANGE_FEED);
+            print(&schema::change_feed());
         } else if indexes {
             print(indexes::INDEXES);
             print("\n");
@@ -140,7 +140,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let state = AppState::new(config)?;
     let edge = Edge::new(config, state.clone());
     let metrics = bind_metrics(config, edge.clone()).await?;
-    let server = Server::bind(config.bind, edge).await?;
+    let server = Server::bind(config.server.bind, edge).await?;
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
     let stop = shutdown_signal().shared();
     let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
@@ -150,7 +150,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
 }
 
 async fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metrics>>, Failure> {
-    let Some(address) = config.metrics_bind else {
+    let Some(address) = config.server.metrics_bind else {
         return Ok(None);
     };
     let server = Server::bind(address, Metrics::new(edge))
@@ -177,7 +177,7 @@ fn start_log(config: &Config) {
 }
 
 fn warn_of_risks(config: &Config) {
-    if config.dev_mode {
+    if config.server.dev_mode {
         tracing::error!("DEV_MODE is on: AUTHENTICATION IS OFF and every caller is staff");
         return;
     }

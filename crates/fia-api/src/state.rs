@@ -81,7 +81,7 @@ impl AppState {
         let token = github.api_token.clone();
         Ok(Self(Arc::new(Services {
             jobs: Jobs::new(db.clone(), outbox, queue, images),
-            autoreduction: Autoreduction::new(db.clone(), scripts, token, config.dev_mode),
+            autoreduction: Autoreduction::new(db.clone(), scripts, token, config.server.dev_mode),
             authenticator: Authenticator::new(config)?,
             cached,
             db,
@@ -90,7 +90,7 @@ impl AppState {
                 .map_err(|error| StateError(format!("VALKEY_URL: {error}")))?,
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
-            openapi: openapi::document(config.dev_mode),
+            openapi: openapi::document(config.server.dev_mode),
         })))
     }
 }

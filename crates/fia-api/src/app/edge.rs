@@ -71,7 +71,7 @@ impl Edge {
             max_in_flight: config.http.max_in_flight,
             metrics: HttpMetrics::default(),
             state,
-            dev_mode: config.dev_mode,
+            dev_mode: config.server.dev_mode,
         }))
     }
 

@@ -35,7 +35,7 @@ impl Authenticator {
     /// When the TLS library cannot be set up.
     pub fn new(config: &Config) -> Result<Self, UpstreamError> {
         Ok(Self {
-            developer: config.dev_mode.then_some(Caller::DEVELOPER),
+            developer: config.server.dev_mode.then_some(Caller::DEVELOPER),
             api_key: config.auth.api_key.as_ref().map(digest),
             verifier: config.auth.jwt_secret.as_ref().map(Verifier::new),
             service: AuthService::new(&config.auth)?,

@@ -1,4 +1,4 @@
-//! What is invalidated when others have changed an instrument, as far as the database tells.
+//! Invalidation of cached reads by the change feed: for changes of instruments by other clients.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use crate::cached::Cached;
 use crate::cached::instruments::InstrumentCaches;
 use crate::store::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
 
-/// How many instruments are invalidated at once.
-const AT_ONCE: usize = 16;
+/// The number of instruments that are invalidated concurrently.
+const CONCURRENCY: usize = 16;
 
-/// The task that follows the change feed; it ends with this.
+/// The task that follows the change feed; dropping this ends it.
 pub(super) struct Follower {
-    counts: Arc<ChangeFeedCounters>,
+    counters: Arc<ChangeFeedCounters>,
     task: AbortHandle,
 }
 
 impl Follower {
-    pub(super) fn start(feed: ChangeFeed, classes: InstrumentCaches) -> Self {
+    pub(super) fn start(feed: ChangeFeed, caches: InstrumentCaches) -> Self {
         Self {
-            counts: feed.counts(),
-            task: tokio::spawn(follow(feed, classes)).abort_handle(),
+            counters: feed.counters(),
+            task: tokio::spawn(follow(feed, caches)).abort_handle(),
         }
     }
 }
@@ -34,9 +34,10 @@ impl Drop for Follower {
     }
 }
 
-/// A burst of changes is one to each instrument, and one to the list. What was changed while the
-/// feed was away is not known by name: but for the list, it shows when its time to live ends.
-async fn follow(mut feed: ChangeFeed, classes: InstrumentCaches) {
+/// Coalesces a burst: each changed instrument and the list are invalidated once. After a
+/// reconnect the changed instruments are unknown: only the list is invalidated, and other changes
+/// become visible when their TTL expires.
+async fn follow(mut feed: ChangeFeed, caches: InstrumentCaches) {
     loop {
         let changes = feed.next().await;
         if changes.is_empty() {
@@ -48,17 +49,17 @@ async fn follow(mut feed: ChangeFeed, classes: InstrumentCaches) {
         });
         let names: HashSet<String> = named.collect();
         let names: Vec<String> = names.into_iter().collect();
-        classes.invalidate_list().await;
-        for some in names.chunks(AT_ONCE) {
-            join_all(some.iter().map(|name| classes.invalidate_fields(name))).await;
+        caches.invalidate_list().await;
+        for chunk in names.chunks(CONCURRENCY) {
+            join_all(chunk.iter().map(|name| caches.invalidate_columns(name))).await;
         }
     }
 }
 
 impl Cached {
-    /// How the change feed is; `None` without one.
+    /// The state of the change feed; `None` without one.
     #[must_use]
-    pub fn feed(&self) -> Option<ChangeFeedStats> {
-        Some(self.follower.as_ref()?.counts.statistics())
+    pub fn change_feed(&self) -> Option<ChangeFeedStats> {
+        Some(self.follower.as_ref()?.counters.stats())
     }
 }

@@ -1,5 +1,5 @@
-//! Who takes part in which experiment: what users may see hangs on it, so it is never served
-//! beyond its time to live.
+//! The experiments of users. They decide what a user may see, so they are never served past their
+//! TTL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::upstream;
 #[derive(Clone)]
 pub(super) struct Experiments {
     service: Arc<upstream::Experiments>,
-    class: Namespace<Arc<[i64]>, CacheError>,
+    namespace: Namespace<Arc<[i64]>, CacheError>,
 }
 
 impl Experiments {
@@ -27,12 +27,12 @@ impl Experiments {
     ) -> Result<Self, OverlappingPrefix> {
         Ok(Self {
             service: Arc::new(service),
-            class: cache.namespace(NamespaceConfig {
+            namespace: cache.namespace(NamespaceConfig {
                 name: "experiments",
                 prefix: "fia_api:auth:experiments:",
                 ttl,
                 is_shared: true,
-                // Nobody sees anything by a right that may have ended.
+                // Never stale: access that was revoked must end.
                 local: Some(LocalPolicy {
                     bytes: |numbers: &Arc<[i64]>| size_of_val::<[i64]>(numbers) + 64,
                     max_stale: Duration::ZERO,
@@ -47,21 +47,24 @@ impl Experiments {
 
     async fn of(&self, user_number: i32) -> Result<Arc<[i64]>, CacheError> {
         if user_number < 0 {
-            // The API key's user, whom the auth service does not know.
+            // The user of the API key, unknown to the auth service.
             return Ok(Arc::default());
         }
         let service = Arc::clone(&self.service);
         let load = async move || {
             service.of(user_number).await.map_err(|error| {
-                tracing::error!(%error, "a user's experiments cannot be had from the auth service");
+                tracing::error!(%error, "auth service unavailable: experiments of a user not loaded");
                 CacheError::Unavailable
             })
         };
-        let found = self.class.get_or_load(&user_number.to_string(), load).await;
+        let found = self
+            .namespace
+            .get_or_load(&user_number.to_string(), load)
+            .await;
         found.map(|found| found.value).map_err(cause)
     }
 
-    /// A user with what they may see.
+    /// A user with the experiments that they may see.
     pub(super) async fn viewer(&self, user_number: i32) -> Result<Viewer, CacheError> {
         Ok(Viewer {
             user_number,
@@ -74,7 +77,7 @@ impl Cached {
     /// The experiment (RB) numbers of a user.
     ///
     /// # Errors
-    /// [`CacheError::Unavailable`] where the auth service does not tell and nothing is cached.
+    /// [`CacheError::Unavailable`] where the auth service is unavailable and nothing is cached.
     pub async fn experiments(&self, user_number: i32) -> Result<Arc<[i64]>, CacheError> {
         self.experiments.of(user_number).await
     }

@@ -1,5 +1,5 @@
-//! Pages of job lists, and job counts: as fresh as their time to live; a changed job shows when
-//! that has passed, as in the older server.
+//! The cached reads of jobs: pages of lists, and counts. No write invalidates them: a change
+//! becomes visible when the TTL expires, as in the older server.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -15,30 +15,30 @@ use crate::model::{JobList, Selection};
 use crate::store::StoreError;
 use crate::store::jobs::{Listing, Viewer, count, page};
 
-type Lists = Namespace<Body, Unkept>;
+type Lists = Namespace<Body, Uncached>;
 
-/// Why a list is not kept.
+/// The reason why a list is not cached.
 #[derive(Clone)]
-enum Unkept {
-    /// It is the answer, but too large to be kept.
+enum Uncached {
+    /// It was loaded, but is too large.
     TooLarge(Body),
-    /// There is none.
+    /// Loading it failed.
     Failed(CacheError),
 }
 
-impl From<CacheError> for Unkept {
+impl From<CacheError> for Uncached {
     fn from(error: CacheError) -> Self {
         Self::Failed(error)
     }
 }
 
-/// The classes of entries about jobs.
+/// The namespaces of entries about jobs.
 pub(super) struct JobCaches {
     lists: Lists,
     lists_of_instruments: Lists,
     counts: Bodies,
     counts_of_instruments: Bodies,
-    // What the older server answers otherwise under the same key: it is kept in memory only.
+    // Local only: the older server stores other bodies under these keys.
     unshared_lists: Lists,
     unshared_counts: Bodies,
 }
@@ -52,10 +52,10 @@ impl JobCaches {
                 prefix,
                 ttl: ttl.job_list,
                 is_shared,
-                local: Some(Body::keep(max_stale)),
+                local: Some(Body::policy(max_stale)),
                 decode: |payload| read_list(payload).map(Body::new),
                 encode: |body| body.bytes().clone(),
-                is_outage: |why| matches!(why, Unkept::Failed(error) if is_outage(error)),
+                is_outage: |why| matches!(why, Uncached::Failed(error) if is_outage(error)),
             })
         };
         let counts = |name, prefix, is_shared| {
@@ -64,7 +64,7 @@ impl JobCaches {
                 prefix,
                 ttl: ttl.job_count,
                 is_shared,
-                local: Some(Body::keep(max_stale)),
+                local: Some(Body::policy(max_stale)),
                 decode: |payload| read_count(payload).map(Body::new),
                 encode: |body| body.bytes().clone(),
                 is_outage,
@@ -103,10 +103,10 @@ impl Cached {
     /// A page of a list of jobs: a JSON array.
     ///
     /// # Errors
-    /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read, of
-    /// the user's experiments, too.
+    /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot parse; otherwise when neither
+    /// the cache nor the database has it, or the user's experiments are unavailable.
     pub async fn job_list(&self, list: JobList) -> CachedResult {
-        let class = self.jobs.of_list(&list);
+        let namespace = self.jobs.of_list(&list);
         let name = list.digest();
         let (db, experiments) = (self.db.clone(), self.experiments.clone());
         let load = async move || {
@@ -116,29 +116,29 @@ impl Cached {
             };
             let page = page(&db, &list, viewer.as_ref()).await;
             let body = Body::new(page.map_err(of_filters)?);
-            if body.is_kept() {
+            if body.is_cacheable() {
                 Ok(body)
             } else {
-                Err(Unkept::TooLarge(body))
+                Err(Uncached::TooLarge(body))
             }
         };
-        match class.get_or_load(&name, load).await {
-            Ok(found) => Ok(CachedResponse::new(class, &name, found)),
-            Err(Failure::Failed(Unkept::TooLarge(body))) => Ok(CachedResponse {
+        match namespace.get_or_load(&name, load).await {
+            Ok(found) => Ok(CachedResponse::new(namespace, &name, found)),
+            Err(Failure::Failed(Uncached::TooLarge(body))) => Ok(CachedResponse {
                 body,
                 source: Source::Loaded,
                 local: None,
             }),
-            Err(Failure::Failed(Unkept::Failed(error))) => Err(error),
+            Err(Failure::Failed(Uncached::Failed(error))) => Err(error),
             Err(Failure::Panicked) => Err(cause(Failure::Panicked)),
         }
     }
 
-    /// A list that may be too long to be held as a whole. It is not cached.
+    /// A list that may be too long to be held in memory; it is streamed and not cached.
     ///
     /// # Errors
     /// As [`Cached::job_list`], and [`CacheError::Unavailable`] where too many such lists are
-    /// being read.
+    /// being streamed.
     pub async fn long_job_list(&self, list: &JobList) -> Result<Listing, CacheError> {
         let viewer: Option<Viewer> = match list.user_number {
             Some(user_number) => Some(self.experiments.viewer(user_number).await?),
@@ -149,24 +149,25 @@ impl Cached {
             .map_err(of_filters)
     }
 
-    /// How many jobs there are: `{"count":…}`.
+    /// The number of jobs: `{"count":…}`.
     ///
     /// # Errors
-    /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot read; else as any read.
+    /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot parse; otherwise when neither
+    /// the cache nor the database has it.
     pub async fn job_count(&self, selection: Selection) -> CachedResult {
-        let class = self.jobs.of_count(&selection);
+        let namespace = self.jobs.of_count(&selection);
         let name = selection.digest();
         let db = self.db.clone();
         let load = async move || {
             let count = count(&db, &selection).await.map_err(of_filters)?;
             Ok(Body::new(count_body(count)))
         };
-        let found = class.get_or_load(&name, load).await.map_err(cause)?;
-        Ok(CachedResponse::new(class, &name, found))
+        let found = namespace.get_or_load(&name, load).await.map_err(cause)?;
+        Ok(CachedResponse::new(namespace, &name, found))
     }
 }
 
-/// The only values that clients give to these statements are those of filters.
+/// Clients supply only the values of filters to these statements.
 fn of_filters(error: StoreError) -> CacheError {
     match error {
         StoreError::BadValue(_) => CacheError::BadFilter,

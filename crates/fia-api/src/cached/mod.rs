@@ -1,10 +1,11 @@
-//! Every cached read with its key, time to live, payload and loader, and the writes that
-//! change them: stale data has this one place to look.
+//! Every cached read with its key, TTL, payload and loader, and the writes that invalidate them.
+//! Whatever serves stale data is here.
 //!
-//! Keys, payloads and times to live are shared with replicas of the older server.
+//! Keys, payloads and TTLs are shared with replicas of the older server.
 
 mod body;
 mod change_feed;
+mod columns;
 mod experiments;
 mod instruments;
 mod jobs;
@@ -23,30 +24,30 @@ use crate::upstream;
 
 pub use body::Body;
 
-/// Why there is no answer.
+/// The failure of a cached read or of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
-    /// What was asked for does not exist.
+    /// The requested record does not exist.
     #[error("record missing")]
     Missing,
-    /// The database, or who else has the answer, cannot be asked just now.
+    /// The database or the auth service is unavailable.
     #[error("unavailable")]
     Unavailable,
-    /// A filter's text is not of the kind it is compared with.
+    /// A filter's value cannot be parsed as the type of its column.
     #[error("bad filter")]
     BadFilter,
-    /// GitHub does not answer, and nothing is known from before.
+    /// GitHub is unavailable, and there is no last known value.
     #[error("GitHub unavailable")]
     GitHub,
-    /// A defect; its cause is in the log.
+    /// A defect; the log has its cause.
     #[error("internal error")]
     Internal,
 }
 
-/// Finished bodies, ready to send.
+/// A namespace of response bodies.
 type Bodies = Namespace<Body, CacheError>;
 
-/// The cached reads, and the writes that change them.
+/// The cached reads, and the writes that invalidate them.
 pub struct Cached {
     db: Db,
     cache: Cache,
@@ -58,7 +59,7 @@ pub struct Cached {
     follower: Option<change_feed::Follower>,
 }
 
-/// What is cached of others.
+/// The services whose data is cached.
 #[derive(Debug)]
 pub struct Upstreams {
     /// Users' experiments.
@@ -68,9 +69,8 @@ pub struct Upstreams {
 }
 
 impl Cached {
-    /// Prepares the cache in front of a database and others; none of them needs to be there. With
-    /// a feed, what others change is invalidated when it tells of it. To be called within a
-    /// Tokio runtime.
+    /// Creates the cache; Valkey, the database and the services need not be reachable yet. With a
+    /// change feed, changes by other clients invalidate. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the URL of Valkey cannot be parsed, or two namespaces overlap.
@@ -109,37 +109,37 @@ impl Cached {
         })
     }
 
-    /// Waits until changes in Valkey are told, so that answers are kept in memory.
-    pub async fn until_tracking(&self) {
+    /// Waits until client tracking is connected, so that the local cache is used.
+    pub async fn wait_for_tracking(&self) {
         self.cache.wait_for_tracking().await;
     }
 
-    /// What the cache has done so far, and how its connections are.
+    /// Counters of the cache, and the state of its connections.
     #[must_use]
     pub fn statistics(&self) -> tiercache::CacheStats {
         self.cache.stats()
     }
 }
 
-/// What a cached read gives.
+/// The result of a cached read.
 #[derive(Debug, Clone)]
 pub struct CachedResponse {
-    /// The body.
+    /// The response body.
     pub body: Body,
-    /// Where it came from.
+    /// The level of the cache that it came from.
     pub source: Source,
-    /// How to have it again without a wait, if it came from memory.
+    /// A handle to read it again, if it came from the local cache.
     pub local: Option<LocalHandle>,
 }
 
 type CachedResult = Result<CachedResponse, CacheError>;
 
-/// A cached read that was answered from memory, to be asked for again.
+/// A handle to an entry of the local cache.
 #[derive(Clone)]
 pub struct LocalHandle(Arc<dyn Fn() -> Option<Body> + Send + Sync>);
 
 impl LocalHandle {
-    /// The body, if memory still has it and it is current; else the read itself is to be asked.
+    /// The body, if the entry is still valid; does not wait.
     #[must_use]
     pub fn body(&self) -> Option<Body> {
         (self.0)()
@@ -153,13 +153,13 @@ impl fmt::Debug for LocalHandle {
 }
 
 impl CachedResponse {
-    fn new<E>(class: &Namespace<Body, E>, name: &str, found: CachedValue<Body>) -> Self
+    fn new<E>(namespace: &Namespace<Body, E>, name: &str, found: CachedValue<Body>) -> Self
     where
         E: Clone + Send + Sync + 'static,
     {
         let local = (found.source == Source::Local).then(|| {
-            let (class, name) = (class.clone(), name.to_owned());
-            LocalHandle(Arc::new(move || class.get_local(&name)))
+            let (namespace, name) = (namespace.clone(), name.to_owned());
+            LocalHandle(Arc::new(move || namespace.get_local(&name)))
         });
         Self {
             body: found.value,
@@ -183,7 +183,7 @@ fn cause(failure: Failure<CacheError>) -> CacheError {
     match failure {
         Failure::Failed(error) => error,
         Failure::Panicked => {
-            tracing::error!("a cached read or its write panicked");
+            tracing::error!("cached read or write panicked");
             CacheError::Internal
         }
     }
@@ -197,11 +197,11 @@ impl From<StoreError> for CacheError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Unavailable(_) => {
-                tracing::warn!(%error, "a request cannot be served");
+                tracing::warn!(%error, "database unavailable: request fails");
                 Self::Unavailable
             }
             StoreError::Refused(_) | StoreError::BadValue(_) => {
-                tracing::error!(%error, "a statement failed");
+                tracing::error!(%error, "statement failed");
                 Self::Internal
             }
         }

@@ -1,4 +1,4 @@
-//! What payloads in Valkey have in common.
+//! Helpers for payloads in Valkey.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,15 +6,24 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-/// A field of a payload that is an object. A peer may have left it out: then it reads as `null`.
+use crate::model::json::compact;
+
+/// A field of a payload, which must be an object. A field that an older replica left out reads as
+/// `null`.
 ///
-/// A map, not a struct: into a struct, the JSON array `[1]` would be read as well.
+/// Parsed into a map: serde would read a JSON array into a struct, too.
 pub(super) fn field<'a>(payload: &'a [u8], name: &str) -> Option<&'a RawValue> {
     let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(payload).ok()?;
     Some(fields.get(name).copied().unwrap_or(RawValue::NULL))
 }
 
-/// `{"<key>":<body>}`: a cached "has none" is an object, and so is told apart from a miss.
+/// `{"<key>":<body>}`: a cached `null` is an object, which differs from a miss.
 pub(super) fn wrap(key: &str, body: &Bytes) -> Bytes {
     [b"{\"", key.as_bytes(), b"\":", body, b"}"].concat().into()
+}
+
+/// The value in compact form, if it is a string or `null`.
+pub(super) fn string_or_null(payload: &Bytes, raw: &RawValue) -> Option<Bytes> {
+    matches!(raw.get().as_bytes(), b"null" | [b'"', ..]).then_some(())?;
+    compact(payload, raw)
 }

@@ -1,4 +1,4 @@
-//! The images that jobs can run in, from GitHub.
+//! The container images that jobs can run in, from GitHub.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,27 +14,27 @@ use crate::cached::{Body, CacheError, Cached, CachedResponse, CachedResult, caus
 use crate::model::json::render;
 use crate::upstream::Packages;
 
-/// The organisation and image, as keys name them.
+/// The organisation and image, as they appear in the key.
 const NAME: &str = "fiaisis:mantid";
-/// How old the last known images may be when GitHub does not answer.
+/// The age limit of the last known images, which are served while GitHub is unavailable.
 const MAX_AGE: Duration = Duration::from_secs(3600);
-/// How long GitHub is left alone after a failure, while there are last known images.
-const PAUSE: Duration = Duration::from_secs(10);
+/// The time after a failure in which GitHub is not queried, while there are last known images.
+const BACKOFF: Duration = Duration::from_secs(10);
 
 /// The runner images.
 pub(super) struct RunnerImages {
     packages: Arc<Packages>,
-    class: Namespace<Arc<Versions>, CacheError>,
+    namespace: Namespace<Arc<Versions>, CacheError>,
     last: Mutex<Last>,
 }
 
-/// The versions of the image's package: as GitHub lists them, and as clients get them.
+/// The versions of the image's package: as GitHub lists them, and as the response body.
 struct Versions {
     payload: Bytes,
     body: Body,
 }
 
-/// What is known from before.
+/// The last outcome.
 #[derive(Default)]
 struct Last {
     body: Option<(Instant, Body)>,
@@ -49,12 +49,12 @@ impl RunnerImages {
     ) -> Result<Self, OverlappingPrefix> {
         Ok(Self {
             packages: Arc::new(packages),
-            class: cache.namespace(NamespaceConfig {
+            namespace: cache.namespace(NamespaceConfig {
                 name: "runner_images",
                 prefix: "fia_api:github:packages:",
                 ttl,
                 is_shared: true,
-                // One entry, asked for by few: what is last known is kept beside it.
+                // One entry with few readers; the last known one is kept in `last`.
                 local: None,
                 decode: |payload| Versions::read(payload.clone()).map(Arc::new),
                 encode: |versions| versions.payload.clone(),
@@ -65,7 +65,7 @@ impl RunnerImages {
     }
 
     async fn get(&self) -> CachedResult {
-        if let Some(known) = self.last().while_failing(Instant::now()) {
+        if let Some(known) = self.last().during_backoff(Instant::now()) {
             return Ok(known);
         }
         let packages = Arc::clone(&self.packages);
@@ -74,12 +74,12 @@ impl RunnerImages {
                 .map(Arc::new)
                 .ok_or(CacheError::GitHub),
             Err(error) => {
-                tracing::warn!(%error, "the runner images cannot be had from GitHub");
+                tracing::warn!(%error, "GitHub unavailable: runner images not loaded");
                 Err(CacheError::GitHub)
             }
         };
-        let found = self.class.get_or_load(NAME, load).await.map_err(cause);
-        self.last().settle(found, Instant::now())
+        let found = self.namespace.get_or_load(NAME, load).await.map_err(cause);
+        self.last().record(found, Instant::now())
     }
 
     fn last(&self) -> parking_lot::MutexGuard<'_, Last> {
@@ -88,14 +88,14 @@ impl RunnerImages {
 }
 
 impl Last {
-    /// What is known, for a while after a failure.
-    fn while_failing(&self, now: Instant) -> Option<CachedResponse> {
+    /// The last known images during the backoff after a failure.
+    fn during_backoff(&self, now: Instant) -> Option<CachedResponse> {
         let failure = self.failure?;
-        let paused = now.duration_since(failure) < PAUSE;
-        paused.then(|| self.known(now)).flatten()
+        let backs_off = now.duration_since(failure) < BACKOFF;
+        backs_off.then(|| self.last_known(now)).flatten()
     }
 
-    fn known(&self, now: Instant) -> Option<CachedResponse> {
+    fn last_known(&self, now: Instant) -> Option<CachedResponse> {
         let (since, body) = self.body.as_ref()?;
         let age = now.duration_since(*since);
         (age <= MAX_AGE).then(|| CachedResponse {
@@ -105,8 +105,8 @@ impl Last {
         })
     }
 
-    /// Remembers an outcome; for a failure, gives what is known instead.
-    fn settle(
+    /// Records an outcome; a failure yields the last known images instead.
+    fn record(
         &mut self,
         found: Result<CachedValue<Arc<Versions>>, CacheError>,
         now: Instant,
@@ -123,17 +123,18 @@ impl Last {
             }
             Err(error) => {
                 self.failure = Some(now);
-                self.known(now).ok_or(error)
+                self.last_known(now).ok_or(error)
             }
         }
     }
 }
 
 impl Cached {
-    /// The images that jobs can run in; where GitHub fails, the last known, up to an hour old.
+    /// The images that jobs can run in; while GitHub is unavailable, the last known ones, up to an
+    /// hour old.
     ///
     /// # Errors
-    /// [`CacheError::GitHub`] where it fails and nothing is known.
+    /// [`CacheError::GitHub`] where it is unavailable and there are no last known images.
     pub async fn runner_images(&self) -> CachedResult {
         self.runner_images.get().await
     }
@@ -159,7 +160,7 @@ struct Container {
 }
 
 impl Versions {
-    /// Reads GitHub's list. A version without a tag is none that can be named.
+    /// Parses GitHub's list; omits versions without a tag, which jobs cannot name.
     fn read(payload: Bytes) -> Option<Self> {
         let versions: Vec<Version> = serde_json::from_slice(&payload).ok()?;
         let mut images = Map::new();
@@ -173,7 +174,7 @@ impl Versions {
     }
 }
 
-/// A JSON array of texts that are JSON.
+/// A JSON array of JSON texts.
 fn list(items: &[Box<RawValue>]) -> Bytes {
     let items: Vec<&str> = items.iter().map(|item| item.get()).collect();
     format!("[{}]", items.join(",")).into()
@@ -202,31 +203,31 @@ mod tests {
     }
 
     #[test]
-    fn what_was_known_is_served_for_an_hour_and_marked() {
+    fn last_known_images_are_served_for_an_hour_and_marked_stale() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut last = Last::default();
         let failure = || Err(CacheError::GitHub);
         assert_eq!(
-            last.settle(failure(), start).unwrap_err(),
+            last.record(failure(), start).unwrap_err(),
             CacheError::GitHub
         );
-        assert!(last.while_failing(start).is_none());
+        assert!(last.during_backoff(start).is_none());
 
         let loaded = CachedValue {
             value: Arc::new(versions("[]").unwrap()),
             source: Source::Loaded,
         };
-        let fresh = last.settle(Ok(loaded), start);
+        let fresh = last.record(Ok(loaded), start);
         assert_eq!(fresh.unwrap().source, Source::Loaded);
-        assert!(last.while_failing(after(1)).is_none());
+        assert!(last.during_backoff(after(1)).is_none());
 
-        let stale = last.settle(failure(), after(60)).unwrap().source;
+        let stale = last.record(failure(), after(60)).unwrap().source;
         let age = Duration::from_secs(60);
         assert_eq!(stale, Source::Stale { age, past_ttl: age });
-        assert!(last.while_failing(after(69)).is_some());
-        assert!(last.while_failing(after(70)).is_none());
-        assert!(last.settle(failure(), after(3600)).is_ok());
-        assert!(last.settle(failure(), after(3601)).is_err());
+        assert!(last.during_backoff(after(69)).is_some());
+        assert!(last.during_backoff(after(70)).is_none());
+        assert!(last.record(failure(), after(3600)).is_ok());
+        assert!(last.record(failure(), after(3601)).is_err());
     }
 }

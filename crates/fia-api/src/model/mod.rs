@@ -1,5 +1,6 @@
 //! Values of the domain, with no I/O.
 
+mod cached_column;
 pub mod canonical;
 pub mod dumps;
 pub mod error_chain;
@@ -15,6 +16,7 @@ pub mod python;
 pub mod script_text;
 mod timestamp;
 
+pub use cached_column::{BodyForm, CachedColumn, ColumnKind, traceback_key};
 pub use filter::{BadFilter, Condition, Filters, TextField, TimeField};
 pub use instrument::InstrumentName;
 pub use job::{Job, JobChanges, JobOrigin, JobState, Owner, Run, ScriptText};

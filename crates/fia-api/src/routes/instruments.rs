@@ -4,8 +4,8 @@ use axum::extract::State;
 
 use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, Json, RawBody, ValidationErrors};
-use crate::model::InstrumentName;
 use crate::model::json::render;
+use crate::model::{CachedColumn, InstrumentName};
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
@@ -16,7 +16,10 @@ pub(super) async fn latest_run(
     if_none_match: IfNoneMatch,
     call: Authed<Staff, InstrumentName>,
 ) -> HandlerResult {
-    let found = state.cached.latest_run(&call.input).await?;
+    let found = state
+        .cached
+        .column(CachedColumn::LatestRun, &call.input)
+        .await?;
     Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
 }
 
@@ -27,7 +30,10 @@ pub(super) async fn update_latest_run(
 ) -> HandlerResult {
     let run = call.body.0;
     let body = render(&serde_json::json!({ "latest_run": run }));
-    state.cached.set_latest_run(call.input, run).await?;
+    state
+        .cached
+        .set_column(CachedColumn::LatestRun, call.input, run)
+        .await?;
     Ok(json(body))
 }
 
@@ -37,7 +43,10 @@ pub(super) async fn specification(
     if_none_match: IfNoneMatch,
     call: Authed<Staff, InstrumentName>,
 ) -> HandlerResult {
-    let found = state.cached.specification(&call.input).await?;
+    let found = state
+        .cached
+        .column(CachedColumn::Specification, &call.input)
+        .await?;
     Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
 }
 
@@ -48,7 +57,10 @@ pub(super) async fn update_specification(
 ) -> HandlerResult {
     let body = render(&call.body.0);
     let text = String::from_utf8_lossy(&body).into_owned();
-    state.cached.set_specification(call.input, text).await?;
+    state
+        .cached
+        .set_column(CachedColumn::Specification, call.input, text)
+        .await?;
     Ok(json(body))
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::auth::Staff;
 use crate::extract::{Authed, Fields, FromBody, RawBody, Unauthenticated, ValidationErrors};
-use crate::model::InstrumentName;
+use crate::model::{CachedColumn, InstrumentName};
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
@@ -25,7 +25,10 @@ pub(super) async fn script(
     if_none_match: IfNoneMatch,
     Unauthenticated(instrument): Unauthenticated<InstrumentName>,
 ) -> HandlerResult {
-    let found = state.cached.live_data_script(&instrument).await?;
+    let found = state
+        .cached
+        .column(CachedColumn::LiveDataScript, &instrument)
+        .await?;
     Ok(if_none_match.respond(found, CacheScope::Public))
 }
 
@@ -37,7 +40,7 @@ pub(super) async fn update_script(
     let Script(script) = call.body;
     state
         .cached
-        .set_live_data_script(call.input, script)
+        .set_column(CachedColumn::LiveDataScript, call.input, script)
         .await?;
     Ok(json(Bytes::from_static(b"\"ok\"")))
 }

@@ -1,7 +1,8 @@
-//! The change feed: a connection that hears which instruments were changed, by whomever.
+//! The change feed: a connection that receives notifications of changed instruments, by whichever
+//! client.
 //!
-//! It is a direct one, as a pooler in transaction mode cannot carry it, and it is not needed for
-//! anything: while it is away, what is cached is as old as its time to live allows.
+//! The connection is direct, as a pooler in transaction mode does not support LISTEN. The feed is
+//! optional: without it, changes by other clients become visible when the TTL expires.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,54 +18,55 @@ use tokio_postgres::{AsyncMessage, Client, Config as PgConfig, Connection, Simpl
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config;
+use crate::store::instruments::changing_columns;
 use crate::store::{StoreError, tls};
 
-/// How long an attempt to connect may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How often the connection is asked for a sign of life.
-const HEARTBEAT: Duration = Duration::from_secs(3);
-/// How long an answer on it may take.
-const ANSWER: Duration = Duration::from_secs(3);
-/// The pauses between attempts to connect: the first, and what they grow to. Each is cut by up
-/// to a half, at random.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The most changes that wait to be taken; the server keeps those beyond.
-const WAITING: usize = 1024;
+/// The time limit to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The interval between heartbeats.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
+/// The time limit for a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The backoff between attempts to connect: it doubles from the minimum to the maximum, with a
+/// jitter of up to a half.
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// The capacity of the queue of changes. Backpressure: unread notifications stay in PostgreSQL.
+const QUEUE: usize = 1024;
 
 const LISTEN: &str = "LISTEN fia_api_instruments";
-/// Whether anybody notifies.
-const HAS_TRIGGER: &str = "SELECT EXISTS (SELECT FROM pg_trigger \
-     WHERE tgrelid = to_regclass('instruments') AND tgname = 'fia_api_instruments_value')";
+/// The definition of the trigger on updates; no row without it.
+const TRIGGER: &str = "SELECT pg_get_triggerdef(oid) FROM pg_trigger \
+     WHERE tgrelid = to_regclass('instruments') AND tgname = 'fia_api_instruments_value'";
 
-/// What has happened to the table `instruments`.
+/// A change of the table `instruments`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// The instrument of this name was added, changed or removed.
     Instrument(String),
-    /// Anything may have happened: the feed was away until now, or the table was emptied.
+    /// Any instrument may have changed: the feed has just connected, or the table was truncated.
     Unknown,
 }
 
-/// How the change feed is.
+/// The state of the change feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangeFeedStats {
-    /// Whether changes are heard of.
+    /// Whether it is connected.
     pub up: bool,
-    /// What was heard so far.
+    /// The notifications received.
     pub notifications: u64,
-    /// How often the connection was made anew.
+    /// The reconnects.
     pub reconnects: u64,
 }
 
-/// The changes of instruments, as they happen. Dropped, it hears no more.
+/// The stream of changes; dropping it closes the connection.
 pub struct ChangeFeed {
     changes: mpsc::Receiver<Change>,
-    counts: Arc<ChangeFeedCounters>,
+    counters: Arc<ChangeFeedCounters>,
     task: AbortHandle,
 }
 
-/// What is counted of a feed; it may be kept beyond it.
+/// The counters of a change feed; they outlive it.
 #[derive(Default)]
 pub struct ChangeFeedCounters {
     up: AtomicBool,
@@ -73,9 +75,9 @@ pub struct ChangeFeedCounters {
 }
 
 impl ChangeFeedCounters {
-    /// The counts now.
+    /// The current values.
     #[must_use]
-    pub fn statistics(&self) -> ChangeFeedStats {
+    pub fn stats(&self) -> ChangeFeedStats {
         ChangeFeedStats {
             up: self.up.load(Ordering::Relaxed),
             notifications: self.notifications.load(Ordering::Relaxed),
@@ -85,11 +87,11 @@ impl ChangeFeedCounters {
 }
 
 impl ChangeFeed {
-    /// Starts to listen, if there is an address for that; does not wait for the server. To be
+    /// Starts the change feed if `DB_LISTEN_URL` is set; does not wait for the server. Must be
     /// called within a Tokio runtime.
     ///
     /// # Errors
-    /// When the address cannot be parsed or the TLS library cannot be set up.
+    /// When the URL cannot be parsed or the TLS library cannot be initialised.
     pub fn start(config: &config::Database) -> Result<Option<Self>, StoreError> {
         let Some(url) = &config.listen_url else {
             return Ok(None);
@@ -108,35 +110,35 @@ impl ChangeFeed {
             pg.application_name("fia-api change feed");
         }
         pg.ssl_mode(tls::mode(config.ssl_mode))
-            .connect_timeout(CONNECT)
-            .tcp_user_timeout(ANSWER)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(RESPONSE_TIMEOUT)
             .keepalives_idle(Duration::from_secs(30));
-        let (sender, changes) = mpsc::channel(WAITING);
-        let counts = Arc::new(ChangeFeedCounters::default());
+        let (sender, changes) = mpsc::channel(QUEUE);
+        let counters = Arc::new(ChangeFeedCounters::default());
         let listener = Listener {
             pg,
             tls: tls::connector(config.ssl_mode)?,
             changes: sender,
-            counts: Arc::clone(&counts),
+            counters: Arc::clone(&counters),
         };
         Ok(Some(Self {
             changes,
-            counts,
+            counters,
             task: tokio::spawn(listener.run()).abort_handle(),
         }))
     }
 
-    /// Waits for changes, and takes all that there are.
+    /// Waits for changes, and returns all that are queued.
     pub async fn next(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
-        self.changes.recv_many(&mut changes, WAITING).await;
+        self.changes.recv_many(&mut changes, QUEUE).await;
         changes
     }
 
-    /// What is counted.
+    /// The counters.
     #[must_use]
-    pub fn counts(&self) -> Arc<ChangeFeedCounters> {
-        Arc::clone(&self.counts)
+    pub fn counters(&self) -> Arc<ChangeFeedCounters> {
+        Arc::clone(&self.counters)
     }
 }
 
@@ -151,77 +153,74 @@ struct Listener {
     pg: PgConfig,
     tls: MakeRustlsConnect,
     changes: mpsc::Sender<Change>,
-    counts: Arc<ChangeFeedCounters>,
+    counters: Arc<ChangeFeedCounters>,
 }
 
 impl Listener {
-    /// Listens, again and again.
+    /// Listens, and reconnects with backoff.
     async fn run(self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = MIN_BACKOFF;
         loop {
             let Err(error) = self.listen().await else {
                 return;
             };
-            let was_up = self.counts.up.swap(false, Ordering::Relaxed);
+            let was_up = self.counters.up.swap(false, Ordering::Relaxed);
             if was_up {
-                pause = FIRST_PAUSE;
+                backoff = MIN_BACKOFF;
             }
             // Once, and not at each attempt.
-            if was_up || pause == FIRST_PAUSE {
-                tracing::warn!(%error, "the change feed is away: what others change shows later");
+            if was_up || backoff == MIN_BACKOFF {
+                tracing::warn!(
+                    %error,
+                    "change feed disconnected: changes by other clients become visible after the TTL"
+                );
             } else {
-                tracing::debug!(%error, "the change feed is still away");
+                tracing::debug!(%error, "change feed still disconnected");
             }
-            sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
         }
     }
 
-    /// Listens on one connection until it fails, or until nobody takes the changes any more.
+    /// Listens on one connection until it fails or the [`ChangeFeed`] is dropped.
     async fn listen(&self) -> Result<(), StoreError> {
-        let connecting = timeout(CONNECT, self.pg.connect(self.tls.clone()));
-        let (client, connection) = connecting.await.map_err(|_| silent())??;
+        let connecting = timeout(CONNECT_TIMEOUT, self.pg.connect(self.tls.clone()));
+        let (client, connection) = connecting.await.map_err(|_| no_response())??;
         tokio::select! {
             ended = self.forward(connection) => ended,
-            ended = self.keep(&client) => ended,
+            ended = self.listen_and_ping(&client) => ended,
         }
     }
 
-    /// Begins to listen, and looks for signs of life.
-    async fn keep(&self, client: &Client) -> Result<(), StoreError> {
+    /// Subscribes, checks the trigger, and sends heartbeats.
+    async fn listen_and_ping(&self, client: &Client) -> Result<(), StoreError> {
         in_time(client.batch_execute(LISTEN)).await?;
-        let found = in_time(client.simple_query(HAS_TRIGGER)).await?;
-        if !found.iter().any(is_true) {
-            tracing::warn!(
-                "nothing tells of changed instruments (see `fia-api schema --change-feed --apply`)"
-            );
-        }
-        self.counts.connections.fetch_add(1, Ordering::Relaxed);
-        // Whatever happens from now on is heard; what happened before is not known.
+        warn_of_trigger(&in_time(client.simple_query(TRIGGER)).await?);
+        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        // Later changes are notified; those before the LISTEN are unknown.
         if self.changes.send(Change::Unknown).await.is_err() {
             return Ok(());
         }
-        self.counts.up.store(true, Ordering::Relaxed);
-        tracing::info!("the change feed is up");
+        self.counters.up.store(true, Ordering::Relaxed);
+        tracing::info!("change feed connected");
         loop {
-            sleep(HEARTBEAT).await;
+            sleep(HEARTBEAT_INTERVAL).await;
             in_time(client.batch_execute("SELECT 1")).await?;
         }
     }
 
-    /// Drives the connection, and passes on what is heard on it. While nobody takes it, no more
-    /// is read.
+    /// Drives the connection and queues notifications; reads no further while the queue is full.
     async fn forward<S, T>(&self, mut connection: Connection<S, T>) -> Result<(), StoreError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         T: AsyncRead + AsyncWrite + Unpin,
     {
         while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
-            let AsyncMessage::Notification(heard) = message? else {
+            let AsyncMessage::Notification(notification) = message? else {
                 continue;
             };
-            self.counts.notifications.fetch_add(1, Ordering::Relaxed);
-            let change = match heard.payload() {
+            self.counters.notifications.fetch_add(1, Ordering::Relaxed);
+            let change = match notification.payload() {
                 "" => Change::Unknown,
                 name => Change::Instrument(name.to_owned()),
             };
@@ -229,20 +228,72 @@ impl Listener {
                 return Ok(());
             }
         }
-        Err(StoreError::Unavailable("the connection was closed".into()))
+        Err(StoreError::Unavailable("connection closed".into()))
     }
 }
 
-fn is_true(message: &SimpleQueryMessage) -> bool {
-    matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"))
+/// Warns where the trigger is missing, or is an older one that lacks columns.
+fn warn_of_trigger(rows: &[SimpleQueryMessage]) {
+    let definition = rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let missing = uncovered_columns(definition.unwrap_or_default());
+    if !missing.is_empty() {
+        tracing::warn!(
+            columns = %missing.join(","),
+            "change feed trigger missing or outdated: changes of these columns by other clients \
+             become visible after the TTL (run `fia-api schema --change-feed --apply`)"
+        );
+    }
+}
+
+/// The columns of cached reads that a trigger's definition does not compare.
+fn uncovered_columns(definition: &str) -> Vec<&'static str> {
+    let is_separator = |c: char| !(c.is_alphanumeric() || c == '_' || c == '.');
+    let words: Vec<&str> = definition.split(is_separator).collect();
+    let is_covered = |column: &&str| {
+        let reference = format!("new.{column}");
+        words
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(&reference))
+    };
+    changing_columns()
+        .filter(|column| !is_covered(column))
+        .collect()
 }
 
 async fn in_time<T>(
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
-    Ok(timeout(ANSWER, work).await.map_err(|_| silent())??)
+    Ok(timeout(RESPONSE_TIMEOUT, work)
+        .await
+        .map_err(|_| no_response())??)
 }
 
-fn silent() -> StoreError {
-    StoreError::Unavailable("no answer in time".into())
+fn no_response() -> StoreError {
+    StoreError::Unavailable("no response in time".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+
+    #[test]
+    fn the_generated_trigger_covers_all_columns_and_an_older_one_does_not() {
+        assert!(uncovered_columns(&schema::change_feed()).is_empty());
+        let older = "WHEN (((old.instrument_name, old.latest_run)::record IS DISTINCT FROM \
+             (new.instrument_name, new.latest_run_number)))";
+        assert_eq!(
+            uncovered_columns(older),
+            [
+                "latest_run",
+                "specification",
+                "live_data_script",
+                "live_data_support"
+            ]
+        );
+        assert_eq!(uncovered_columns("").len(), changing_columns().count());
+    }
 }

@@ -2,91 +2,108 @@
 
 use tokio_postgres::types::Type;
 
-use crate::model::InstrumentName;
+use crate::model::{CachedColumn, ColumnKind, InstrumentName};
 use crate::store::db::Param;
 use crate::store::{Db, StoreError};
 
-/// Names of the instruments with live data, in the order they were added.
+/// The columns by which instruments are selected: their change affects cached reads, too.
+const NAME: &str = "instrument_name";
+const HAS_LIVE_DATA: &str = "live_data_support";
+
+/// The columns whose change affects a cached read.
+pub(super) fn changing_columns() -> impl Iterator<Item = &'static str> {
+    let cached = CachedColumn::ALL.into_iter();
+    let cached = cached.map(|column| column.declaration().column);
+    [NAME].into_iter().chain(cached).chain([HAS_LIVE_DATA])
+}
+
+/// Names of the instruments with live data, in the order in which they were added.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn with_live_data(db: &Db) -> Result<Vec<String>, StoreError> {
-    let rows = db
-        .query(
-            "SELECT instrument_name FROM instruments WHERE live_data_support ORDER BY id",
-            &[],
-        )
-        .await?;
+    let sql = format!("SELECT {NAME} FROM instruments WHERE {HAS_LIVE_DATA} ORDER BY id");
+    let rows = db.query(&sql, &[]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// A column that an instrument's clients read and set as a whole.
-#[derive(Debug, Clone, Copy)]
-pub enum Field {
-    /// The live-data script.
-    LiveDataScript,
-    /// The specification; its text is JSON, in `jsonb`'s key order when read.
-    Specification,
-    /// The latest run.
-    LatestRun,
-}
-
-impl Field {
-    fn select(self) -> &'static str {
-        match self {
-            Self::LiveDataScript => {
-                "SELECT live_data_script FROM instruments WHERE instrument_name = $1"
-            }
-            Self::Specification => {
-                "SELECT specification::text FROM instruments WHERE instrument_name = $1"
-            }
-            Self::LatestRun => "SELECT latest_run FROM instruments WHERE instrument_name = $1",
-        }
-    }
-
-    fn update(self) -> &'static str {
-        match self {
-            Self::LiveDataScript => {
-                "UPDATE instruments SET live_data_script = $2 WHERE instrument_name = $1"
-            }
-            Self::Specification => {
-                "UPDATE instruments SET specification = $2::text::jsonb WHERE instrument_name = $1"
-            }
-            Self::LatestRun => "UPDATE instruments SET latest_run = $2 WHERE instrument_name = $1",
-        }
-    }
-}
-
-/// A field of an instrument. The outer `None`: there is no such instrument.
+/// The value of an instrument's column; of `jsonb`, its text. The outer `None`: there is no such
+/// instrument.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn field(
+pub async fn column(
     db: &Db,
-    field: Field,
+    column: CachedColumn,
     name: &InstrumentName,
 ) -> Result<Option<Option<String>>, StoreError> {
-    let rows = db.query(field.select(), &[text(&name.as_str())]).await?;
+    let rows = db.query(&select(column), &[text(&name.as_str())]).await?;
     rows.first().map(|row| Ok(row.try_get(0)?)).transpose()
 }
 
-/// Sets a field of an instrument; `before_commit` runs while its row is locked. Returns whether
+/// Sets an instrument's column; `before_commit` runs while its row is locked. Returns whether
 /// there is such an instrument.
 ///
 /// # Errors
-/// When the database fails; the change may have been made all the same.
-pub async fn set_field(
+/// When the database fails; the change may have been committed all the same.
+pub async fn set_column(
     db: &Db,
-    field: Field,
+    column: CachedColumn,
     name: &InstrumentName,
     value: &str,
     before_commit: impl Future<Output = ()>,
 ) -> Result<bool, StoreError> {
     let name = name.as_str();
     let params = [text(&name), text(&value)];
-    db.update(field.update(), &params, before_commit).await
+    db.update(&update(column), &params, before_commit).await
+}
+
+fn select(column: CachedColumn) -> String {
+    let declaration = column.declaration();
+    let cast = match declaration.kind {
+        ColumnKind::Text => "",
+        ColumnKind::Json => "::text",
+    };
+    let column = declaration.column;
+    format!("SELECT {column}{cast} FROM instruments WHERE {NAME} = $1")
+}
+
+fn update(column: CachedColumn) -> String {
+    let declaration = column.declaration();
+    let cast = match declaration.kind {
+        ColumnKind::Text => "",
+        ColumnKind::Json => "::text::jsonb",
+    };
+    let column = declaration.column;
+    format!("UPDATE instruments SET {column} = $2{cast} WHERE {NAME} = $1")
 }
 
 fn text<'a>(value: &'a &'a str) -> Param<'a> {
     (value, Type::TEXT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_name_the_declared_column() {
+        let specification = CachedColumn::Specification;
+        assert_eq!(
+            select(specification),
+            "SELECT specification::text FROM instruments WHERE instrument_name = $1"
+        );
+        assert_eq!(
+            update(specification),
+            "UPDATE instruments SET specification = $2::text::jsonb WHERE instrument_name = $1"
+        );
+        assert_eq!(
+            select(CachedColumn::LatestRun),
+            "SELECT latest_run FROM instruments WHERE instrument_name = $1"
+        );
+        assert_eq!(
+            update(CachedColumn::LatestRun),
+            "UPDATE instruments SET latest_run = $2 WHERE instrument_name = $1"
+        );
+    }
 }

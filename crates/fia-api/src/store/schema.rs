@@ -1,26 +1,111 @@
-//! The tables, as the older server makes them.
+//! The tables, as the older server creates them, and the trigger of the change feed.
 
 use std::time::Duration;
 
+use tokio_postgres::types::Type;
+
+use crate::store::instruments::changing_columns;
 use crate::store::{Db, StoreError};
 
-/// Statements that create the tables and types that are missing, and alter nothing.
+/// Statements that create missing tables and types, and alter nothing.
 pub const TABLES: &str = include_str!("schema.sql");
-/// Statements that have the database tell of changed instruments (see [`crate::store::ChangeFeed`]).
-pub const CHANGE_FEED: &str = include_str!("change_feed.sql");
+/// The tables without which the server cannot serve.
+const REQUIRED_TABLES: [&str; 5] = ["instruments", "job_owners", "scripts", "runs", "jobs"];
+/// The table without which jobs are refused while RabbitMQ is unavailable.
+const OUTBOX_TABLE: &str = "fia_api_outbox";
+/// The time limit for schema statements.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Creates what is missing.
+/// The statements of the change feed, with placeholders for the columns.
+const CHANGE_FEED: &str = include_str!("change_feed.sql");
+
+/// Statements that create the trigger of the change feed (see [`crate::store::ChangeFeed`]); it
+/// fires for every column that a cached read depends on.
+#[must_use]
+pub fn change_feed() -> String {
+    let columns = |row: &str| {
+        let columns = changing_columns().map(|column| format!("{row}.{column}"));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    CHANGE_FEED
+        .replace("{old}", &columns("OLD"))
+        .replace("{new}", &columns("NEW"))
+}
+
+/// Creates missing tables and types.
 ///
 /// # Errors
 /// When the database fails or the role may not create tables.
 pub async fn apply(db: &Db) -> Result<(), StoreError> {
-    db.batch(TABLES, Duration::from_secs(60)).await
+    db.batch(TABLES, APPLY_TIMEOUT).await
 }
 
-/// Has the database tell of changed instruments.
+/// Creates the trigger of the change feed, or replaces it.
 ///
 /// # Errors
 /// When the database fails, the table does not exist or belongs to another role.
 pub async fn install_change_feed(db: &Db) -> Result<(), StoreError> {
-    db.batch(CHANGE_FEED, Duration::from_secs(60)).await
+    db.batch(&change_feed(), APPLY_TIMEOUT).await
+}
+
+/// What [`inspect`] finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The server's version.
+    pub version: String,
+    /// Tables that are required and do not exist.
+    pub missing_tables: Vec<&'static str>,
+    /// Whether the outbox table exists.
+    pub has_outbox: bool,
+}
+
+/// Reads the version of the server and which tables exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn inspect(db: &Db) -> Result<Inspection, StoreError> {
+    let sql = "SELECT current_setting('server_version'), \
+         ARRAY(SELECT name FROM unnest($1) AS name WHERE to_regclass(name) IS NULL)";
+    let tables: Vec<&str> = REQUIRED_TABLES.into_iter().chain([OUTBOX_TABLE]).collect();
+    let rows = db.query(sql, &[(&tables, Type::TEXT_ARRAY)]).await?;
+    let row = rows
+        .first()
+        .ok_or(StoreError::Unavailable("no row".into()))?;
+    let missing: Vec<String> = row.try_get(1)?;
+    let is_missing = |table: &&str| missing.iter().any(|name| name == table);
+    Ok(Inspection {
+        version: row.try_get(0)?,
+        missing_tables: REQUIRED_TABLES.into_iter().filter(is_missing).collect(),
+        has_outbox: !is_missing(&OUTBOX_TABLE),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::CachedColumn;
+
+    #[test]
+    fn the_change_feed_covers_every_cached_column() {
+        let sql = change_feed();
+        assert!(!sql.contains(['{', '}']), "{sql}");
+        for column in CachedColumn::ALL {
+            let column = column.declaration().column;
+            for row in ["OLD", "NEW"] {
+                let part = format!("{row}.{column}");
+                assert!(
+                    sql.split([' ', ',', '(', ')']).any(|word| word == part),
+                    "{part}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_change_feed_is_stable() {
+        assert_eq!(
+            change_feed(),
+            include_str!("../../tests/it/change_feed.sql")
+        );
+    }
 }

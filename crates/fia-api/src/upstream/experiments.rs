@@ -37,7 +37,7 @@ impl Experiments {
         Ok(Self {
             client: client()?,
             url: format!("{}/experiments", config.service_url),
-            key: config.experiments_key.clone(),
+            key: config.experiments_key().clone(),
             permits: Semaphore::new(MAX_IN_FLIGHT),
         })
     }

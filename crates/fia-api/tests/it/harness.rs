@@ -99,7 +99,7 @@ impl Fixture {
     pub(crate) async fn replica_with(&self, more: &Vars) -> Replica {
         let replica = Replica::new(&[&self.vars(), more]);
         replica.wait_for_shared_level().await;
-        replica.state.cached.until_tracking().await;
+        replica.state.cached.wait_for_tracking().await;
         replica
     }
 

@@ -7,7 +7,8 @@ use std::{fs, path::Path};
 
 /// Lowest layer first.
 const LAYERS: &[&[&str]] = &[
-    &["model", "config"],
+    &["model"],
+    &["config"],
     &["broker", "store", "upstream", "files", "streams"],
     &["cached", "scripts"],
     &["error"],

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use fia_api::config::Config;
+use fia_api::model::CachedColumn;
 
 use crate::harness::vars;
 
@@ -30,10 +31,18 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn every_setting_has_a_default() {
     let config = Config::from_vars(&|_| None).unwrap();
-    assert_eq!(config.bind.to_string(), "0.0.0.0:80");
-    assert!(!config.dev_mode);
+    assert_eq!(config.server.bind.to_string(), "0.0.0.0:80");
+    assert!(!config.server.dev_mode);
     assert_eq!(config.database.pool_size, 16);
-    assert_eq!(config.cache.ttl.live_data_script.as_secs(), 60);
+    assert_eq!(
+        config
+            .cache
+            .ttl
+            .columns
+            .of(CachedColumn::LiveDataScript)
+            .as_secs(),
+        60
+    );
     assert!(config.cache.valkey_url.is_some());
 }
 
@@ -91,6 +100,7 @@ fn dev_mode_requires_a_true_value_and_loopback() {
         let all = vars(&[("DEV_MODE", value), ("FIA_API_BIND", "127.0.0.1:80")]);
         Config::from_vars(&|name| all.get(name).cloned())
             .unwrap()
+            .server
             .dev_mode
     };
     for value in ["1", "true", "YES", "on"] {

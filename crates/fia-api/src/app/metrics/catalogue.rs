@@ -112,7 +112,7 @@ pub(super) fn collect(edge: &Edge) {
     cache::collect(&state.cached.statistics());
     outbox(&state.jobs.outbox().statistics());
     connections(state.db.connections());
-    if let Some(feed) = state.cached.feed() {
+    if let Some(feed) = state.cached.change_feed() {
         gauge!(FEED_UP).set(u32::from(feed.up));
         counter!(FEED_NOTIFICATIONS).absolute(feed.notifications);
         counter!(FEED_RECONNECTS).absolute(feed.reconnects);

@@ -88,7 +88,7 @@ async fn the_feed_is_off_by_default_and_closes_with_its_replica() {
     eventually(SOON, async || backends().await == 0).await;
 
     let without = Replica::new(&[&fixture.database.vars()]);
-    assert_eq!(without.state.cached.feed(), None);
+    assert_eq!(without.state.cached.change_feed(), None);
     let text = scrape(&Metrics::new(without.edge())).await;
     assert!(!text.contains_key("fia_api_change_feed_up"));
 }

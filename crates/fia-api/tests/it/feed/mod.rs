@@ -40,7 +40,7 @@ async fn install(database: &Database) {
 }
 
 fn feed(replica: &Replica) -> ChangeFeedStats {
-    replica.state.cached.feed().unwrap()
+    replica.state.cached.change_feed().unwrap()
 }
 
 async fn is_up(replica: &Replica) {

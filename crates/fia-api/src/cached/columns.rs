@@ -1,0 +1,204 @@
+//! The cached columns of instruments, built from their declarations in [`CachedColumn`].
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tiercache::{Cache, NamespaceConfig, OverlappingPrefix, WriteFence};
+
+use crate::cached::payload::{field, string_or_null, wrap};
+use crate::cached::{
+    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage,
+};
+use crate::config;
+use crate::model::json::{self, compact, parse, render};
+use crate::model::{BodyForm, CachedColumn, ColumnKind, InstrumentName};
+use crate::store::instruments;
+
+/// The namespaces of all cached columns, by discriminant.
+pub(super) type ColumnCaches = [Bodies; CachedColumn::ALL.len()];
+
+/// Creates the namespaces. Every column needs a line here: the length is checked by the compiler,
+/// the order by a test.
+pub(super) fn caches(
+    cache: &Cache,
+    config: &config::Cache,
+) -> Result<ColumnCaches, OverlappingPrefix> {
+    Ok([
+        namespace::<{ CachedColumn::LatestRun as usize }>(cache, config)?,
+        namespace::<{ CachedColumn::Specification as usize }>(cache, config)?,
+        namespace::<{ CachedColumn::LiveDataScript as usize }>(cache, config)?,
+    ])
+}
+
+/// Creates the namespace of a column. A const parameter, because the codec of a namespace is a
+/// pair of function pointers.
+fn namespace<const COLUMN: usize>(
+    cache: &Cache,
+    config: &config::Cache,
+) -> Result<Bodies, OverlappingPrefix> {
+    let column = const { CachedColumn::ALL[COLUMN] };
+    let declaration = column.declaration();
+    cache.namespace(NamespaceConfig {
+        name: declaration.namespace,
+        prefix: declaration.key_prefix,
+        ttl: config.ttl.columns.of(column),
+        is_shared: true,
+        // The change feed announces changes by others.
+        local: Some(Body::policy_announced(config.max_stale)),
+        decode: |payload| decode(const { CachedColumn::ALL[COLUMN] }, payload).map(Body::new),
+        encode: |body| encode(const { CachedColumn::ALL[COLUMN] }, body.bytes()),
+        is_outage,
+    })
+}
+
+impl Cached {
+    /// The value of an instrument's column, as a response body.
+    ///
+    /// # Errors
+    /// [`CacheError::Missing`] for an unknown instrument; otherwise when neither the cache nor the
+    /// database has a value.
+    pub async fn column(&self, column: CachedColumn, name: &InstrumentName) -> CachedResult {
+        let namespace = self.instruments.column(column);
+        let load = self.loader(column, name);
+        let found = namespace.get_or_load(name.as_str(), load).await;
+        Ok(CachedResponse::new(
+            namespace,
+            name.as_str(),
+            found.map_err(cause)?,
+        ))
+    }
+
+    /// Sets an instrument's column; the value of `jsonb` is given as JSON text.
+    ///
+    /// # Errors
+    /// [`CacheError::Missing`] for an unknown instrument; [`CacheError::Unavailable`] where the
+    /// database did not confirm the change, which may have been committed all the same.
+    pub async fn set_column(
+        &self,
+        column: CachedColumn,
+        name: InstrumentName,
+        value: String,
+    ) -> Result<(), CacheError> {
+        let namespace = self.instruments.column(column);
+        let also_deletes = column.declaration().also_deletes;
+        let also_deletes = also_deletes.map(|key| key(&name)).into_iter().collect();
+        let (db, key) = (self.db.clone(), name.clone());
+        let work = async move |fence: WriteFence| {
+            let raise = async { fence.raise().await };
+            let set = instruments::set_column(&db, column, &name, &value, raise);
+            set.await?.then_some(()).ok_or(CacheError::Missing)
+        };
+        let written = namespace.write(key.as_str(), also_deletes, work).await;
+        if self.guards_writes {
+            namespace.verify_after_write(key.as_str(), self.loader(column, &key));
+        }
+        written.map_err(cause)
+    }
+
+    fn loader(
+        &self,
+        column: CachedColumn,
+        name: &InstrumentName,
+    ) -> impl Fn() -> BoxFuture<'static, Result<Body, CacheError>> + Send + Sync + use<> {
+        let (db, name) = (self.db.clone(), name.clone());
+        move || {
+            let (db, name) = (db.clone(), name.clone());
+            Box::pin(async move {
+                let found = instruments::column(&db, column, &name).await?;
+                Ok(Body::new(body(column, found.ok_or(CacheError::Missing)?)?))
+            })
+        }
+    }
+}
+
+/// The response body of a value from the database.
+fn body(column: CachedColumn, text: Option<String>) -> Result<Bytes, CacheError> {
+    let value = match column.declaration().kind {
+        ColumnKind::Text => render(&text),
+        ColumnKind::Json => json_value(column, text)?,
+    };
+    Ok(in_form(column, value))
+}
+
+fn json_value(column: CachedColumn, text: Option<String>) -> Result<Bytes, CacheError> {
+    let Some(text) = text else {
+        return Ok(json::NULL);
+    };
+    let value = parse(text.as_bytes()).ok_or_else(|| {
+        let column = column.declaration().column;
+        tracing::error!(column, "JSON value not readable: it is nested too deep");
+        CacheError::Internal
+    })?;
+    Ok(render(&value))
+}
+
+/// The response body of a payload in Valkey; `None` if the payload is not of this column.
+fn decode(column: CachedColumn, payload: &Bytes) -> Option<Bytes> {
+    let declaration = column.declaration();
+    let raw = field(payload, declaration.payload_field)?;
+    let value = match declaration.kind {
+        ColumnKind::Text => string_or_null(payload, raw)?,
+        ColumnKind::Json => compact(payload, raw)?,
+    };
+    Some(in_form(column, value))
+}
+
+/// The payload in Valkey of a response body.
+fn encode(column: CachedColumn, body: &Bytes) -> Bytes {
+    let declaration = column.declaration();
+    match declaration.body {
+        BodyForm::Value => wrap(declaration.payload_field, body),
+        BodyForm::Payload => body.clone(),
+    }
+}
+
+fn in_form(column: CachedColumn, value: Bytes) -> Bytes {
+    let declaration = column.declaration();
+    match declaration.body {
+        BodyForm::Value => value,
+        BodyForm::Payload => wrap(declaration.payload_field, &value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tiercache::Settings;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn each_column_has_the_namespace_of_its_declaration() {
+        let cache = Cache::new(Settings::default()).unwrap();
+        let config = Config::from_vars(&|_| None).unwrap();
+        let caches = caches(&cache, &config.cache).unwrap();
+        for column in CachedColumn::ALL {
+            let expected = format!("{}MARI", column.declaration().key_prefix);
+            assert_eq!(caches[column as usize].key("MARI"), expected);
+        }
+    }
+
+    #[test]
+    fn a_payload_decodes_to_the_body_that_encodes_to_it() {
+        for (column, payload, body) in [
+            (
+                CachedColumn::LatestRun,
+                r#"{"latest_run":"7"}"#,
+                r#"{"latest_run":"7"}"#,
+            ),
+            (
+                CachedColumn::Specification,
+                r#"{"specification":[1]}"#,
+                "[1]",
+            ),
+            (CachedColumn::LiveDataScript, r#"{"script":null}"#, "null"),
+        ] {
+            let payload = Bytes::from_static(payload.as_bytes());
+            let decoded = decode(column, &payload).unwrap();
+            assert_eq!(decoded, body);
+            assert_eq!(encode(column, &decoded), payload);
+        }
+        let number = Bytes::from_static(br#"{"script":1,"latest_run":1}"#);
+        assert_eq!(decode(CachedColumn::LiveDataScript, &number), None);
+        assert_eq!(decode(CachedColumn::LatestRun, &number), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Settings of the server itself: listeners, log, limits.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::kinds::Choice;
+use super::macros::settings;
+
+settings! {
+    /// Listeners and modes.
+    "Server"
+    pub struct Server {
+        /// Address and port of the API.
+        pub bind: SocketAddr = address("FIA_API_BIND", SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80));
+        /// Address and port of /metrics (Prometheus text format); unset = off.
+        pub metrics_bind: Option<SocketAddr> = optional_address("FIA_API_METRICS_BIND");
+        /// Disables authentication: every caller is staff. For development only.
+        pub dev_mode: bool = flag("DEV_MODE", false);
+        /// Allows `DEV_MODE` on an address that other machines can reach.
+        pub dev_mode_allow_remote: bool = flag("DEV_MODE_ALLOW_REMOTE", false);
+    }
+}
+
+settings! {
+    /// Logging.
+    "Log"
+    pub struct Log {
+        /// Least severe level that is logged: error, warn, info, debug or trace. The access log is
+        /// at info.
+        pub level: tracing::Level = log_level("LOG_LEVEL", tracing::Level::INFO);
+        /// Format of the log.
+        pub format: LogFormat = choice("LOG_FORMAT", LogFormat::Text);
+    }
+}
+
+settings! {
+    /// Limits of HTTP requests.
+    "HTTP"
+    pub struct Http {
+        /// Largest body of a request in bytes; 413 beyond.
+        pub max_body_bytes: usize = number("MAX_BODY_BYTES", 4_194_304);
+        /// Most requests in flight, probes excepted; 503 beyond.
+        pub max_in_flight: usize = number("MAX_IN_FLIGHT", 1000);
+        /// Origins that browsers may call from, separated by commas; unset = any.
+        pub allowed_origins: Vec<String> = list("ALLOWED_ORIGINS");
+    }
+}
+
+settings! {
+    /// Limits of live log streams.
+    "Live logs"
+    pub struct LogViewers {
+        /// Most live log streams at once in this process; 503 beyond.
+        pub max: usize = number("MAX_LOG_VIEWERS", 2000);
+        /// Most live log streams at once of one user; 429 beyond.
+        pub max_per_user: usize = number("MAX_LOG_VIEWERS_PER_USER", 20);
+    }
+}
+
+/// The format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
