@@ -1,6 +1,6 @@
--- Adds :jobs jobs, with what belongs to them, to a database of the seed data: the same ones every
--- time. Shares as in a facility's life: some instruments and experiments have many runs and most
--- have few, one run in ten is reduced again, one job in fifty has no run.
+-- Adds :jobs jobs with their runs, owners and scripts to a database that contains the seed data.
+-- Deterministic. The distribution resembles a facility's: a few instruments and experiments have
+-- most of the runs, one run in ten is reduced again, one job in fifty has no run.
 SELECT setseed(0.5);
 
 INSERT INTO job_owners (experiment_number)
@@ -19,7 +19,7 @@ INSERT INTO words (word)
 SELECT unnest('{vanadium,silicon,powder,single crystal,muon,neutron,spin,echo,texture,strain,magnon,
 phonon,furnace,cryostat,helium,niobium,elastic,diffuse,background,empty can,transmission,
 calibration,ceria,ice,water,protein,polymer,zeolite,battery,weld,alloy,glass}'::text[]);
-CREATE TEMP TABLE places AS
+CREATE TEMP TABLE numbered_instruments AS
 SELECT id, instrument_name AS name, row_number() OVER (ORDER BY id) - 1 AS n FROM instruments;
 CREATE TEMP TABLE owners AS
 SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM job_owners
@@ -27,39 +27,39 @@ WHERE experiment_number > 3000000;
 
 INSERT INTO runs (filename, instrument_id, title, users, run_start, run_end, good_frames,
                   raw_frames, owner_id)
-SELECT '/archive/NDX' || places.name || '/Instrument/data/cycle_' || to_char(began, 'YY') || '_'
-         || 1 + run.n % 5 || '/' || places.name || lpad(run.n::text, 8, '0') || '.nxs',
-       places.id,
+SELECT '/archive/NDX' || numbered_instruments.name || '/Instrument/data/cycle_' || to_char(started, 'YY') || '_'
+         || 1 + run.n % 5 || '/' || numbered_instruments.name || lpad(run.n::text, 8, '0') || '.nxs',
+       numbered_instruments.id,
        a.word || ' ' || b.word || ' ' || (run.n % 300) || 'K run ' || run.n,
        'Person ' || run.n % 500 || ', Person ' || run.n % 700,
-       began,
-       began + interval '1 minute' * (1 + run.n % 240),
+       started,
+       started + interval '1 minute' * (1 + run.n % 240),
        run.n % 1000 * 919, run.n % 1000 * 919 + 1000,
        owners.id
 FROM (
   SELECT n,
          timestamp '2015-01-01' + interval '1 second' * floor(n * 345000000.0 / (:jobs * 9 / 10 + 1))
-           + interval '1 microsecond' * (n % 3) * 123456 AS began,
-         floor(random() ^ 2 * (SELECT count(*) FROM places)) AS place,
-         floor(random() ^ 2 * (SELECT count(*) FROM owners)) AS owner,
+           + interval '1 microsecond' * (n % 3) * 123456 AS started,
+         floor(random() ^ 2 * (SELECT count(*) FROM numbered_instruments)) AS instrument_n,
+         floor(random() ^ 2 * (SELECT count(*) FROM owners)) AS owner_n,
          1 + floor(random() * 32) AS first_word, 1 + floor(random() * 32) AS second_word
   FROM generate_series(1, :jobs * 9 / 10) n
 ) run
-JOIN places ON places.n = place
-JOIN owners ON owners.n = owner
+JOIN numbered_instruments ON numbered_instruments.n = instrument_n
+JOIN owners ON owners.n = owner_n
 JOIN words a ON a.n = first_word
 JOIN words b ON b.n = second_word;
 
-CREATE TEMP TABLE made AS
+CREATE TEMP TABLE generated_runs AS
 SELECT id, run_end, owner_id, instrument_id, row_number() OVER (ORDER BY run_start) AS n FROM runs
 WHERE filename LIKE '/archive/NDX%' AND users LIKE 'Person %';
-CREATE INDEX ON made (n);
-ANALYZE made;
+CREATE INDEX ON generated_runs (n);
+ANALYZE generated_runs;
 
 INSERT INTO jobs (start, "end", state, status_message, inputs, script_id, outputs, stacktrace,
                   runner_image, owner_id, instrument_id, job_type, run_id)
-SELECT CASE WHEN state <> 'NOT_STARTED' THEN began END,
-       CASE WHEN state <> 'NOT_STARTED' THEN began + interval '1 second' * (20 + n % 900) END,
+SELECT CASE WHEN state <> 'NOT_STARTED' THEN started END,
+       CASE WHEN state <> 'NOT_STARTED' THEN started + interval '1 second' * (20 + n % 900) END,
        state::state,
        CASE state WHEN 'ERROR' THEN 'RuntimeError: no good frames' WHEN 'SUCCESSFUL' THEN '' END,
        jsonb_build_object('runno', n, 'ei', '''auto''', 'sam_mass', n % 10 / 4.0, 'monovan', 0,
@@ -76,15 +76,15 @@ FROM (
               WHEN numbered.n % 100 < 95 THEN 'UNSUCCESSFUL' ELSE 'NOT_STARTED' END AS state,
          CASE WHEN numbered.n % 50 = 7 THEN 'SIMPLE' WHEN numbered.n > :jobs * 9 / 10 THEN 'RERUN'
               ELSE 'AUTOREDUCTION' END AS job_type,
-         CASE WHEN numbered.n % 50 <> 7 THEN made.id END AS run_id,
-         CASE WHEN numbered.n % 50 <> 7 THEN made.instrument_id END AS instrument_id,
-         made.owner_id,
-         made.run_end + interval '1 second' * (numbered.n % 3600) AS began
+         CASE WHEN numbered.n % 50 <> 7 THEN generated_runs.id END AS run_id,
+         CASE WHEN numbered.n % 50 <> 7 THEN generated_runs.instrument_id END AS instrument_id,
+         generated_runs.owner_id,
+         generated_runs.run_end + interval '1 second' * (numbered.n % 3600) AS started
   FROM (
     SELECT n, CASE WHEN n <= :jobs * 9 / 10 THEN n
                    ELSE 1 + floor(random() * (:jobs * 9 / 10)) END AS run_n
     FROM generate_series(1, :jobs) n
-  ) numbered JOIN made ON made.n = run_n
+  ) numbered JOIN generated_runs ON generated_runs.n = run_n
 ) job;
 
-DROP TABLE words, places, owners, made;
+DROP TABLE words, numbered_instruments, owners, generated_runs;
