@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use devstack::http::Connection;
 use devstack::{Api, Stack, tokens};
+use http::Method;
 use rand::RngExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
@@ -35,8 +35,7 @@ pub(super) async fn run(server: &Path, gib: u64, at_once: usize) -> Outcome {
         Seen::HEAD
     );
     println!("|---|---|---|---|{}", Seen::RULE);
-    let get = |name| format!("GET /job/1/filename/{name} HTTP/1.1\r\n");
-    row(&api, "download", at_once, &get(NOISE)).await?;
+    row(&api, "download", at_once, &download(NOISE)).await?;
     row(&api, "archive of noise", at_once, &zip(&[NOISE])).await?;
     row(&api, "archive of text", at_once, &zip(&[TEXT])).await?;
     fs::remove_file(folder.join(NOISE))?;
@@ -66,21 +65,35 @@ fn write_files(folder: &Path, size: u64) -> Outcome {
     Ok(())
 }
 
-fn zip(names: &[&str]) -> String {
-    let body = format!(r#"{{"1": ["{}"]}}"#, names.join(r#"", ""#));
-    format!(
-        "POST /job/download-zip HTTP/1.1\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nx-body: {body}\r\n",
-        body.len()
-    )
+#[derive(Clone)]
+struct Request {
+    method: Method,
+    path: String,
+    body: String,
 }
 
-async fn row(api: &Api, what: &str, at_once: usize, request: &str) -> Outcome {
+fn download(name: &str) -> Request {
+    Request {
+        method: Method::GET,
+        path: format!("/job/1/filename/{name}"),
+        body: String::new(),
+    }
+}
+
+fn zip(names: &[&str]) -> Request {
+    Request {
+        method: Method::POST,
+        path: "/job/download-zip".to_owned(),
+        body: format!(r#"{{"1": ["{}"]}}"#, names.join(r#"", ""#)),
+    }
+}
+
+async fn row(api: &Api, what: &str, at_once: usize, request: &Request) -> Outcome {
     let watch = Watch::start(api).await?;
     let begun = Instant::now();
     let mut clients = JoinSet::new();
     for _ in 0..at_once {
-        let (address, request) = (api.addr(), request.to_owned());
+        let (address, request) = (api.addr(), request.clone());
         clients.spawn(async move {
             receive(address, &request, None)
                 .await
@@ -103,63 +116,38 @@ async fn row(api: &Api, what: &str, at_once: usize, request: &str) -> Outcome {
     Ok(())
 }
 
-/// Sends a request whose lines are given, and counts what comes; writes the body of a chunked
-/// answer where it is wanted.
+/// Sends a request; returns the size of the response's body in bytes, and the time to its headers. Writes
+/// the body to `into`, if given.
 async fn receive(
     address: SocketAddr,
-    request: &str,
+    request: &Request,
     into: Option<&Path>,
 ) -> Outcome<(u64, Duration)> {
-    let (lines, body) = match request.split_once("x-body: ") {
-        Some((lines, body)) => (lines, body.trim_end()),
-        None => (request, ""),
-    };
-    let request = format!(
-        "{lines}host: bench\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n{body}",
-        tokens::API_KEY
-    );
-    let mut stream = TcpStream::connect(address).await?;
+    let authorization = format!("Bearer {}", tokens::API_KEY);
+    let connection = Connection::open(address, &authorization).await?;
+    let headers = [("content-type", "application/json")];
     let begun = Instant::now();
-    stream.write_all(request.as_bytes()).await?;
-    let mut buffer = vec![0; 256 * 1024];
-    let read = stream.read(&mut buffer).await?;
+    let mut stream = connection
+        .stream(
+            request.method.clone(),
+            &request.path,
+            &headers,
+            &request.body,
+        )
+        .await?;
     let first = begun.elapsed();
-    let head = String::from_utf8_lossy(&buffer[..read.min(64)]).into_owned();
-    if !head.starts_with("HTTP/1.1 200") {
-        return Err(format!("answered {head}").into());
+    if stream.status != 200 {
+        return Err(format!("{}: status {}", request.path, stream.status).into());
     }
-    if let Some(path) = into {
-        let mut answer = buffer[..read].to_vec();
-        stream.read_to_end(&mut answer).await?;
-        fs::write(path, unchunked(&answer).ok_or("broken off")?)?;
-        return Ok((answer.len() as u64, first));
-    }
-    let mut received = read as u64;
-    // What a proper answer ends with, chunked or not, is not looked at here: `beyond_32_bits`
-    // does.
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok((received, first)),
-            read => received += read as u64,
+    let mut file = into.map(File::create).transpose()?;
+    let mut received = 0;
+    while let Some(chunk) = stream.chunk().await? {
+        received += chunk.len() as u64;
+        if let Some(file) = &mut file {
+            file.write_all(&chunk)?;
         }
     }
-}
-
-/// The body of a whole chunked answer.
-fn unchunked(answer: &[u8]) -> Option<Vec<u8>> {
-    let end = |bytes: &[u8], of: &[u8]| bytes.windows(of.len()).position(|bytes| bytes == of);
-    let mut rest = &answer[end(answer, b"\r\n\r\n")? + 4..];
-    let mut body = Vec::new();
-    loop {
-        let line = end(rest, b"\r\n")?;
-        let size = std::str::from_utf8(&rest[..line]).ok()?;
-        let size = usize::from_str_radix(size, 16).ok()?;
-        if size == 0 {
-            return Some(body);
-        }
-        body.extend_from_slice(rest.get(line + 2..line + 2 + size)?);
-        rest = &rest[line + 2 + size + 2..];
-    }
+    Ok((received, first))
 }
 
 /// An archive with a file of more than 4 GiB and one behind it, opened by other programs.

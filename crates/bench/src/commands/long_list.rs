@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use devstack::{Api, tokens};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use http::Method;
 use tokio::time::sleep;
 
 use super::client::Connection;
@@ -54,23 +53,18 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Reads the list as fast as it comes: how many bytes, and whether it was whole.
+/// Reads the list as fast as the server sends it; returns its size in bytes, and false if it was truncated.
 async fn read(api: &Api) -> Outcome<(usize, bool)> {
-    let mut stream = TcpStream::connect(api.addr()).await?;
-    let request = format!(
-        "GET /jobs?limit=0 HTTP/1.1\r\nhost: bench\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
-        tokens::API_KEY
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut piece = vec![0; 1 << 18];
-    let (mut bytes, mut end) = (0, Vec::new());
+    let authorization = format!("Bearer {}", tokens::API_KEY);
+    let connection = Connection::open(api.addr(), &authorization).await?;
+    let mut list = connection
+        .stream(Method::GET, "/jobs?limit=0", &[], "")
+        .await?;
+    let mut bytes = 0;
     loop {
-        let read = stream.read(&mut piece).await.unwrap_or(0);
-        if read == 0 {
-            return Ok((bytes, end.ends_with(b"0\r\n\r\n")));
+        match list.chunk().await {
+            Ok(Some(chunk)) => bytes += chunk.len(),
+            end => return Ok((bytes, end.is_ok())),
         }
-        bytes += read;
-        end.extend_from_slice(&piece[..read]);
-        end.drain(..end.len().saturating_sub(5));
     }
 }

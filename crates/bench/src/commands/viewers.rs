@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use devstack::{Stack, Valkey, tokens};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use devstack::http::{BodyStream, Connection};
+use devstack::{Stack, tokens};
+use http::Method;
+use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -28,7 +29,8 @@ pub(super) struct Load {
 
 pub(super) async fn run(server: &Path, load: &Load) -> Outcome {
     let stack = Stack::builder().postgres().valkey().start().await?;
-    let valkey = stack.valkey().ok_or("no Valkey")?;
+    let valkey = redis::Client::open(stack.valkey().ok_or("no Valkey")?.url())?;
+    let mut valkey = valkey.get_multiplexed_async_connection().await?;
     let api = start(server, &stack, &[]).await?;
     let messages = load.rate * load.seconds;
     let clock = Instant::now();
@@ -44,15 +46,15 @@ pub(super) async fn run(server: &Path, load: &Load) -> Outcome {
     }
     sleep(Duration::from_secs(1)).await;
     let watch = Watch::start(&api).await?;
-    let before = Readers::of(valkey).await?;
+    let before = Readers::of(&mut valkey).await?;
     let mut most_reading = before.reading;
-    let writing = write(valkey, clock, load);
+    let writing = write(valkey.clone(), clock, load);
     tokio::pin!(writing);
     loop {
         tokio::select! {
             written = &mut writing => break written?,
             () = sleep(Duration::from_millis(100)) => {
-                most_reading = most_reading.max(Readers::of(valkey).await?.reading);
+                most_reading = most_reading.max(Readers::of(&mut valkey).await?.reading);
             }
         }
     }
@@ -66,7 +68,7 @@ pub(super) async fn run(server: &Path, load: &Load) -> Outcome {
     timeout(SLACK, received)
         .await
         .map_err(|_| "messages are missing")??;
-    let after = Readers::of(valkey).await?;
+    let after = Readers::of(&mut valkey).await?;
     let seen = watch.end().await?;
     report(load, &mut waits, &seen);
     println!(
@@ -100,114 +102,101 @@ fn report(load: &Load, waits: &mut [u32], seen: &Seen) {
     );
 }
 
-async fn open(address: SocketAddr, log: usize) -> Outcome<BufReader<TcpStream>> {
-    let mut stream = BufReader::with_capacity(4096, TcpStream::connect(address).await?);
-    let request = format!(
-        "GET /live-data/L{log}/logs HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n\
-         authorization: Bearer {}\r\n\r\n",
-        tokens::API_KEY
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut line = String::new();
-    stream.read_line(&mut line).await?;
-    if !line.starts_with("HTTP/1.1 200") {
-        return Err(format!("a viewer was answered {line}").into());
+async fn open(address: SocketAddr, log: usize) -> Outcome<BodyStream> {
+    let connection = Connection::open(address, &format!("Bearer {}", tokens::API_KEY)).await?;
+    let path = format!("/live-data/L{log}/logs");
+    let headers = [("accept", "text/event-stream")];
+    let stream = connection.stream(Method::GET, &path, &headers, "").await?;
+    match stream.status {
+        200 => Ok(stream),
+        status => Err(format!("{path}: status {status}").into()),
     }
-    Ok(stream)
 }
 
-/// Reads all messages, each once and in order; returns what each took, in microseconds.
-async fn view(
-    mut stream: BufReader<TcpStream>,
-    clock: Instant,
-    messages: u32,
-) -> Outcome<Vec<u32>> {
+/// Reads all messages, each once and in order; returns the latency of each, in microseconds.
+async fn view(mut stream: BodyStream, clock: Instant, messages: u32) -> Outcome<Vec<u32>> {
     let mut waits = Vec::with_capacity(messages as usize);
-    let mut line = String::new();
+    let mut unread = Vec::new();
     while waits.len() < messages as usize {
-        line.clear();
-        if stream.read_line(&mut line).await? == 0 {
-            return Err("a stream ended".into());
-        }
-        let Some(data) = line.strip_prefix("data: {\"msg\": \"") else {
+        let chunk = stream.chunk().await?.ok_or("a stream ended")?;
+        unread.extend_from_slice(&chunk);
+        let Some(end) = unread.iter().rposition(|byte| *byte == b'\n') else {
+            continue;
+        };
+        let lines = unread.drain(..=end).collect::<Vec<u8>>();
+        for line in String::from_utf8(lines)?.lines() {
             if line.starts_with("data: {\"error\"") {
                 return Err(line.into());
             }
-            continue;
-        };
-        let text = data.split('"').next().unwrap_or_default();
-        let (number, sent) = text.split_once(':').ok_or("another message")?;
-        if number.parse::<usize>()? != waits.len() {
-            return Err(format!("message {number} instead of {}", waits.len()).into());
+            if let Some(data) = line.strip_prefix("data: {\"msg\": \"") {
+                waits.push(latency(data, clock, waits.len())?);
+            }
         }
-        let now = u64::try_from(clock.elapsed().as_micros())?;
-        waits.push(u32::try_from(now.saturating_sub(sent.parse()?))?);
     }
     Ok(waits)
 }
 
-/// Writes the messages of all logs at their rate, with the time in each.
-async fn write(valkey: &Valkey, clock: Instant, load: &Load) -> Outcome {
-    let mut stream = TcpStream::connect(valkey.addr()).await?;
-    stream.set_nodelay(true)?;
+/// Microseconds since the message was written; an error if it is not number `expected` of its log.
+fn latency(data: &str, clock: Instant, expected: usize) -> Outcome<u32> {
+    let text = data.split('"').next().unwrap_or_default();
+    let (number, sent) = text.split_once(':').ok_or("unexpected message")?;
+    if number.parse::<usize>()? != expected {
+        return Err(format!("message {number} instead of {expected}").into());
+    }
+    let now = u64::try_from(clock.elapsed().as_micros())?;
+    Ok(u32::try_from(now.saturating_sub(sent.parse()?))?)
+}
+
+/// Writes the messages of all logs at their rate, with a timestamp in each.
+async fn write(mut valkey: MultiplexedConnection, clock: Instant, load: &Load) -> Outcome {
     let mut ticks = interval(Duration::from_secs(1) / load.rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut replies = vec![0; 64 * 1024];
     for number in 0..load.rate * load.seconds {
         ticks.tick().await;
-        let now = clock.elapsed().as_micros();
+        let message = format!("{number}:{}", clock.elapsed().as_micros());
+        let mut pipeline = redis::pipe();
         for log in 0..load.logs {
-            let add = format!(
-                "XADD L{log}_live_data_processor_logs MAXLEN 2000 * msg {number}:{now} level INFO\r\n"
-            );
-            stream.write_all(add.as_bytes()).await?;
+            pipeline
+                .cmd("XADD")
+                .arg(format!("L{log}_live_data_processor_logs"))
+                .arg(&["MAXLEN", "2000", "*", "msg", &message, "level", "INFO"])
+                .ignore();
         }
-        // What has been answered so far: not to fill the buffers.
-        let _ = stream.try_read(&mut replies);
+        pipeline.exec_async(&mut valkey).await?;
     }
     Ok(())
 }
 
-/// What Valkey says of those who read streams there.
+/// The connections to Valkey that read streams.
 struct Readers {
+    /// `XREAD` calls since Valkey started.
     calls: u64,
-    /// The connections that read streams, waiting or not: with much to read none ever waits.
+    /// Connections whose latest command is `XREAD`, blocked or not.
     reading: usize,
+    /// All connections of the server that is measured.
     connections: usize,
 }
 
 impl Readers {
-    async fn of(valkey: &Valkey) -> Outcome<Self> {
-        let stats = ask(valkey, "INFO commandstats").await?;
-        let clients = ask(valkey, "CLIENT LIST").await?;
+    async fn of(valkey: &mut MultiplexedConnection) -> Outcome<Self> {
+        let (stats, clients): (String, String) = redis::pipe()
+            .cmd("INFO")
+            .arg("commandstats")
+            .cmd("CLIENT")
+            .arg("LIST")
+            .query_async(valkey)
+            .await?;
         let calls = stats
             .lines()
             .find_map(|line| line.strip_prefix("cmdstat_xread:calls="));
         let calls = calls.and_then(|line| line.split(',').next()?.parse().ok());
         let reading = |line: &&str| line.contains(" cmd=xread ");
-        // This one and the writer's are not the server's.
-        let others = clients
-            .lines()
-            .filter(|line| line.starts_with("id="))
-            .count();
+        let all = clients.lines().filter(|line| line.starts_with("id="));
         Ok(Self {
             calls: calls.unwrap_or(0),
             reading: clients.lines().filter(reading).count(),
-            connections: others.saturating_sub(1),
+            // One is the benchmark's own.
+            connections: all.count().saturating_sub(1),
         })
     }
-}
-
-/// Sends one command and returns its reply, a text.
-async fn ask(valkey: &Valkey, command: &str) -> Outcome<String> {
-    let mut stream = BufReader::new(TcpStream::connect(valkey.addr()).await?);
-    stream
-        .write_all(format!("{command}\r\n").as_bytes())
-        .await?;
-    let mut size = String::new();
-    stream.read_line(&mut size).await?;
-    let size = size.trim().strip_prefix('$').ok_or("another reply")?;
-    let mut text = vec![0; size.parse()?];
-    stream.read_exact(&mut text).await?;
-    Ok(String::from_utf8(text)?)
 }
