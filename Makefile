@@ -25,7 +25,7 @@ demo: deps ## Starts a private stack with sample data and the API on 127.0.0.1:$
 test: deps ## Runs every test, against servers that the tests start themselves.
 	cargo test --workspace --all-targets --no-fail-fast
 	cargo test --workspace --doc
-	cargo test --package tiercache --features loom --lib every_interleaving
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-loom cargo test --package tiercache --lib every_interleaving
 
 .PHONY: lint
 lint: deps $(TOOLS)/bin/cargo-deny ## Checks format, lints, documentation, and the dependencies' licences, sources and advisories.

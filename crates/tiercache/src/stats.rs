@@ -1,9 +1,9 @@
-//! Numbers about what the cache does.
+//! Counters and gauges of a cache.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A count that only grows.
+/// A monotonic counter.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -16,7 +16,7 @@ impl Counter {
         self.add(1);
     }
 
-    /// Counts one, and says how many there were before.
+    /// Counts one, and returns the count before.
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
@@ -26,16 +26,16 @@ impl Counter {
     }
 }
 
-macro_rules! class_stats {
+macro_rules! namespace_stats {
     ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {
         #[derive(Debug, Default)]
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
 
-        /// What one class of keys has done since the start.
+        /// Counters of a namespace since the start.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct NamespaceStats {
-            /// The name of the class.
+            /// The name of the namespace.
             pub name: &'static str,
             $($(#[$doc])+ pub $name: u64),+
         }
@@ -48,95 +48,95 @@ macro_rules! class_stats {
     };
 }
 
-class_stats! {
-    /// Requests.
+namespace_stats! {
+    /// Reads.
     requests,
-    /// Requests answered from the memory of this process.
+    /// Reads served from the local cache.
     local_hits,
-    /// Requests answered with a value of the shared level.
+    /// Reads served from the shared level.
     hits,
-    /// Requests that found a flight of their key under way, and waited for the next.
+    /// Reads that waited because a fetch of their key was in flight.
     queued,
-    /// Requests answered with a last known value, because the origin was away.
+    /// Reads served with a last known value because the origin was unavailable.
     stale,
-    /// Values that were loaded anew before their time had come, because they were in use.
+    /// Early refreshes started.
     refreshes,
-    /// Those that were not stored, because the key had changed meanwhile.
+    /// Early refreshes that were not stored because the key had changed, or that failed.
     refreshes_refused,
-    /// Answers from memory that were compared with what the origin had.
+    /// Local hits that were compared with the origin.
     samples,
-    /// Those that were found to be out of date.
+    /// Samples that were stale.
     samples_stale,
-    /// Entries of the shared level that were found to be older than the origin, after a write,
-    /// and were invalidated.
+    /// Entries of the shared level that were older than the origin after a write, and were
+    /// invalidated.
     stale_after_write,
-    /// Flights: a request starts one or waits for one, so requests that shared theirs with
-    /// others are the difference.
+    /// Fetches, each for all of its admitted waiters.
     fetches,
-    /// Calls of a loader.
+    /// Loader calls.
     loads,
-    /// Calls of a loader that failed or panicked.
+    /// Loader calls that failed or panicked.
     load_failures,
-    /// Loaded values that went into the shared level.
+    /// Loaded values that were stored in the shared level.
     fills,
-    /// Loaded values that did not, because a write or a newer lease had come between.
+    /// Loaded values that were not stored because of a write or another lease.
     fills_refused,
-    /// Entries of the shared level that could not be used: not decodable, or of the wrong type.
+    /// Entries of the shared level that were rejected: invalid payload, or wrong type.
     rejected,
-    /// Flights that met a lease of somebody else.
+    /// Fetches that found the lease of another process.
     leases_met,
-    /// Flights that met a fence.
+    /// Fetches that found a fence.
     fences_met,
-    /// Flights that went past the shared level because it was away or did not answer.
+    /// Fetches that bypassed the shared level because it was unavailable.
     bypassed_unavailable,
-    /// Flights that went past the shared level because an invalidation of the key was owed.
+    /// Fetches that bypassed the shared level because an invalidation of the key was pending.
     bypassed_pending,
     /// Writes that raised a fence.
     writes,
-    /// Writes whose fence was not acknowledged.
+    /// Writes whose fence was not confirmed.
     fences_unconfirmed,
-    /// Invalidations of a key that could not be confirmed at once, and so came to be owed.
+    /// Invalidations that were not confirmed at once, and were queued.
     invalidations_queued,
 }
 
-/// The state of the way to the shared level.
+/// The availability of the shared level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedLevel {
-    /// There is none by configuration.
+    /// None is configured.
     Off,
-    /// In use.
+    /// Available.
     Up,
-    /// Away: nobody asks it until the background task has found it well.
+    /// Unavailable: the circuit breaker is open until a background reconnect succeeds.
     Down,
 }
 
-/// The connection that tells of changes in the shared level.
+/// The state of client tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracking {
-    /// There is none by configuration.
+    /// No namespace needs it.
     Off,
-    /// It tells, and has for so long.
+    /// Established, for this long.
     Up(Duration),
-    /// It is away: nothing in memory that others can change is used.
+    /// Interrupted: local entries of shared namespaces are bypassed.
     Down,
 }
 
-/// The numbers of a [`Cache`](crate::Cache), taken one by one while it runs.
+/// The statistics of a [`Cache`](crate::Cache). Not a consistent snapshot: each value is read
+/// separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Whether the shared level is in use.
+    /// The availability of the shared level.
     pub shared_level: SharedLevel,
-    /// How often the breaker has opened.
+    /// The number of times that the circuit breaker has opened.
     pub breaker_openings: u64,
-    /// Keys whose invalidation is owed to the shared level now.
+    /// Keys with a pending invalidation.
     pub pending_invalidations: usize,
-    /// Whether values are kept in memory, and how the connection is that tells of changes.
+    /// The state of client tracking.
     pub tracking: Tracking,
-    /// What the values in memory take, in bytes.
+    /// The size of the local cache in bytes.
     pub local_bytes: u64,
-    /// How many there are.
+    /// The number of local entries.
     pub local_entries: usize,
-    /// Each class, in the order in which they were made.
+    /// The namespaces, in order of creation.
     pub namespaces: Vec<NamespaceStats>,
 }

@@ -1,10 +1,18 @@
-//! What threads share: of the standard library, or of `loom`, which has every interleaving of
-//! a test's threads, and every value that the memory orderings allow an atomic to show.
+//! Locks and atomics: the standard library's, or loom's, which explores every interleaving of a
+//! test's threads and every value that the memory orderings allow an atomic to return.
 //!
-//! Used by the modules that have such tests (`every_interleaving`). With the feature `loom`
-//! these work only within a test of that kind, so nothing else can be run with it.
+//! Loom replaces them in the `every_interleaving` tests, which are built with `--cfg loom` (see
+//! `make test`). Such a build runs no other test: loom's types work only within a loom model.
 
-#[cfg(feature = "loom")]
+use std::sync::PoisonError;
+
+#[cfg(all(test, loom))]
 pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::AtomicU64};
-#[cfg(not(feature = "loom"))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicU64};
+
+/// Locks a mutex, also one whose holder panicked: the guarded data is consistent between any
+/// two statements that could panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,5 @@
+//! The local cache: values in process memory, and the rules that keep them coherent.
+
+pub(crate) mod coherence;
+pub(crate) mod store;
+pub(crate) mod versions;

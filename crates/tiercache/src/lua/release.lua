@@ -1,3 +1,0 @@
--- RELEASE key, lease: give the lease back unused.
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])

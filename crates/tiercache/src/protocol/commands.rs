@@ -1,0 +1,242 @@
+//! The commands of the protocol. Each concerns one key and has a timeout.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd};
+use tokio::time::Instant;
+
+use crate::connection::{CommandError, Connection, unexpected_reply};
+use crate::local::coherence::ServerId;
+use crate::protocol::marker::{FenceToken, Lease, Stored};
+use crate::protocol::script::{FILL, GET_LEASE, INVALIDATE, REFRESH, RELEASE, Script};
+
+/// The TTL of a lease, after which a crashed holder is replaced. A slower load fills nothing.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(5);
+/// The TTL of a fence, after which a crashed writer is ignored. A commit must not take longer.
+pub(crate) const FENCE_TTL: Duration = Duration::from_secs(10);
+
+/// The content of a key, and its expiry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct WithExpiry<T> {
+    pub(crate) stored: Stored,
+    pub(crate) expiry: T,
+}
+
+/// The reply to GETLEASE.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum LeaseReply {
+    /// The lease was acquired.
+    Acquired,
+    /// The key holds a payload or a marker.
+    Occupied(Stored),
+}
+
+impl Connection {
+    /// Reads a key.
+    pub(crate) async fn get(&self, key: &str, limit: Duration) -> Result<Stored, CommandError> {
+        let reply = self.call(cmd("GET").arg(key), Instant::now() + limit).await;
+        match reply {
+            Ok(value) => Ok(Stored::from(bytes(value)?)),
+            Err(CommandError::Server(error)) if error.code() == Some("WRONGTYPE") => {
+                Ok(Stored::OtherType)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a key with its remaining TTL; `None` if it has none, or is absent.
+    pub(crate) async fn get_with_ttl(
+        &self,
+        key: &str,
+        limit: Duration,
+    ) -> Result<WithExpiry<Option<Duration>>, CommandError> {
+        let WithExpiry { stored, expiry } = self.get_with("PTTL", key, limit).await?;
+        let expiry = u64::try_from(expiry).ok().map(Duration::from_millis);
+        Ok(WithExpiry { stored, expiry })
+    }
+
+    /// Reads a key with its time of expiry, in milliseconds of Valkey's clock.
+    pub(crate) async fn get_with_expiry(
+        &self,
+        key: &str,
+        limit: Duration,
+    ) -> Result<WithExpiry<i64>, CommandError> {
+        self.get_with("PEXPIRETIME", key, limit).await
+    }
+
+    async fn get_with(
+        &self,
+        command: &str,
+        key: &str,
+        limit: Duration,
+    ) -> Result<WithExpiry<i64>, CommandError> {
+        let mut commands = Pipeline::with_capacity(2);
+        commands.cmd("GET").arg(key).cmd(command).arg(key);
+        match self.call_two(&commands, Instant::now() + limit).await {
+            Ok([held, Value::Int(expiry)]) => Ok(WithExpiry {
+                stored: Stored::from(bytes(held)?),
+                expiry,
+            }),
+            Ok(_) => Err(unexpected_reply()),
+            Err(CommandError::Server(error)) if error.code() == Some("WRONGTYPE") => {
+                Ok(WithExpiry {
+                    stored: Stored::OtherType,
+                    expiry: -1,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Acquires the lease of a key that holds nothing, or else returns its content. `rejected` is
+    /// an invalid payload that was read before. It counts as nothing, as does another type.
+    pub(crate) async fn get_lease(
+        &self,
+        key: &str,
+        lease: &Lease,
+        rejected: Option<&[u8]>,
+        limit: Duration,
+    ) -> Result<LeaseReply, CommandError> {
+        // With nothing to reject: bytes that the key cannot hold yet.
+        let rejected = rejected.unwrap_or(lease.as_bytes());
+        let life = LEASE_TTL.as_millis().to_string();
+        let args = [lease.as_bytes(), life.as_bytes(), rejected];
+        match self.eval(&GET_LEASE, key, &args, limit).await? {
+            Value::Array(reply) => match reply.into_iter().next().map(bytes).transpose()?.flatten()
+            {
+                None => Ok(LeaseReply::Acquired),
+                Some(held) => Ok(LeaseReply::Occupied(Stored::from(Some(held)))),
+            },
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    /// Stores a payload if the key still holds the lease. Returns whether it did.
+    pub(crate) async fn fill(
+        &self,
+        key: &str,
+        lease: &Lease,
+        payload: &[u8],
+        ttl: Duration,
+        limit: Duration,
+    ) -> Result<bool, CommandError> {
+        let ttl = ttl.as_secs().max(1).to_string();
+        let args = [lease.as_bytes(), payload, ttl.as_bytes()];
+        flag(self.eval(&FILL, key, &args, limit).await?)
+    }
+
+    /// Replaces a payload if nothing was written since it was read with
+    /// [`get_with_expiry`](Self::get_with_expiry). Returns whether it did.
+    pub(crate) async fn refresh(
+        &self,
+        key: &str,
+        (expiry, old): (i64, &[u8]),
+        new: &[u8],
+        ttl: Duration,
+        limit: Duration,
+    ) -> Result<bool, CommandError> {
+        let (expiry, ttl) = (expiry.to_string(), ttl.as_secs().max(1).to_string());
+        let args = [expiry.as_bytes(), old, new, ttl.as_bytes()];
+        flag(self.eval(&REFRESH, key, &args, limit).await?)
+    }
+
+    /// Deletes an unused lease.
+    pub(crate) async fn release(
+        &self,
+        key: &str,
+        lease: &Lease,
+        limit: Duration,
+    ) -> Result<bool, CommandError> {
+        flag(self.eval(&RELEASE, key, &[lease.as_bytes()], limit).await?)
+    }
+
+    /// Replaces the content of the key by a fence.
+    pub(crate) async fn raise(
+        &self,
+        key: &str,
+        fence: &FenceToken,
+        limit: Duration,
+    ) -> Result<(), CommandError> {
+        let mut set = cmd("SET");
+        set.arg(key)
+            .arg(fence.as_bytes())
+            .arg("PX")
+            .arg(FENCE_TTL.as_millis() as u64);
+        match self.call(&set, Instant::now() + limit).await? {
+            Value::Okay => Ok(()),
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    /// Ends a write: invalidates the key unless it holds another writer's fence. `own` is the
+    /// caller's fence **only if it was confirmed**: an unconfirmed one may have replaced, or may
+    /// yet replace, the fence of another writer.
+    pub(crate) async fn invalidate(
+        &self,
+        key: &str,
+        own: Option<&FenceToken>,
+        limit: Duration,
+    ) -> Result<bool, CommandError> {
+        let own = own.map_or(&b""[..], FenceToken::as_bytes);
+        flag(self.eval(&INVALIDATE, key, &[own], limit).await?)
+    }
+
+    /// Sends a heartbeat.
+    pub(crate) async fn ping(&self, limit: Duration) -> Result<(), CommandError> {
+        self.call(&cmd("PING"), Instant::now() + limit)
+            .await
+            .map(drop)
+    }
+
+    /// The identity of the server process.
+    pub(crate) async fn server(&self, limit: Duration) -> Result<ServerId, CommandError> {
+        let mut info = cmd("INFO");
+        info.arg("server");
+        let text = match self.call(&info, Instant::now() + limit).await {
+            Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
+            Ok(Value::VerbatimString { text, .. }) => text,
+            // An ACL may forbid it.
+            Ok(_) | Err(CommandError::Server(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut lines = text.lines();
+        Ok(lines.find_map(|line| line.strip_prefix("run_id:").map(str::to_owned)))
+    }
+
+    async fn eval(
+        &self,
+        script: &Script,
+        key: &str,
+        args: &[&[u8]],
+        limit: Duration,
+    ) -> Result<Value, CommandError> {
+        let deadline = Instant::now() + limit;
+        match self.call(&script.evalsha(key, args), deadline).await {
+            // Nothing was executed, so this is not a retry.
+            Err(CommandError::Server(error)) if is_noscript(&error) => {
+                self.call(&script.eval(key, args), deadline).await
+            }
+            reply => reply,
+        }
+    }
+}
+
+fn is_noscript(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+fn bytes(value: Value) -> Result<Option<Bytes>, CommandError> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(Bytes::from(bytes))),
+        _ => Err(unexpected_reply()),
+    }
+}
+
+fn flag(value: Value) -> Result<bool, CommandError> {
+    match value {
+        Value::Int(flag) => Ok(flag != 0),
+        _ => Err(unexpected_reply()),
+    }
+}

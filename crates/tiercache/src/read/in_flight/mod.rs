@@ -1,0 +1,207 @@
+//! Coalescing of concurrent reads (single flight), with admission.
+//!
+//! Reads of one key share fetches. While a fetch is in flight, further reads wait in the key's
+//! *slot*. A waiter may only get a result whose observation **began after the waiter had
+//! enqueued**: otherwise a write may have returned in between, and its effect must be visible to
+//! the waiter. So a read never joins an observation that has begun. Instead, a flight *admits*
+//! all waiters immediately before each observation (a command, a call of the loader), and
+//! delivers the result to the admitted ones. Later waiters get the next observation.
+//!
+//! A slot exists as long as a task serves it. Its removal and the check that nobody waits are
+//! one step under the lock, so no waiter is left in a slot without a task.
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::read::outcome::{CachedValue, Failure};
+use crate::sync::{Mutex, lock};
+
+/// The result that each waiter gets.
+pub(crate) type Outcome<V, E> = Result<CachedValue<V>, Failure<E>>;
+
+/// Loads the value from the origin.
+pub(crate) type Loader<V, E> = Box<dyn FnOnce() -> BoxFuture<'static, Result<V, E>> + Send>;
+
+/// A read that waits for a result.
+pub(crate) struct Waiter<V, E> {
+    pub(crate) reply: oneshot::Sender<Outcome<V, E>>,
+    /// `None` once used. A flight uses one of its waiters' loaders.
+    pub(crate) load: Option<Loader<V, E>>,
+    /// The write version of the key when the waiter enqueued.
+    pub(crate) version: u64,
+}
+
+impl<V, E> Waiter<V, E> {
+    fn is_waiting(&self) -> bool {
+        !self.reply.is_closed()
+    }
+}
+
+type Waiters<V, E> = Vec<Waiter<V, E>>;
+type Slots<V, E> = HashMap<Arc<str>, Waiters<V, E>, RandomState>;
+
+/// The slots of a namespace, one for each key that is being fetched.
+pub(crate) struct InFlight<V, E>(Mutex<Slots<V, E>>);
+
+impl<V, E> InFlight<V, E> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(HashMap::default()))
+    }
+
+    /// Adds a waiter to the slot of `name`. If there was no slot, the caller gets the new one and
+    /// must serve it.
+    pub(crate) fn enqueue(
+        self: &Arc<Self>,
+        name: &str,
+        waiter: Waiter<V, E>,
+    ) -> Option<InFlightSlot<V, E>> {
+        let mut slots = lock(&self.0);
+        if let Some(waiters) = slots.get_mut(name) {
+            waiters.push(waiter);
+            return None;
+        }
+        let name: Arc<str> = name.into();
+        slots.insert(Arc::clone(&name), vec![waiter]);
+        Some(InFlightSlot {
+            in_flight: Arc::clone(self),
+            name,
+            is_removed: false,
+        })
+    }
+
+    #[cfg(all(test, loom))]
+    fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+}
+
+/// The exclusive right to serve a slot's waiters. Dropped early (by a panic, or when the runtime
+/// ends), it removes the slot, and the channels of its waiters are closed.
+pub(crate) struct InFlightSlot<V, E> {
+    in_flight: Arc<InFlight<V, E>>,
+    name: Arc<str>,
+    is_removed: bool,
+}
+
+impl<V, E> InFlightSlot<V, E> {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Removes the slot if it has no waiters. Returns whether it did.
+    pub(crate) fn remove_if_empty(&mut self) -> bool {
+        let mut slots = lock(&self.in_flight.0);
+        if slots.get(&self.name).is_none_or(Vec::is_empty) {
+            slots.remove(&self.name);
+            self.is_removed = true;
+        }
+        self.is_removed
+    }
+
+    fn with_waiters<T>(&self, act: impl FnOnce(&mut Waiters<V, E>) -> T) -> Option<T> {
+        lock(&self.in_flight.0).get_mut(&self.name).map(act)
+    }
+}
+
+impl<V, E> Drop for InFlightSlot<V, E> {
+    fn drop(&mut self) {
+        if !self.is_removed {
+            // A statement of its own, so that the waiters are dropped after the lock is released.
+            let removed = lock(&self.in_flight.0).remove(&self.name);
+            drop(removed);
+        }
+    }
+}
+
+/// A fetch's waiters: the admitted ones, and access to the slot in which others wait.
+pub(crate) struct Flight<'slot, V, E> {
+    slot: &'slot InFlightSlot<V, E>,
+    admitted: Waiters<V, E>,
+}
+
+impl<'slot, V: Clone, E: Clone> Flight<'slot, V, E> {
+    pub(crate) fn new(slot: &'slot InFlightSlot<V, E>) -> Self {
+        Self {
+            slot,
+            admitted: Vec::new(),
+        }
+    }
+
+    /// The number of admitted waiters.
+    pub(crate) fn admitted(&self) -> u64 {
+        self.admitted.len() as u64
+    }
+
+    /// Admits all waiters of the slot. **Call it immediately before each observation.**
+    pub(crate) fn admit(&mut self) {
+        let admitted = &mut self.admitted;
+        self.slot.with_waiters(|waiters| {
+            if admitted.is_empty() {
+                std::mem::swap(admitted, waiters);
+            } else {
+                admitted.append(waiters);
+            }
+        });
+    }
+
+    /// A loader of an admitted waiter; `None` if all of them have been dropped by their callers.
+    pub(crate) fn take_loader(&mut self) -> Option<Loader<V, E>> {
+        self.admitted.retain(Waiter::is_waiting);
+        self.admitted
+            .iter_mut()
+            .find_map(|waiter| waiter.load.take())
+    }
+
+    /// Takes the slot's waiters of the given write version, without admitting them yet.
+    pub(crate) fn defer(&self, version: u64) -> Deferred<'slot, V, E> {
+        let waiters = self.slot.with_waiters(|waiters| {
+            waiters
+                .extract_if(.., |waiter| waiter.version == version)
+                .collect()
+        });
+        Deferred {
+            slot: self.slot,
+            waiters: waiters.unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn admit_deferred(&mut self, mut deferred: Deferred<'slot, V, E>) {
+        self.admitted.append(&mut deferred.waiters);
+    }
+
+    /// Sends the outcome to the admitted waiters. A send fails if its caller dropped the read.
+    pub(crate) fn deliver(self, outcome: Outcome<V, E>) {
+        let mut admitted = self.admitted.into_iter();
+        let last = admitted.next_back();
+        for waiter in admitted {
+            let _ = waiter.reply.send(outcome.clone());
+        }
+        if let Some(waiter) = last {
+            let _ = waiter.reply.send(outcome);
+        }
+    }
+}
+
+/// Waiters that are admitted if an observation succeeds. Dropped, it returns them to the head of
+/// the slot.
+pub(crate) struct Deferred<'slot, V, E> {
+    slot: &'slot InFlightSlot<V, E>,
+    waiters: Waiters<V, E>,
+}
+
+impl<V, E> Drop for Deferred<'_, V, E> {
+    fn drop(&mut self) {
+        let mut deferred = std::mem::take(&mut self.waiters);
+        self.slot.with_waiters(|waiters| {
+            deferred.append(waiters);
+            std::mem::swap(&mut deferred, waiters);
+        });
+    }
+}
+
+#[cfg(all(test, loom))]
+mod every_interleaving;

@@ -1,0 +1,107 @@
+//! Comparison with the origin: of a sample of local hits, and of the shared level after a write,
+//! while legacy clients may still store values that they read before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use crate::namespace::{Inner, Namespace};
+use crate::protocol::marker::Stored;
+use crate::read::in_flight::Loader;
+
+/// One of this many local hits is compared.
+const SAMPLE_INTERVAL: u64 = 1_000;
+/// The times after a write at which its entry is compared.
+const VERIFY_DELAYS: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+impl<V, E> Inner<V, E> {
+    /// Whether to compare this local hit.
+    pub(crate) fn is_sample(&self, hits: u64) -> bool {
+        hits % SAMPLE_INTERVAL == SAMPLE_INTERVAL - 1 && self.same().is_some()
+    }
+
+    fn same(&self) -> Option<fn(&V, &V) -> bool> {
+        self.config.local.as_ref()?.same
+    }
+
+    async fn payload(&self, key: &str) -> Option<Bytes> {
+        let connection = self.shared.connection()?;
+        let limit = self.shared.settings.read_timeout;
+        match connection.get(key, limit).await {
+            Ok(Stored::Payload(payload)) => Some(payload),
+            _ => None,
+        }
+    }
+}
+
+/// Compares the local value with a newly loaded one. It is stale if they differ and the entry is
+/// still current after the load.
+pub(crate) async fn run<V, E>(namespace: Arc<Inner<V, E>>, name: String, load: Loader<V, E>)
+where
+    V: Clone + Send + Sync + 'static,
+{
+    let Some((value, entry)) = namespace.get_local(&name) else {
+        return;
+    };
+    let Ok(loaded) = load().await else {
+        return;
+    };
+    namespace.counters.samples.one();
+    let same = namespace.same().is_none_or(|same| same(&value, &loaded));
+    if !same && namespace.is_current(&name, &entry) {
+        namespace.counters.samples_stale.one();
+        tracing::warn!(key = namespace.key(&name), "stale local cache hit");
+    }
+}
+
+impl<V, E> Namespace<V, E>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Clone + Send + Sync + 'static,
+{
+    /// Compares the entry of the shared level with `load` 0.5, 2 and 5 s after a
+    /// [`write`](Self::write), and invalidates it if they differ. Useful while legacy clients
+    /// fill keys without a lease. Returns at once.
+    pub fn verify_after_write<F, Fut>(&self, name: &str, load: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        let (namespace, name) = (self.clone(), name.to_owned());
+        tokio::spawn(async move {
+            let written = Instant::now();
+            for delay in VERIFY_DELAYS {
+                sleep((written + delay).saturating_duration_since(Instant::now())).await;
+                namespace.verify(&name, &load).await;
+            }
+        });
+    }
+
+    async fn verify<F, Fut>(&self, name: &str, load: &F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        let namespace = &self.0;
+        let key = namespace.key(name);
+        let Some(before) = namespace.payload(&key).await else {
+            return;
+        };
+        let (Some(value), Ok(loaded)) = ((namespace.config.decode)(&before), load().await) else {
+            return;
+        };
+        let same = namespace.same().is_none_or(|same| same(&value, &loaded));
+        // Read again: a later write may have replaced the payload during the load.
+        if !same && namespace.payload(&key).await.as_ref() == Some(&before) {
+            namespace.counters.stale_after_write.one();
+            tracing::warn!(key, "stale value in Valkey after a write: invalidating");
+            self.invalidate(name).await;
+        }
+    }
+}
