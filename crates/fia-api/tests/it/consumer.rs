@@ -13,6 +13,11 @@ use tokio::time::timeout;
 
 use crate::harness::{Vars, vars};
 
+/// Limit of the wait for an expected message.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the queue must stay empty before duplicates are ruled out.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Settings of a broker with a private job queue.
 pub(crate) fn queue_vars(rabbitmq: &RabbitMq) -> Vars {
     vars(&[
@@ -71,8 +76,8 @@ impl Consumer {
 
     /// The next message; panics after `MESSAGE_TIMEOUT`.
     pub(crate) async fn message(&mut self) -> String {
-        let message = self.next(Duration::from_secs(30)).await;
-        message.expect("no message came")
+        let message = self.next(MESSAGE_TIMEOUT).await;
+        message.expect("no message within the limit")
     }
 
     /// Messages per job id, once `count` distinct ids arrived and the queue fell silent.
@@ -82,7 +87,7 @@ impl Consumer {
             let message: Value = serde_json::from_str(&self.message().await).unwrap();
             *jobs.entry(message["job_id"].as_i64().unwrap()).or_default() += 1;
         }
-        while let Some(message) = self.next(Duration::from_secs(1)).await {
+        while let Some(message) = self.next(SILENCE).await {
             let message: Value = serde_json::from_str(&message).unwrap();
             *jobs.entry(message["job_id"].as_i64().unwrap()).or_default() += 1;
         }

@@ -8,9 +8,16 @@ use std::time::Duration;
 
 use fia_bench::schedules::{Plan, Report, run};
 
+use crate::harness::within;
+
+/// Limit of one schedule, its start and the expiry of the last fences included.
+const SCHEDULE_LIMIT: Duration = Duration::from_secs(240);
+
 async fn schedule(plan: Plan) -> Report {
     let server = Path::new(env!("CARGO_BIN_EXE_fia-api"));
-    run(server, plan).await.unwrap()
+    within("the report", SCHEDULE_LIMIT, run(server, plan))
+        .await
+        .unwrap()
 }
 
 /// Takes a minute: it takes many faults of up to some seconds, in many combinations, to hit

@@ -7,9 +7,11 @@ use devstack::Upstreams;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Database, Replica, Response, Vars, request, upstream_vars, vars};
+use crate::harness::{Database, Replica, Response, Vars, eventually, request, upstream_vars, vars};
 
 const TEST_SCRIPT: &str = "/fiaisis/autoreduction-scripts/main/TEST/reduce.py";
+/// Limit of the wait for a call, far above the pause after a failure.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
 const COMMIT: &str = "/repos/fiaisis/autoreduction-scripts/commits/HEAD";
 
 async fn setup(settings: &[(&str, &str)]) -> (Database, Upstreams, Vars) {
@@ -37,6 +39,16 @@ async fn script(replica: &Replica) -> String {
     response.json()["script"].as_str().unwrap().to_owned()
 }
 
+/// Reduces until GitHub receives another call for `path`.
+async fn wait_for_call(replica: &Replica, upstreams: &Upstreams, path: &str) {
+    let before = upstreams.calls(path);
+    eventually(CALL_LIMIT, async || {
+        script(replica).await;
+        upstreams.calls(path) > before
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn concurrent_requests_share_one_github_call() {
     let (_database, upstreams, settings) = setup(&[("GITHUB_API_TOKEN", "ghp_t")]).await;
@@ -55,15 +67,16 @@ async fn concurrent_requests_share_one_github_call() {
     assert!(script(&replica).await.contains("\"ghp_t\""));
 }
 
+/// Takes a second: commits are looked up at most once a second.
 #[tokio::test]
 async fn a_changed_script_is_fetched_after_the_ttl() {
     let (database, upstreams, settings) = setup(&[("SCRIPT_CACHE_TTL_SECONDS", "0")]).await;
     let replica = Replica::new(&[&settings]);
     let first = script(&replica).await;
     assert_eq!(script(&replica).await, first);
-    upstreams.set_script("TEST", Some("# changed\n"));
     upstreams.set_commit("feed");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    wait_for_call(&replica, &upstreams, COMMIT).await;
+    upstreams.set_script("TEST", Some("# changed\n"));
     assert!(script(&replica).await.contains("# changed\n"));
     let sql = "SELECT sha FROM scripts ORDER BY id DESC LIMIT 1";
     let row = database.client().await.query_one(sql, &[]).await.unwrap();
@@ -77,13 +90,14 @@ async fn a_changed_script_is_fetched_after_the_ttl() {
     );
 }
 
+/// Takes some seconds: a silent GitHub times out after 2 s, and each failure pauses for 1 s.
 #[tokio::test]
 async fn the_last_script_is_served_while_github_is_unavailable() {
     let (_database, upstreams, settings) = setup(&[("SCRIPT_CACHE_TTL_SECONDS", "0")]).await;
     let replica = Replica::new(&[&settings]);
     let first = script(&replica).await;
-    for trouble in ["slow", "failing", "refusing"] {
-        match trouble {
+    for fault in ["slow", "failing", "refusing"] {
+        match fault {
             "slow" => upstreams.delay("", Duration::from_secs(60)),
             "failing" => upstreams.fail("", Some(429)),
             _ => upstreams.refuse(true).await.unwrap(),
@@ -93,9 +107,11 @@ async fn the_last_script_is_served_while_github_is_unavailable() {
         for response in futures_util::future::join_all(responses).await {
             assert_eq!(response, first);
         }
-        assert!(start.elapsed() < Duration::from_secs(3), "{trouble}");
+        assert!(start.elapsed() < Duration::from_secs(3), "{fault}");
         upstreams.delay("", Duration::ZERO);
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        upstreams.fail("", None);
+        upstreams.refuse(false).await.unwrap();
+        wait_for_call(&replica, &upstreams, TEST_SCRIPT).await;
     }
 }
 

@@ -1,7 +1,6 @@
 //! Secrets in the log at level `trace`.
 
 use std::path::Path;
-use std::time::Duration;
 
 use devstack::{Api, shared, tokens};
 use serde_json::{Value, json};
@@ -41,7 +40,8 @@ async fn neither_tokens_nor_scripts_are_logged() {
         assert_eq!(response.status().as_u16(), status);
     }
     Consumer::of_jobs(rabbitmq, &queue).await.message().await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    api.stop().await.unwrap();
+    assert!(api.exited().await.unwrap().success());
     let log = std::fs::read_to_string(api.server().log()).unwrap();
     assert!(log.contains("/job/simple"), "{log}");
     let bearer = tokens::authorization("apikey").unwrap();

@@ -10,10 +10,12 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Database, Replica, vars};
+use crate::harness::{Database, Replica, eventually, vars, within};
 
 /// The longest that a stalled client may keep a connection.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Limit of each read and of the shutdown.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 
 struct Running {
     address: SocketAddr,
@@ -42,7 +44,7 @@ impl Running {
         let start = Instant::now();
         let mut received = Vec::new();
         // A reset counts as closed.
-        let _ = stream.read_to_end(&mut received).await;
+        let _ = within("the end", READ_LIMIT, stream.read_to_end(&mut received)).await;
         (
             String::from_utf8_lossy(&received).into_owned(),
             start.elapsed(),
@@ -119,7 +121,7 @@ async fn shutdown_waits_for_in_flight_requests() {
     let watcher = database.client().await;
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                    AND datname = current_database()";
-    crate::harness::eventually(Duration::from_secs(5), async || {
+    eventually(Duration::from_secs(5), async || {
         watcher
             .query_one(waiting, &[])
             .await
@@ -130,10 +132,12 @@ async fn shutdown_waits_for_in_flight_requests() {
     .await;
     server.stop.send(()).unwrap();
     client.batch_execute("COMMIT").await.unwrap();
-    let received = reading.await.unwrap();
+    let received = within("the response", READ_LIMIT, reading).await.unwrap();
     assert!(received.starts_with("HTTP/1.1 200"), "{received}");
     assert!(received.contains("# live data for MARI"), "{received}");
-    server.task.await.unwrap();
+    within("the shutdown", READ_LIMIT, server.task)
+        .await
+        .unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
@@ -149,18 +153,22 @@ async fn shutdown_aborts_live_logs() {
     let mut received = String::new();
     while !received.contains(": keep-alive\n\n") {
         let mut buffer = [0; 1024];
-        let read = stream.read(&mut buffer).await.unwrap();
+        let read = within("a keep-alive", READ_LIMIT, stream.read(&mut buffer))
+            .await
+            .unwrap();
         assert!(read > 0, "{received}");
         received.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
     }
     let stopped = Instant::now();
     server.stop.send(()).unwrap();
     // A reset counts as aborted.
-    let _ = stream.read_to_string(&mut received).await;
+    let _ = within("the end", READ_LIMIT, stream.read_to_string(&mut received)).await;
     assert!(received.starts_with("HTTP/1.1 200"), "{received}");
     // The final chunk would be a regular end, after which the front end does not reconnect.
     assert!(!received.ends_with("0\r\n\r\n"), "{received}");
-    server.task.await.unwrap();
+    within("the shutdown", READ_LIMIT, server.task)
+        .await
+        .unwrap();
     let took = stopped.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
 }

@@ -1,5 +1,7 @@
 //! Fixtures: replicas in process, private databases, requests, and waits with a limit.
 
+mod wait;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,6 +18,12 @@ use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tiercache::SharedLevel;
 use tokio_postgres::Client;
+
+use crate::harness::wait::limit_test;
+pub(crate) use crate::harness::wait::{eventually, within};
+
+/// Limit of one request, far above any timeout of the server.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 
 /// Settings by variable name.
 pub(crate) type Vars = HashMap<String, String>;
@@ -34,6 +42,7 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn seeded() -> Self {
+        limit_test();
         let server = shared::postgres().await.unwrap();
         let name = shared::unique_name("test");
         server.create_database(&name).await.unwrap();
@@ -162,13 +171,18 @@ impl Replica {
         .await;
     }
 
+    /// Sends a request and receives the whole response.
     pub(crate) async fn send(&self, request: Request<Body>) -> Response {
-        let (parts, body) = self.edge.handle(request).await.into_parts();
-        Response {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.collect().await.unwrap().to_bytes().to_vec(),
-        }
+        let what = format!("the response to {} {}", request.method(), request.uri());
+        let exchange = async {
+            let (parts, body) = self.edge.handle(request).await.into_parts();
+            Response {
+                status: parts.status,
+                headers: parts.headers,
+                body: body.collect().await.unwrap().to_bytes().to_vec(),
+            }
+        };
+        within(&what, REQUEST_LIMIT, exchange).await
     }
 
     pub(crate) async fn get(&self, path: &str, who: &str) -> Response {
@@ -180,7 +194,9 @@ impl Replica {
     }
 }
 
+/// Parses the defaults overridden by `layers`, the last winning.
 pub(crate) fn config(layers: &[&Vars]) -> Config {
+    limit_test();
     let mut all = defaults();
     for layer in layers {
         all.extend((*layer).clone());
@@ -229,16 +245,4 @@ impl Response {
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
-}
-
-/// Polls a condition until it holds; panics after `limit`.
-pub(crate) async fn eventually(limit: Duration, mut holds: impl AsyncFnMut() -> bool) {
-    let looking = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(limit, looking)
-        .await
-        .expect("did not come to hold in time");
 }
