@@ -1,4 +1,4 @@
-//! One file, read piece by piece while it is sent.
+//! Download of one file, read in chunks while it is sent.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::files::workers::Workers;
 use crate::files::{FileError, Regular};
 
-/// How much is read at a time: what a download keeps in memory, a few times over.
+/// Size of a read in bytes; a download holds a few of them in memory.
 const CHUNK: u64 = 128 * 1024;
 
 /// A regular file, open for reading.
@@ -26,20 +26,20 @@ pub struct OpenFile {
     size: u64,
     modified: SystemTime,
     workers: Workers,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
-/// A piece of an answer.
+/// A piece of a response body.
 #[derive(Debug, Clone)]
 pub enum Piece {
     /// These bytes.
     Text(Bytes),
-    /// This part of the file.
+    /// This range of the file.
     Part(Range<u64>),
 }
 
 impl OpenFile {
-    pub(super) fn new(opened: Regular, workers: Workers, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(opened: Regular, workers: Workers, permit: OwnedSemaphorePermit) -> Self {
         let seconds = u64::try_from(opened.metadata.mtime()).unwrap_or(0);
         let nanoseconds = u32::try_from(opened.metadata.mtime_nsec()).unwrap_or(0);
         Self {
@@ -47,25 +47,26 @@ impl OpenFile {
             modified: UNIX_EPOCH + std::time::Duration::new(seconds, nanoseconds),
             file: Arc::new(opened.file),
             workers,
-            place,
+            permit,
         }
     }
 
-    /// Its size in bytes when it was opened: what is announced, and what is sent.
+    /// Its size in bytes when it was opened, which is the size that is sent.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// When it was written last; never before 1970.
+    /// Time of the last modification, from 1970 on.
     #[must_use]
     pub fn modified(&self) -> SystemTime {
         self.modified
     }
 
-    /// 32 hexadecimal digits that change whenever the file does, the same on every replica.
+    /// The opaque part of its `ETag`, the same on every replica: 32 hexadecimal digits of a digest
+    /// of modification time and size.
     #[must_use]
-    pub fn tag(&self) -> String {
+    pub fn etag(&self) -> String {
         let since = self.modified.duration_since(UNIX_EPOCH);
         let nanoseconds = since.map_or(0, |since| since.as_nanos());
         let digest = Sha256::digest(format!("{nanoseconds}-{}", self.size));
@@ -75,20 +76,20 @@ impl OpenFile {
             .collect()
     }
 
-    /// Reads pieces one after another, as fast as they are taken.
+    /// Streams pieces in order, with backpressure.
     ///
-    /// The stream fails where the file has become shorter meanwhile: what was announced cannot
+    /// The stream fails if the file was truncated in the meantime: the announced length cannot
     /// be sent.
     pub fn read(self, pieces: Vec<Piece>) -> impl Stream<Item = Result<Bytes, FileError>> + Send {
         let reading = Reading {
             file: self.file,
             workers: self.workers,
-            ahead: pieces.into(),
-            _place: self.place,
+            pending: pieces.into(),
+            _permit: self.permit,
         };
         stream::try_unfold(reading, |mut reading| async move {
             let next = reading.next().await.inspect_err(|error| {
-                tracing::warn!(%error, "a download was cut short");
+                tracing::warn!(%error, "download aborted");
             })?;
             Ok(next.map(|bytes| (bytes, reading)))
         })
@@ -98,13 +99,13 @@ impl OpenFile {
 struct Reading {
     file: Arc<File>,
     workers: Workers,
-    ahead: VecDeque<Piece>,
-    _place: OwnedSemaphorePermit,
+    pending: VecDeque<Piece>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Reading {
     async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
-        let part = match self.ahead.pop_front() {
+        let part = match self.pending.pop_front() {
             None => return Ok(None),
             Some(Piece::Text(text)) => return Ok(Some(text)),
             Some(Piece::Part(part)) => part,
@@ -115,13 +116,13 @@ impl Reading {
         }
         let (file, start) = (Arc::clone(&self.file), part.start);
         let read = self.workers.run(move || read_at(&file, start, length));
-        let bytes = read.await?.map_err(|error| FileError::of_write(&error))?;
+        let bytes = read.await?.map_err(|error| FileError::from_write(&error))?;
         if bytes.is_empty() {
-            return Err(FileError::Failed("a file became shorter".into()));
+            return Err(FileError::Failed("file truncated while it was read".into()));
         }
         let rest = start + bytes.len() as u64..part.end;
         if !rest.is_empty() {
-            self.ahead.push_front(Piece::Part(rest));
+            self.pending.push_front(Piece::Part(rest));
         }
         Ok(Some(bytes))
     }
@@ -151,21 +152,21 @@ mod tests {
         let dir = Dir::open_ambient_dir(path.parent().unwrap(), ambient_authority()).unwrap();
         let opened = open_regular(&dir, path.file_name().unwrap().as_ref());
         let workers = Workers::new(1, Duration::from_secs(1));
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned();
-        OpenFile::new(opened.ok().unwrap(), workers, place.unwrap())
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        OpenFile::new(opened.ok().unwrap(), workers, permit.unwrap())
     }
 
     #[tokio::test]
-    async fn parts_are_read_as_they_stand_and_growth_is_not_sent() {
+    async fn pieces_are_sent_in_order_without_bytes_appended_later() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let content: Vec<u8> = (0..300_000_u32).map(|i| i.to_le_bytes()[0]).collect();
         fs::write(&path, &content).unwrap();
         let file = open(&path);
-        let tag = file.tag();
-        assert_eq!((file.size(), tag.len()), (300_000, 32));
+        let etag = file.etag();
+        assert_eq!((file.size(), etag.len()), (300_000, 32));
         fs::write(&path, [&content[..], b"more"].concat()).unwrap();
-        assert_ne!(open(&path).tag(), tag);
+        assert_ne!(open(&path).etag(), etag);
         let pieces = vec![
             Piece::Text("head".into()),
             Piece::Part(0..file.size()),
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_shrinks_ends_the_stream_with_an_error() {
+    async fn a_truncated_file_fails_the_stream() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, vec![b'x'; 400_000]).unwrap();

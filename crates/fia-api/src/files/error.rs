@@ -1,60 +1,60 @@
-//! Why something about a file cannot be done.
+//! Failures of the file trees.
 
 use std::io;
 use std::sync::Arc;
 
-/// A failure of the file trees. None says whether a file exists that the caller may not have.
+/// A failure of the file trees. None reveals whether an inaccessible file exists.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FileError {
-    /// The folder that the file would be in does not exist.
+    /// The folder does not exist.
     #[error("no such folder")]
     NoFolder,
-    /// The folder holds no such file, or one that cannot be had from within it.
+    /// The folder holds no such file, or a link that leads out of the folder.
     #[error("no such file")]
     Missing,
-    /// The file system does not permit it.
+    /// The file system denies access.
     #[error("not permitted")]
     Refused,
-    /// The folder holds more than may be looked through for one request.
-    #[error("the folder holds too much to be searched")]
+    /// A search exceeded its limits.
+    #[error("search limits exceeded")]
     CutShort,
-    /// Too much is under way already.
-    #[error("too many file operations under way")]
+    /// Too many operations are in progress.
+    #[error("too many file operations in progress")]
     Busy,
-    /// A file larger than the settings allow.
-    #[error("larger than allowed")]
+    /// The file exceeds the configured size.
+    #[error("file too large")]
     TooLarge,
-    /// More files, or more in them, than the settings allow for one archive.
-    #[error("too much for one archive")]
+    /// The archive exceeds the configured number of files or size.
+    #[error("archive too large")]
     TooMuch,
-    /// No space is left.
+    /// The file system is full.
     #[error("no space left")]
     NoSpace,
-    /// The file system is in trouble.
-    #[error("the file system failed: {0}")]
+    /// The file system failed.
+    #[error("file system error: {0}")]
     Failed(Arc<str>),
 }
 
 impl FileError {
-    /// What a failed look at something below a folder means: one answer for what is not there
-    /// and for what leads out of the folder.
-    pub(super) fn of_look(error: &io::Error) -> Self {
-        match Self::of_write(error) {
+    /// Classifies a failed read below a folder. A file that does not exist and a link that leads
+    /// out of the folder give the same error.
+    pub(super) fn from_read(error: &io::Error) -> Self {
+        match Self::from_write(error) {
             Self::Refused => Self::Missing,
             other => other,
         }
     }
 
-    /// As [`of_look`](Self::of_look), for the folder itself.
-    pub(super) fn of_folder(error: &io::Error) -> Self {
-        match Self::of_look(error) {
+    /// Classifies a failed read of the folder itself.
+    pub(super) fn from_folder(error: &io::Error) -> Self {
+        match Self::from_read(error) {
             Self::Missing => Self::NoFolder,
             other => other,
         }
     }
 
-    /// What a failed write means.
-    pub(super) fn of_write(error: &io::Error) -> Self {
+    /// Classifies a failed write.
+    pub(super) fn from_write(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
             Kind::NotFound
@@ -78,9 +78,9 @@ impl FileError {
     }
 }
 
-/// `ELOOP`: a symbolic link where none is followed, or too many of them.
+/// `ELOOP`: a symbolic link that is not followed, or too many of them.
 const LOOP: i32 = 40;
-/// `ENXIO`: a socket, or a pipe that nobody reads.
+/// `ENXIO`: a socket, or a pipe without a reader.
 const NO_DEVICE: i32 = 6;
 /// `EMFILE`
 const FILES_OF_PROCESS: i32 = 24;

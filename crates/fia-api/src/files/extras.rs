@@ -1,4 +1,4 @@
-//! The extras: files that instrument scientists keep for their reductions.
+//! Listing of the extras, files that instrument scientists maintain for their reductions.
 
 use cap_std::fs::Dir;
 
@@ -7,14 +7,14 @@ use crate::files::name::is_component;
 use crate::files::walk::Limits;
 use crate::files::{FileError, Files};
 
-/// What the names of files begin with that are being written.
-pub(super) const TEMPORARY: &str = ".fia-api-upload-";
+/// Name prefix of temporary upload files.
+pub(super) const TEMPORARY_PREFIX: &str = ".fia-api-upload-";
 
 impl Files {
-    /// The names in the folder of the extras, or in one of its sub-folders, in no order.
+    /// Lists the names in the folder of the extras, or in one of its sub-folders, unsorted.
     ///
     /// # Errors
-    /// [`FileError::NoFolder`] where the sub-folder does not exist, or is none.
+    /// [`FileError::NoFolder`] if the sub-folder does not exist or is not a folder.
     pub async fn extras(&self, sub_folder: Option<String>) -> Result<Vec<String>, FileError> {
         let root = self.0.settings.extras_dir.clone();
         let list = move || {
@@ -34,18 +34,17 @@ pub(super) fn open_sub_folder(root: &Dir, name: &str) -> Result<Dir, FileError> 
         return Err(FileError::NoFolder);
     }
     root.open_dir(name)
-        .map_err(|error| FileError::of_folder(&error))
+        .map_err(|error| FileError::from_folder(&error))
 }
 
-/// The names in a folder, without what is being written. One that is not UTF-8 stands with
-/// U+FFFD in it.
+/// Lists the names in a folder without temporary upload files. Invalid UTF-8 becomes U+FFFD.
 fn names(folder: &Dir) -> Result<Vec<String>, FileError> {
-    let failed = |error| FileError::of_folder(&error);
+    let failed = |error| FileError::from_folder(&error);
     let mut names = Vec::new();
     for entry in folder.entries().map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
-        if !name.starts_with(TEMPORARY) {
+        if !name.starts_with(TEMPORARY_PREFIX) {
             names.push(name.into_owned());
         }
         if names.len() > Limits::default().entries {

@@ -1,4 +1,4 @@
-//! The folders that hold reduced data.
+//! The folders of reduced data.
 
 use std::path::Path;
 
@@ -13,29 +13,29 @@ use crate::model::InstrumentName;
 /// A folder below the root of the reduced data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Folder {
-    /// What was reduced for an experiment at an instrument.
+    /// Results for an experiment at an instrument.
     Instrument {
         /// The instrument.
         instrument: InstrumentName,
-        /// The experiment's number.
+        /// The experiment number.
         experiment: i64,
     },
-    /// What scripts without an instrument gave for an experiment.
+    /// Results of scripts without an instrument, for an experiment.
     Experiment(i64),
-    /// What scripts without an experiment gave for a user.
+    /// Results of scripts without an experiment, for a user.
     User(i64),
 }
 
 impl Folder {
-    /// Its path below the root.
+    /// Returns its path below the root.
     #[must_use]
     pub fn path(&self) -> String {
         let (shared, own) = self.parts();
         format!("{shared}/{}", own.join("/"))
     }
 
-    /// The part of the path that operators arrange, and the part that belongs to the experiment
-    /// or user.
+    /// Splits the path into the part managed by operators and the part owned by the experiment or
+    /// user.
     fn parts(&self) -> (String, Vec<String>) {
         match self {
             Self::Instrument {
@@ -56,11 +56,11 @@ impl Folder {
         }
     }
 
-    /// Opens the folder; what is opened through it lies in it.
+    /// Opens a handle of the folder, which confines all access through it.
     ///
-    /// Operators may have symbolic links in their part of the path, as long as they stay below
-    /// the root. In the other part there is none: a link there would lead to what belongs to
-    /// somebody else.
+    /// Symbolic links are followed in the part managed by operators, as long as they stay below
+    /// the root. In the other part they are refused: a link there would lead to data of another
+    /// owner.
     pub(super) fn open(&self, root: &Path) -> Result<Dir, FileError> {
         if let Self::Instrument { instrument, .. } = self
             && !is_component(instrument.as_str())
@@ -70,21 +70,21 @@ impl Folder {
         let (shared, own) = self.parts();
         let mut dir = open_root(root)?
             .open_dir(shared)
-            .map_err(|error| FileError::of_folder(&error))?;
+            .map_err(|error| FileError::from_folder(&error))?;
         for component in own {
             dir = dir
                 .open_dir_nofollow(component)
-                .map_err(|error| FileError::of_folder(&error))?;
+                .map_err(|error| FileError::from_folder(&error))?;
         }
         Ok(dir)
     }
 }
 
-/// Opens the root of a tree. Each time anew: what is mounted there may have changed.
+/// Opens the root of a tree. The handle is not kept, because the mount may change.
 pub(super) fn open_root(root: &Path) -> Result<Dir, FileError> {
     Dir::open_ambient_dir(root, ambient_authority()).map_err(|error| {
         let root = root.display();
-        FileError::Failed(format!("{root} cannot be opened: {error}").into())
+        FileError::Failed(format!("open {root}: {error}").into())
     })
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_where_they_always_were() {
+    fn folders_have_their_established_paths() {
         let instrument = |name: &str| Folder::Instrument {
             instrument: InstrumentName::new(name).unwrap(),
             experiment: 20024,

@@ -1,11 +1,9 @@
-//! The file trees: reduced data, to be found and read, and the extras, to be listed and
-//! written.
+//! The file trees: reduced data (search, download) and the extras (list, upload).
 //!
-//! Nothing here can leave the folder it is about: every path is opened relative to a handle of
-//! that folder, by calls that refuse to lead out of it, symbolic links included. In reading
-//! order: [`Name`] and [`Folder`] say what is meant, `workers` keeps the work off the threads
-//! that serve connections, `walk` and `search` look through sub-folders, `download`, `zip`,
-//! `extras` and `upload` are what the routes are for.
+//! Access is confined to a folder: every path is opened relative to a handle of the folder, by
+//! calls that refuse to leave it, symbolic links included. In reading order: [`Name`] and
+//! [`Folder`] are the addresses, `workers` runs blocking work off the async threads, `walk` and
+//! `search` traverse sub-folders, `download`, `zip`, `extras` and `upload` serve the routes.
 
 mod download;
 mod error;
@@ -39,13 +37,14 @@ pub use upload::Upload;
 use search::{Searches, Wanted};
 use workers::Workers;
 
-/// Looks, reads and writes at once. Most take microseconds; those of a file system that hangs
-/// must not take every thread there is.
-const AT_ONCE: usize = 64;
-/// How long one of them waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Downloads under way at once: each keeps some chunks in memory, however slow its client.
-const DOWNLOADS: usize = 256;
+/// Maximum number of concurrent file operations. Most take microseconds; a file system that hangs
+/// must not occupy every blocking thread.
+const MAX_OPERATIONS: usize = 64;
+/// Maximum wait of an operation for a permit.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of concurrent downloads: each holds some chunks in memory, however slow its
+/// client.
+const MAX_DOWNLOADS: usize = 256;
 
 /// The file trees; cheap to clone.
 #[derive(Clone)]
@@ -60,64 +59,64 @@ struct Trees {
 }
 
 impl Files {
-    /// Prepares the access; nothing is opened yet, and nothing needs to be there.
+    /// Configures access without opening anything; the trees need not exist.
     #[must_use]
     pub fn new(settings: &config::Files) -> Self {
         Self(Arc::new(Trees {
             settings: settings.clone(),
-            workers: Workers::new(AT_ONCE, PATIENCE),
-            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+            workers: Workers::new(MAX_OPERATIONS, PERMIT_TIMEOUT),
+            downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             archivers: zip::archivers(),
             searches: Searches::new(),
         }))
     }
 
-    /// Finds a file or folder: by its path, or, where that is a bare name, in any sub-folder.
+    /// Finds a file or folder by its path or, if that is a bare name, in any sub-folder.
     /// Returns its path below the root of the reduced data.
     ///
     /// # Errors
-    /// [`FileError::Missing`] where it is not there, [`FileError::NoFolder`] where the folder is
-    /// not; others where that cannot be found out.
+    /// [`FileError::Missing`] if it does not exist, [`FileError::NoFolder`] if the folder does not;
+    /// others if the search fails.
     pub async fn find(&self, folder: Folder, name: Name) -> Result<String, FileError> {
         let path = folder.path();
-        if self.is_there(&folder, &name).await? {
+        if self.exists(&folder, &name).await? {
             return Ok(match name.as_str() {
                 "" => path,
                 name => format!("{path}/{name}"),
             });
         }
-        let place = self.search(&folder, name, Wanted::Any).await?;
-        Ok(format!("{path}/{}", place.display()))
+        let found = self.search(&folder, name, Wanted::Any).await?;
+        Ok(format!("{path}/{}", found.display()))
     }
 
-    /// Opens a regular file: by its path, or, where that is a bare name, in any sub-folder.
+    /// Opens a regular file by its path or, if that is a bare name, in any sub-folder.
     ///
     /// # Errors
-    /// As [`find`](Self::find); [`FileError::Busy`] where too many downloads are under way.
+    /// As [`find`](Self::find); [`FileError::Busy`] if there are too many downloads.
     pub async fn open(&self, folder: Folder, name: Name) -> Result<OpenFile, FileError> {
-        if self.is_there(&folder, &name).await? {
+        if self.exists(&folder, &name).await? {
             return self.open_at(&folder, name.as_path().to_owned()).await;
         }
-        let place = self.search(&folder, name, Wanted::File).await?;
-        self.open_at(&folder, place).await
+        let found = self.search(&folder, name, Wanted::File).await?;
+        self.open_at(&folder, found).await
     }
 
-    async fn is_there(&self, folder: &Folder, name: &Name) -> Result<bool, FileError> {
+    async fn exists(&self, folder: &Folder, name: &Name) -> Result<bool, FileError> {
         let (root, folder, name) = (self.reduced(), folder.clone(), name.clone());
-        let look = move || {
+        let check = move || {
             let folder = folder.open(&root)?;
             if name.is_folder() {
                 return Ok(true);
             }
             match folder.metadata(name.as_path()) {
                 Ok(metadata) => Ok(metadata.is_file() || metadata.is_dir()),
-                Err(error) => match FileError::of_look(&error) {
+                Err(error) => match FileError::from_read(&error) {
                     FileError::Missing => Ok(false),
                     other => Err(other),
                 },
             }
         };
-        self.0.workers.run(look).await?
+        self.0.workers.run(check).await?
     }
 
     async fn search(
@@ -129,16 +128,16 @@ impl Files {
         if !name.is_bare() {
             return Err(FileError::Missing);
         }
-        let asked = vec![name.clone()];
+        let names = vec![name.clone()];
         let searches = &self.0.searches;
-        let places = searches
-            .find(&self.reduced(), folder, asked, wanted)
+        let found = searches
+            .find(&self.reduced(), folder, names, wanted)
             .await?;
-        places.get(&name).cloned().ok_or(FileError::Missing)
+        found.get(&name).cloned().ok_or(FileError::Missing)
     }
 
     async fn open_at(&self, folder: &Folder, path: PathBuf) -> Result<OpenFile, FileError> {
-        let place = Arc::clone(&self.0.downloads)
+        let permit = Arc::clone(&self.0.downloads)
             .try_acquire_owned()
             .map_err(|_| FileError::Busy)?;
         let (root, folder) = (self.reduced(), folder.clone());
@@ -147,7 +146,7 @@ impl Files {
             .workers
             .run(move || open_regular(&folder.open(&root)?, &path));
         let workers = self.0.workers.clone();
-        Ok(OpenFile::new(opened.await??, workers, place))
+        Ok(OpenFile::new(opened.await??, workers, permit))
     }
 
     fn reduced(&self) -> PathBuf {
@@ -161,14 +160,14 @@ struct Regular {
     metadata: cap_std::fs::Metadata,
 }
 
-/// Opens a regular file below a folder; what is none, is missing. It must not be waited for a
-/// pipe's other end.
+/// Opens a regular file below a folder; anything else counts as missing. Non-blocking, because
+/// opening a pipe would wait for its other end.
 fn open_regular(folder: &Dir, path: &std::path::Path) -> Result<Regular, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).nonblock(true);
     let opened = folder.open_with(path, &options);
     let read = opened.and_then(|file: File| Ok((file.metadata()?, file.into_std())));
-    let (metadata, file) = read.map_err(|error| FileError::of_look(&error))?;
+    let (metadata, file) = read.map_err(|error| FileError::from_read(&error))?;
     if metadata.is_file() {
         Ok(Regular { file, metadata })
     } else {

@@ -1,19 +1,19 @@
-//! A file's name as a client gives it.
+//! File names given by clients.
 
 use std::path::Path;
 
-/// What a file system takes as one name, in bytes.
+/// Maximum length of a path component in bytes (`NAME_MAX`).
 const MAX_COMPONENT: usize = 255;
-/// What it takes as a path, in bytes.
+/// Maximum length of a path in bytes (`PATH_MAX` without NUL).
 const MAX_PATH: usize = 4095;
 
-/// A path below a folder, taken literally: never a pattern, never out of the folder.
+/// A relative path below a folder, taken literally: never a pattern, and never leaving the folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
 
 impl Name {
-    /// Takes a name, without empty components and `.`, which say nothing. `None` where it holds
-    /// NUL or `..`, is absolute, or is longer than file systems allow: there is no such file.
+    /// Normalizes a name: empty components and `.` are removed. `None` if it contains NUL or `..`,
+    /// is absolute, or is longer than file systems allow: no such file exists.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         if name.contains('\0') || name.starts_with('/') || name.len() > MAX_PATH {
@@ -30,7 +30,7 @@ impl Name {
             .then(|| Self(components.join("/")))
     }
 
-    /// The path; empty where it is the folder itself.
+    /// The path; empty for the folder itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,12 +42,12 @@ impl Name {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Whether it is the folder itself.
+    /// Whether it denotes the folder itself.
     pub(super) fn is_folder(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it names no sub-folder, and so is looked for in all of them.
+    /// Whether it has no sub-folder, and is therefore searched for in all of them.
     pub(super) fn is_bare(&self) -> bool {
         !self.is_folder() && !self.0.contains('/')
     }
@@ -57,7 +57,7 @@ impl Name {
     }
 }
 
-/// Whether a text is one component of a path: a plain name.
+/// Whether a text is a single path component.
 pub(super) fn is_component(text: &str) -> bool {
     Name::new(text).is_some_and(|name| name.is_bare() && name.0 == text)
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_literal_and_stay_below_their_folder() {
+    fn names_are_normalized_and_confined_to_their_folder() {
         let long = "x".repeat(MAX_COMPONENT);
         for (given, kept) in [
             ("MAR1.nxspe", Some("MAR1.nxspe")),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_name_is_a_component() {
+    fn only_a_single_component_is_a_component() {
         assert!(is_component("MARI"));
         for text in ["", ".", "..", "a/b", "a/", "/a", "a\0"] {
             assert!(!is_component(text), "{text:?}");

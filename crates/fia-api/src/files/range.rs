@@ -1,32 +1,32 @@
-//! The header `Range`, in the reading of RFC 9110.
+//! The `Range` header (RFC 9110, section 14).
 
 use std::ops::Range;
 
-/// Parts of a file, beyond which a request is refused: each costs a header of its own.
+/// Maximum number of parts: each costs a header of its own.
 const MAX_PARTS: usize = 64;
 
-/// Why a range cannot be served.
+/// A range cannot be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadRange {
-    /// It is not written as ranges of bytes are.
+    /// The syntax is invalid, or there are too many parts.
     Malformed,
-    /// It has no byte in common with the file.
+    /// No part overlaps the file.
     Unsatisfiable,
 }
 
-/// The parts of a file of `size` bytes that a header asks for: in order, overlapping ones
-/// joined, none of them empty.
+/// Parses a header for a file of `size` bytes. Returns non-empty parts in order, with overlapping
+/// and adjacent ones merged.
 ///
 /// # Errors
-/// [`BadRange`], where there is none.
+/// [`BadRange`].
 pub fn parse(header: &str, size: u64) -> Result<Vec<Range<u64>>, BadRange> {
     let (unit, list) = header.split_once('=').ok_or(BadRange::Malformed)?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return Err(BadRange::Malformed);
     }
     let mut parts = Vec::new();
-    let asked = list.split(',').map(str::trim);
-    for part in asked.filter(|part| !part.is_empty()) {
+    let specs = list.split(',').map(str::trim);
+    for part in specs.filter(|part| !part.is_empty()) {
         if parts.len() == MAX_PARTS {
             return Err(BadRange::Malformed);
         }
@@ -39,10 +39,10 @@ pub fn parse(header: &str, size: u64) -> Result<Vec<Range<u64>>, BadRange> {
     if parts.is_empty() {
         return Err(BadRange::Unsatisfiable);
     }
-    Ok(joined(parts))
+    Ok(merged(parts))
 }
 
-/// `first-last`, `first-` or `-length`; empty where it lies beyond the file.
+/// Parses `first-last`, `first-` or `-length`; empty if it lies beyond the file.
 fn parse_part(part: &str, size: u64) -> Result<Range<u64>, BadRange> {
     let (first, last) = part.split_once('-').ok_or(BadRange::Malformed)?;
     match (number(first)?, number(last)?) {
@@ -54,7 +54,7 @@ fn parse_part(part: &str, size: u64) -> Result<Range<u64>, BadRange> {
     }
 }
 
-/// A number, or nothing. One that 64 bits cannot hold lies beyond every file.
+/// Parses an optional number; one beyond 64 bits lies beyond every file.
 fn number(text: &str) -> Result<Option<u64>, BadRange> {
     let text = text.trim();
     if text.is_empty() {
@@ -66,16 +66,16 @@ fn number(text: &str) -> Result<Option<u64>, BadRange> {
     Ok(Some(text.parse().unwrap_or(u64::MAX)))
 }
 
-fn joined(mut parts: Vec<Range<u64>>) -> Vec<Range<u64>> {
+fn merged(mut parts: Vec<Range<u64>>) -> Vec<Range<u64>> {
     parts.sort_unstable_by_key(|part| part.start);
-    let mut joined: Vec<Range<u64>> = Vec::with_capacity(parts.len());
+    let mut merged: Vec<Range<u64>> = Vec::with_capacity(parts.len());
     for part in parts {
-        match joined.last_mut() {
+        match merged.last_mut() {
             Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
-            _ => joined.push(part),
+            _ => merged.push(part),
         }
     }
-    joined
+    merged
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read() {
+    fn ranges_are_parsed() {
         for (header, parts) in [
             ("bytes=0-9", vec![(0, 10)]),
             ("bytes=0-0", vec![(0, 1)]),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_ranges_are_told_apart() {
+    fn malformed_and_unsatisfiable_ranges_are_distinguished() {
         for header in [
             "",
             "bytes",
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_lie_within_the_file_apart_and_in_order(
+        fn parts_are_disjoint_ordered_and_within_the_file(
             header in "bytes=([0-9]{0,3}-[0-9]{0,3},?){1,5}", size in 0_u64..500
         ) {
             if let Ok(parts) = parse(&header, size) {

@@ -1,5 +1,5 @@
-//! Looking for names in a folder's sub-folders: one walk for all names of a request, and for
-//! all requests that ask the same at the same time.
+//! Search for names in a folder and its sub-folders: one walk for all names of a request, shared
+//! by concurrent requests for the same names (single flight).
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -13,16 +13,16 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use parking_lot::Mutex;
 
-use crate::files::walk::{Limits, Passed, walk};
+use crate::files::walk::{Limits, WalkEntry, walk};
 use crate::files::workers::Workers;
 use crate::files::{FileError, Folder, Name};
 
-/// Walks at once.
-const WALKS: usize = 4;
-/// How long a walk may wait for its turn.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum number of concurrent walks.
+const MAX_WALKS: usize = 4;
+/// Maximum wait of a walk for a permit.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What may be found.
+/// The kind of entry that is searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Wanted {
     /// Files only.
@@ -31,101 +31,103 @@ pub(super) enum Wanted {
     Any,
 }
 
-/// The first place of each name that was found, below the folder.
-pub(super) type Places = Arc<HashMap<Name, PathBuf>>;
+/// The first match of each name that was found, as a path below the folder.
+pub(super) type Matches = Arc<HashMap<Name, PathBuf>>;
 
-type Answer = Result<Places, FileError>;
-type Flight = BoxFuture<'static, Answer>;
+type SearchResult = Result<Matches, FileError>;
+type Flight = BoxFuture<'static, SearchResult>;
 
-/// What is asked: walks for the same are one.
+/// The key of a flight: searches with equal keys share one walk.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Question {
+struct SearchKey {
     folder: Folder,
     wanted: Wanted,
-    /// Sorted, each once.
+    /// Sorted and deduplicated.
     names: Vec<Name>,
 }
 
-/// The walks under way.
+/// The searches in flight.
 pub(super) struct Searches {
     workers: Workers,
-    flights: Mutex<HashMap<Question, WeakShared<Flight>>>,
+    flights: Mutex<HashMap<SearchKey, WeakShared<Flight>>>,
 }
 
 impl Searches {
     pub(super) fn new() -> Self {
         Self {
-            workers: Workers::new(WALKS, PATIENCE),
+            workers: Workers::new(MAX_WALKS, PERMIT_TIMEOUT),
             flights: Mutex::default(),
         }
     }
 
-    /// Looks for bare names in a folder and all its sub-folders. When all who ask have gone,
-    /// the walk ends.
+    /// Searches for bare names in a folder and all its sub-folders. The walk is cancelled when all
+    /// its waiters are gone.
     pub(super) async fn find(
         &self,
         root: &Path,
         folder: &Folder,
         mut names: Vec<Name>,
         wanted: Wanted,
-    ) -> Answer {
+    ) -> SearchResult {
         names.sort_unstable();
         names.dedup();
         if names.is_empty() {
-            return Ok(Places::default());
+            return Ok(Matches::default());
         }
-        let question = Question {
+        let key = SearchKey {
             folder: folder.clone(),
             wanted,
             names,
         };
-        self.board(root, question).await
+        self.join_or_start(root, key).await
     }
 
-    fn board(&self, root: &Path, question: Question) -> Shared<Flight> {
+    fn join_or_start(&self, root: &Path, key: SearchKey) -> Shared<Flight> {
         let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(&question).and_then(WeakShared::upgrade) {
+        if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
             return flight;
         }
-        // Those that nobody waits for any more.
+        // Remove finished and cancelled flights.
         flights.retain(|_, flight| flight.upgrade().is_some());
         let workers = self.workers.clone();
-        let (root, asked) = (root.to_owned(), question.clone());
+        let (root, search) = (root.to_owned(), key.clone());
         let flight = async move {
-            let asking = Arc::new(());
-            let asked_for = Arc::downgrade(&asking);
+            // Dropped with the flight, which cancels the walk.
+            let waiting = Arc::new(());
+            let waiters = Arc::downgrade(&waiting);
             let found = workers
-                .run(move || look(&root, &asked, &asked_for))
+                .run(move || search_folder(&root, &search, &waiters))
                 .await?
                 .map(Arc::new);
-            drop(asking);
+            drop(waiting);
             found
         };
         let flight = flight.boxed().shared();
-        flights.extend(flight.downgrade().map(|weak| (question, weak)));
+        flights.extend(flight.downgrade().map(|weak| (key, weak)));
         flight
     }
 }
 
-fn look(
+/// Walks the folder until all names are found or there are no waiters.
+fn search_folder(
     root: &Path,
-    question: &Question,
-    asked_for: &Weak<()>,
+    key: &SearchKey,
+    waiters: &Weak<()>,
 ) -> Result<HashMap<Name, PathBuf>, FileError> {
-    let folder = question.folder.open(root)?;
-    let names: HashMap<&OsStr, &Name> = question
+    let folder = key.folder.open(root)?;
+    let names: HashMap<&OsStr, &Name> = key
         .names
         .iter()
         .map(|name| (name.as_path().as_os_str(), name))
         .collect();
     let mut found = HashMap::new();
-    let wanted = || asked_for.strong_count() > 0;
-    walk(&folder, Limits::default(), wanted, |passed| {
-        if let Some(name) = names.get(passed.name)
+    let has_waiters = || waiters.strong_count() > 0;
+    walk(&folder, Limits::default(), has_waiters, |entry| {
+        if let Some(name) = names.get(entry.name)
             && !found.contains_key(*name)
-            && fits(&folder, passed, question.wanted)
+            && is_wanted(&folder, entry, key.wanted)
         {
-            found.insert((*name).clone(), passed.path());
+            found.insert((*name).clone(), entry.path());
         }
         if found.len() == names.len() {
             ControlFlow::Break(())
@@ -136,16 +138,16 @@ fn look(
     Ok(found)
 }
 
-/// Whether an entry is of the wanted kind; a symbolic link is what it leads to, within the
-/// folder.
-fn fits(folder: &Dir, passed: &Passed<'_>, wanted: Wanted) -> bool {
-    let kind = if passed.kind.is_symlink() {
-        match folder.metadata(passed.path()) {
+/// Whether an entry is of the wanted kind. A symbolic link counts as its target, which must be
+/// within the folder.
+fn is_wanted(folder: &Dir, entry: &WalkEntry<'_>, wanted: Wanted) -> bool {
+    let kind = if entry.kind.is_symlink() {
+        match folder.metadata(entry.path()) {
             Ok(metadata) => metadata.file_type(),
             Err(_) => return false,
         }
     } else {
-        passed.kind
+        entry.kind
     };
     kind.is_file() || (wanted == Wanted::Any && kind.is_dir())
 }

@@ -1,4 +1,4 @@
-//! One uploaded file: written beside the old one, then put in its place.
+//! Upload of one file: written to a temporary file, which then replaces the target atomically.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -11,40 +11,41 @@ use cap_fs_ext::OpenOptionsSyncExt as _;
 use cap_std::fs::{Dir, OpenOptions};
 use tokio::runtime::Handle;
 
-use crate::files::extras::{TEMPORARY, open_sub_folder};
+use crate::files::extras::{TEMPORARY_PREFIX, open_sub_folder};
 use crate::files::folder::open_root;
 use crate::files::workers::Workers;
 use crate::files::{FileError, Files};
 
-/// How much is gathered before it is written.
+/// Size of a write in bytes.
 const CHUNK: usize = 256 * 1024;
-/// The age at which what an ended process left half written is removed.
-const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many entries are looked at for that.
-const LOOKED_AT: usize = 10_000;
+/// Age at which a temporary file of an ended process is removed.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum number of entries checked for abandoned files.
+const MAX_CHECKED: usize = 10_000;
 
-/// A file that is being written. Dropped before it is [kept](Self::keep), it leaves nothing.
+/// An upload in progress. Dropped before [`keep`](Self::keep), it leaves no file behind.
 pub struct Upload {
     temporary: Temporary,
     file: Arc<File>,
     name: String,
-    gathered: BytesMut,
-    left: u64,
+    buffer: BytesMut,
+    remaining: u64,
     workers: Workers,
 }
 
 impl Files {
-    /// The largest file that may be uploaded, in bytes.
+    /// The maximum size of an upload, in bytes.
     #[must_use]
     pub fn largest_upload(&self) -> u64 {
         self.0.settings.extras_max_bytes
     }
 
-    /// Begins to write a file into a sub-folder of the extras.
+    /// Starts an upload into a sub-folder of the extras.
     ///
     /// # Errors
-    /// [`FileError::NoFolder`] where the sub-folder does not exist; [`FileError::Refused`] where
-    /// the file may not be written, or would be new and has no dot in its name, as ever.
+    /// [`FileError::NoFolder`] if the sub-folder does not exist; [`FileError::Refused`] if the file
+    /// is not writable, or if it does not exist and has no dot in its name (inherited from the
+    /// legacy server).
     pub async fn upload(
         &self,
         sub_folder: &'static str,
@@ -61,8 +62,8 @@ impl Files {
             temporary,
             file: Arc::new(file),
             name,
-            gathered: BytesMut::new(),
-            left: self.0.settings.extras_max_bytes,
+            buffer: BytesMut::new(),
+            remaining: self.0.settings.extras_max_bytes,
             workers: self.0.workers.clone(),
         })
     }
@@ -72,26 +73,28 @@ impl Upload {
     /// Appends bytes.
     ///
     /// # Errors
-    /// [`FileError::TooLarge`] beyond the limit; [`FileError::NoSpace`].
+    /// [`FileError::TooLarge`] beyond the maximum size; [`FileError::NoSpace`].
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), FileError> {
-        self.left = self
-            .left
+        self.remaining = self
+            .remaining
             .checked_sub(bytes.len() as u64)
             .ok_or(FileError::TooLarge)?;
-        self.gathered.extend_from_slice(&bytes);
-        if self.gathered.len() >= CHUNK {
+        self.buffer.extend_from_slice(&bytes);
+        if self.buffer.len() >= CHUNK {
             self.flush().await?;
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), FileError> {
-        let (file, gathered) = (Arc::clone(&self.file), mem::take(&mut self.gathered));
-        let written = self.workers.run(move || (&*file).write_all(&gathered));
-        written.await?.map_err(|error| FileError::of_write(&error))
+        let (file, buffer) = (Arc::clone(&self.file), mem::take(&mut self.buffer));
+        let written = self.workers.run(move || (&*file).write_all(&buffer));
+        written
+            .await?
+            .map_err(|error| FileError::from_write(&error))
     }
 
-    /// Puts the file in its place, whole and on the disk.
+    /// Syncs the file to disk and moves it to its target.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -109,27 +112,27 @@ impl Upload {
             temporary.rename(&name)
         };
         let kept = workers.run(keep);
-        kept.await?.map_err(|error| FileError::of_write(&error))
+        kept.await?.map_err(|error| FileError::from_write(&error))
     }
 }
 
 fn begin(folder: Arc<Dir>, name: &str) -> Result<(Temporary, File), FileError> {
     remove_abandoned(&folder);
-    // A file that may not be written may not be replaced either.
+    // A file that is not writable must not be replaced either.
     let mut existing = OpenOptions::new();
     existing.write(true).nonblock(true);
     let existing = match folder.open_with(name, &existing) {
         Ok(file) => Some(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound && name.contains('.') => None,
         Err(error) => {
-            return Err(match FileError::of_write(&error) {
+            return Err(match FileError::from_write(&error) {
                 FileError::Missing => FileError::Refused,
                 other => other,
             });
         }
     };
-    let failed = |error: io::Error| FileError::of_write(&error);
-    let temporary = format!("{TEMPORARY}{:016x}", rand::random::<u64>());
+    let failed = |error: io::Error| FileError::from_write(&error);
+    let temporary = format!("{TEMPORARY_PREFIX}{:016x}", rand::random::<u64>());
     let file = folder
         .open_with(&temporary, OpenOptions::new().write(true).create_new(true))
         .map_err(failed)?;
@@ -144,28 +147,28 @@ fn begin(folder: Arc<Dir>, name: &str) -> Result<(Temporary, File), FileError> {
     Ok((temporary, file.into_std()))
 }
 
-/// Whatever goes wrong here concerns earlier uploads, not this one.
+/// Removes abandoned temporary files. Errors are ignored: they concern earlier uploads.
 fn remove_abandoned(folder: &Dir) {
     let Ok(entries) = folder.entries() else {
         return;
     };
-    for entry in entries.flatten().take(LOOKED_AT) {
+    for entry in entries.flatten().take(MAX_CHECKED) {
         let name = entry.file_name();
         let is_old = || {
             let written = entry.metadata().ok()?.modified().ok()?.into_std();
             let age = SystemTime::now().duration_since(written).ok()?;
-            Some(age > ABANDONED)
+            Some(age > ABANDONED_AFTER)
         };
-        if name.to_string_lossy().starts_with(TEMPORARY)
+        if name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
             && is_old() == Some(true)
             && folder.remove_file(&name).is_ok()
         {
-            tracing::info!("an upload that was never finished was removed");
+            tracing::info!("abandoned upload removed");
         }
     }
 }
 
-/// The file beside the old one, removed when it is dropped.
+/// A temporary file, removed when dropped.
 struct Temporary {
     folder: Arc<Dir>,
     name: Option<String>,
@@ -177,7 +180,7 @@ impl Temporary {
             self.folder.rename(name, &self.folder, target)?;
         }
         self.name = None;
-        // The handle itself is one for looking things up only.
+        // The handle is opened with `O_PATH`, which cannot be synced.
         self.folder.open(".")?.sync_all()
     }
 }
@@ -190,7 +193,7 @@ impl Drop for Temporary {
         let folder = Arc::clone(&self.folder);
         let remove = move || {
             if let Err(error) = folder.remove_file(name) {
-                tracing::warn!(%error, "an unfinished upload was left behind");
+                tracing::warn!(%error, "temporary upload file not removed");
             }
         };
         match Handle::try_current() {

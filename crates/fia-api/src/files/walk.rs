@@ -1,4 +1,4 @@
-//! A walk through a folder and its sub-folders, within limits.
+//! Bounded traversal of a folder and its sub-folders.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,7 +11,7 @@ use cap_std::fs::{Dir, DirEntry, FileType};
 
 use crate::files::FileError;
 
-/// How far a walk may go. Beyond any of these it ends with [`FileError::CutShort`].
+/// Limits of a walk, which fails with [`FileError::CutShort`] beyond any of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) entries: usize,
@@ -29,48 +29,49 @@ impl Default for Limits {
     }
 }
 
-/// How many entries may pass between two looks at the clock.
-const BETWEEN_LOOKS: usize = 256;
+/// Number of entries between two checks of time and cancellation.
+const CHECK_INTERVAL: usize = 256;
 
-/// What a walk comes by.
-pub(super) struct Passed<'a> {
-    /// The sub-folder it is in; empty for the folder itself.
+/// An entry visited by a walk.
+pub(super) struct WalkEntry<'a> {
+    /// The path of its sub-folder; empty in the folder itself.
     pub(super) parent: &'a Path,
     pub(super) name: &'a OsStr,
     pub(super) kind: FileType,
 }
 
-impl Passed<'_> {
+impl WalkEntry<'_> {
     pub(super) fn path(&self) -> PathBuf {
         self.parent.join(self.name)
     }
 }
 
-/// Passes every entry of a folder, then those of each sub-folder in turn, until `visit` breaks
-/// off or `wanted` says that nobody waits any more. Symbolic links are passed, not followed.
+/// Visits every entry of a folder, then those of each sub-folder in turn. Ends when `visit` breaks,
+/// fails when `has_waiters` turns false. Symbolic links are visited, not followed.
 pub(super) fn walk(
     folder: &Dir,
     limits: Limits,
-    wanted: impl Fn() -> bool,
-    mut visit: impl FnMut(&Passed<'_>) -> ControlFlow<()>,
+    has_waiters: impl Fn() -> bool,
+    mut visit: impl FnMut(&WalkEntry<'_>) -> ControlFlow<()>,
 ) -> Result<(), FileError> {
-    let end = Instant::now() + limits.time;
-    let mut passed = 0;
-    let mut ahead = vec![(PathBuf::new(), 0)];
-    while let Some((parent, depth)) = ahead.pop() {
+    let deadline = Instant::now() + limits.time;
+    let mut visited = 0;
+    let mut pending = vec![(PathBuf::new(), 0)];
+    while let Some((parent, depth)) = pending.pop() {
         let Some(entries) = open(folder, &parent)? else {
             continue;
         };
         let mut below = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|error| FileError::of_look(&error))?;
-            passed += 1;
-            let late = passed % BETWEEN_LOOKS == 0 && (Instant::now() >= end || !wanted());
-            if passed > limits.entries || late {
+            let entry = entry.map_err(|error| FileError::from_read(&error))?;
+            visited += 1;
+            let expired =
+                visited % CHECK_INTERVAL == 0 && (Instant::now() >= deadline || !has_waiters());
+            if visited > limits.entries || expired {
                 return Err(FileError::CutShort);
             }
             let (name, kind) = (entry.file_name(), kind(&entry)?);
-            let entry = Passed {
+            let entry = WalkEntry {
                 parent: &parent,
                 name: &name,
                 kind,
@@ -82,14 +83,14 @@ pub(super) fn walk(
                 below.push(name);
             }
         }
-        descend(&mut ahead, &parent, depth, below, limits.depth)?;
+        descend(&mut pending, &parent, depth, below, limits.depth)?;
     }
     Ok(())
 }
 
-/// Puts the sub-folders ahead, the first of them on top.
+/// Pushes the sub-folders, the first of them on top.
 fn descend(
-    ahead: &mut Vec<(PathBuf, usize)>,
+    pending: &mut Vec<(PathBuf, usize)>,
     parent: &Path,
     depth: usize,
     below: Vec<OsString>,
@@ -99,11 +100,11 @@ fn descend(
         return Err(FileError::CutShort);
     }
     let below = below.into_iter().rev();
-    ahead.extend(below.map(|name| (parent.join(name), depth + 1)));
+    pending.extend(below.map(|name| (parent.join(name), depth + 1)));
     Ok(())
 }
 
-/// The entries of a sub-folder; `None` where it has gone or may not be read.
+/// Returns the entries of a sub-folder; `None` if it was removed or is not readable.
 fn open(
     folder: &Dir,
     parent: &Path,
@@ -117,24 +118,24 @@ fn open(
     };
     match opened {
         Ok(entries) => Ok(Some(entries)),
-        Err(error) => match FileError::of_look(&error) {
+        Err(error) => match FileError::from_read(&error) {
             FileError::Missing => Ok(None),
             other => Err(other),
         },
     }
 }
 
-/// Some file systems do not tell the kind along with the name.
+/// Returns the type of an entry. Some file systems do not list it, which costs a `stat`.
 fn kind(entry: &DirEntry) -> Result<FileType, FileError> {
-    let told = entry
+    let listed = entry
         .file_type()
-        .map_err(|error| FileError::of_look(&error))?;
-    if told.is_dir() || told.is_file() || told.is_symlink() {
-        return Ok(told);
+        .map_err(|error| FileError::from_read(&error))?;
+    if listed.is_dir() || listed.is_file() || listed.is_symlink() {
+        return Ok(listed);
     }
     Ok(entry
         .metadata()
-        .map_or(told, |metadata| metadata.file_type()))
+        .map_or(listed, |metadata| metadata.file_type()))
 }
 
 #[cfg(test)]
@@ -162,8 +163,8 @@ mod tests {
             folder,
             limits,
             || true,
-            |passed| {
-                found.push(passed.path().display().to_string());
+            |entry| {
+                found.push(entry.path().display().to_string());
                 ControlFlow::Continue(())
             },
         )?;
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_passed_and_no_link_followed() {
+    fn every_entry_is_visited_and_no_link_followed() {
         let (root, dir) = tree(&["a", "sub/b", "sub/deeper/c"]);
         std::os::unix::fs::symlink("/", root.path().join("out")).unwrap();
         std::os::unix::fs::symlink("..", root.path().join("sub/loop")).unwrap();
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_has_limits() {
+    fn a_walk_beyond_a_limit_fails() {
         let (_root, dir) = tree(&["1/2/3/x", "a", "b"]);
         let limits = Limits::default();
         for (limits, fits) in [
@@ -215,14 +216,14 @@ mod tests {
             let walked = names(&dir, limits);
             assert_eq!(walked.is_ok(), fits, "{limits:?}");
         }
-        let many: Vec<String> = (0..2 * BETWEEN_LOOKS).map(|i| i.to_string()).collect();
+        let many: Vec<String> = (0..2 * CHECK_INTERVAL).map(|i| i.to_string()).collect();
         let (_root, dir) = tree(&many.iter().map(String::as_str).collect::<Vec<_>>());
-        let hasty = Limits {
+        let expired = Limits {
             time: Duration::ZERO,
             ..limits
         };
-        assert!(matches!(names(&dir, hasty), Err(FileError::CutShort)));
-        let unwanted = walk(&dir, limits, || false, |_| ControlFlow::Continue(()));
-        assert!(matches!(unwanted, Err(FileError::CutShort)));
+        assert!(matches!(names(&dir, expired), Err(FileError::CutShort)));
+        let cancelled = walk(&dir, limits, || false, |_| ControlFlow::Continue(()));
+        assert!(matches!(cancelled, Err(FileError::CutShort)));
     }
 }

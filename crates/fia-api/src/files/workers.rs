@@ -1,5 +1,4 @@
-//! Blocking work on files, so many at a time: a file system that hangs takes these threads and
-//! no others.
+//! Bounded blocking work on files: a file system that hangs occupies only these threads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,44 +9,51 @@ use tokio::time::timeout;
 
 use crate::files::FileError;
 
-/// How long a piece of work is waited for. Beyond it the work goes on, and keeps its turn, but
-/// nobody waits for it.
-const ANSWER: Duration = Duration::from_secs(10);
+/// Timeout for a piece of work. Work that exceeds it goes on and keeps its permit, but its result
+/// is dropped.
+const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Turns for blocking work of one kind.
+/// Permits for blocking work of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
-    turns: Arc<Semaphore>,
-    patience: Duration,
+    permits: Arc<Semaphore>,
+    permit_timeout: Duration,
 }
 
 impl Workers {
-    /// So many pieces of work at once; a further one waits so long for its turn.
-    pub(super) fn new(at_once: usize, patience: Duration) -> Self {
+    /// Allows `max` concurrent pieces of work; others wait up to `permit_timeout` for a permit.
+    pub(super) fn new(max: usize, permit_timeout: Duration) -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(at_once)),
-            patience,
+            permits: Arc::new(Semaphore::new(max)),
+            permit_timeout,
         }
     }
 
-    /// Does a piece of work away from the threads that serve connections.
+    /// Runs a piece of work on the blocking thread pool.
+    ///
+    /// # Errors
+    /// [`FileError::Busy`] without a permit in time; [`FileError::Failed`] on a panic or a timeout.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, FileError> {
-        let turn = timeout(self.patience, Arc::clone(&self.turns).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
+        let permit = timeout(
+            self.permit_timeout,
+            Arc::clone(&self.permits).acquire_owned(),
+        )
+        .await;
+        let Ok(Ok(permit)) = permit else {
             return Err(FileError::Busy);
         };
         let work = spawn_blocking(move || {
             let done = work();
-            drop(turn);
+            drop(permit);
             done
         });
-        match timeout(ANSWER, work).await {
+        match timeout(WORK_TIMEOUT, work).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(FileError::Failed("the work on a file panicked".into())),
-            Err(_) => Err(FileError::Failed("it does not answer".into())),
+            Ok(Err(_)) => Err(FileError::Failed("file operation panicked".into())),
+            Err(_) => Err(FileError::Failed("file operation timed out".into())),
         }
     }
 }
@@ -59,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_beyond_the_limit_waits_for_its_turn_and_not_for_ever() {
+    async fn work_without_a_permit_in_time_is_refused() {
         let workers = Workers::new(1, Duration::from_millis(10));
         let (release, hold) = mpsc::channel::<()>();
         let (started, start) = tokio::sync::oneshot::channel();

@@ -1,4 +1,4 @@
-//! An archive in the making, one step at a time.
+//! Incremental generation of an archive.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -16,49 +16,49 @@ use crate::files::zip::member;
 use crate::files::zip::plan::{Entry, Plan};
 use crate::files::{FileError, open_regular};
 
-/// How much of a file is read at a time.
+/// Size of a read in bytes.
 const CHUNK: usize = 64 * 1024;
-/// How much of an archive is handed on at a time.
-const HANDED_ON: usize = 64 * 1024;
-/// The most that is read in one step, where little comes of it.
-const STEP: usize = 1024 * 1024;
+/// Minimum size of a piece of output in bytes.
+const MIN_OUTPUT: usize = 64 * 1024;
+/// Maximum input of one step in bytes, for input that compresses well.
+const MAX_INPUT: usize = 1024 * 1024;
 
-/// An archive in the making. What it holds in memory does not depend on its size.
+/// An archive that is being generated, in constant memory.
 pub(super) struct Archive {
     root: PathBuf,
-    ahead: vec::IntoIter<Entry>,
+    pending: vec::IntoIter<Entry>,
     current: Option<Reading>,
-    /// `None` at the end.
-    writer: Option<ZipWriter<StreamWriter<Outlet>>>,
-    outlet: Outlet,
+    /// `None` once the archive is complete.
+    writer: Option<ZipWriter<StreamWriter<SharedBuffer>>>,
+    output: SharedBuffer,
     chunk: Vec<u8>,
 }
 
 struct Reading {
     file: File,
-    /// What of the size that it had when it was opened is still to come.
-    left: u64,
+    /// Bytes still to be read, of the size at the time of opening.
+    remaining: u64,
 }
 
 impl Archive {
     pub(super) fn new(root: PathBuf, plan: Plan) -> Self {
-        let outlet = Outlet::default();
+        let output = SharedBuffer::default();
         Self {
             root,
-            ahead: plan.entries.into_iter(),
+            pending: plan.entries.into_iter(),
             current: None,
-            writer: Some(ZipWriter::new_stream(outlet.clone())),
-            outlet,
+            writer: Some(ZipWriter::new_stream(output.clone())),
+            output,
             chunk: vec![0; CHUNK],
         }
     }
 
-    /// Makes the next piece; empty where nothing came of what was read, `None` at the end.
+    /// Generates the next piece; empty if the input read so far gave no output, `None` at the end.
     pub(super) fn step(&mut self) -> Result<Option<Bytes>, FileError> {
         let mut read = 0;
-        while read < STEP && self.outlet.holds() < HANDED_ON {
+        while read < MAX_INPUT && self.output.len() < MIN_OUTPUT {
             let Some(writer) = &mut self.writer else {
-                let rest = self.outlet.take();
+                let rest = self.output.take();
                 return Ok((!rest.is_empty()).then_some(rest));
             };
             if let Some(reading) = &mut self.current {
@@ -68,20 +68,20 @@ impl Archive {
                 }
                 writer.write_all(bytes).map_err(|error| failed(&error))?;
                 read += bytes.len();
-            } else if let Some(entry) = self.ahead.next() {
+            } else if let Some(entry) = self.pending.next() {
                 self.current = Some(begin(&self.root, entry, writer)?);
             } else if let Some(writer) = self.writer.take() {
                 writer.finish().map_err(|error| failed(&error.into()))?;
             }
         }
-        Ok(Some(self.outlet.take()))
+        Ok(Some(self.output.take()))
     }
 }
 
 fn begin(
     root: &std::path::Path,
     entry: Entry,
-    writer: &mut ZipWriter<StreamWriter<Outlet>>,
+    writer: &mut ZipWriter<StreamWriter<SharedBuffer>>,
 ) -> Result<Reading, FileError> {
     let opened = open_regular(&entry.folder.open(root)?, &entry.path)?;
     let options =
@@ -90,53 +90,54 @@ fn begin(
         .start_file(entry.member, options)
         .map_err(|error| failed(&error.into()))?;
     Ok(Reading {
-        left: opened.metadata.len(),
+        remaining: opened.metadata.len(),
         file: opened.file,
     })
 }
 
 impl Reading {
-    /// The next bytes; none at the end. What was appended meanwhile is left out; a file that
-    /// became shorter cannot be told from a broken one.
+    /// Reads the next bytes; none at the end. Bytes appended since the file was opened are left
+    /// out; truncation is an error, as the archive would contain a corrupt file.
     fn next<'a>(&mut self, chunk: &'a mut [u8]) -> Result<&'a [u8], FileError> {
-        let most = usize::try_from(self.left).map_or(chunk.len(), |left| left.min(chunk.len()));
+        let max = usize::try_from(self.remaining)
+            .map_or(chunk.len(), |remaining| remaining.min(chunk.len()));
         let read = self
             .file
-            .read(&mut chunk[..most])
+            .read(&mut chunk[..max])
             .map_err(|error| failed(&error))?;
-        if read == 0 && self.left > 0 {
-            return Err(FileError::Failed("a file became shorter".into()));
+        if read == 0 && self.remaining > 0 {
+            return Err(FileError::Failed("file truncated while it was read".into()));
         }
-        self.left -= read as u64;
+        self.remaining -= read as u64;
         Ok(&chunk[..read])
     }
 }
 
 fn failed(error: &io::Error) -> FileError {
-    FileError::of_write(error)
+    FileError::from_write(error)
 }
 
-/// Where the writer writes to, and whence pieces are taken.
+/// A buffer shared by the archive writer and the archive, which takes the output from it.
 #[derive(Clone, Default)]
-struct Outlet(Arc<Mutex<Vec<u8>>>);
+struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Outlet {
-    fn made(&self) -> MutexGuard<'_, Vec<u8>> {
+impl SharedBuffer {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock()
     }
 
-    fn holds(&self) -> usize {
-        self.made().len()
+    fn len(&self) -> usize {
+        self.bytes().len()
     }
 
     fn take(&self) -> Bytes {
-        mem::take(&mut *self.made()).into()
+        mem::take(&mut *self.bytes()).into()
     }
 }
 
-impl Write for Outlet {
+impl Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.made().extend_from_slice(bytes);
+        self.bytes().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -1,5 +1,4 @@
-//! How a file stands in an archive: its name, date and mode, and whether it is worth
-//! compressing.
+//! Metadata of an archive member: name, date, mode and compression.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -11,24 +10,24 @@ use flate2::write::DeflateEncoder;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime};
 
-/// How hard to compress: data must come faster than the network takes it.
+/// Compression level: the fastest, so that the network remains the bottleneck.
 const LEVEL: i64 = 1;
-/// What is tried before a file is compressed, at each of some places.
+/// Size of a sample that is test-compressed, in bytes.
 const SAMPLE: usize = 32 * 1024;
-/// From here on sizes may not fit 32 bits: data that cannot be compressed grows a little.
+/// Size from which ZIP64 is used: below 4 GiB, as incompressible data grows a little.
 const LARGE: u64 = 0xF000_0000;
-/// The type and permissions of a Unix mode that an archive keeps.
+/// The permission bits of a Unix mode.
 const PERMISSIONS: u32 = 0o777;
 
-/// A name that is safe wherever the archive is unpacked: no separator of another system, no
-/// control characters. Components of the path are plain already.
+/// Returns a member name that is safe on every system: backslashes and control characters are
+/// replaced. The path is already normalized.
 pub(super) fn safe_name(job: i64, name: &str) -> String {
     let plain = |c: char| if c == '\\' || c.is_control() { '_' } else { c };
     let name: String = name.chars().map(plain).collect();
     format!("{job}/{name}")
 }
 
-/// How the archive's writer is to treat a file.
+/// Returns the options of a file's member.
 pub(super) fn options(file: &File, metadata: &Metadata) -> io::Result<SimpleFileOptions> {
     let (method, level) = if shrinks(file, metadata.len())? {
         (CompressionMethod::Deflated, Some(LEVEL))
@@ -43,18 +42,18 @@ pub(super) fn options(file: &File, metadata: &Metadata) -> io::Result<SimpleFile
         .last_modified_time(date(metadata.mtime())))
 }
 
-/// Whether samples of a file become a tenth smaller at least. Its beginning says little: many
-/// formats have a header that compresses well before data that does not.
+/// Whether samples of a file compress by at least a tenth. The beginning is no indication: many
+/// formats have a compressible header before incompressible data.
 fn shrinks(file: &File, size: u64) -> io::Result<bool> {
-    let places = if size <= 4 * SAMPLE as u64 {
+    let offsets = if size <= 4 * SAMPLE as u64 {
         vec![0]
     } else {
         vec![size / 4, size / 2, size / 4 * 3]
     };
     let mut sample = vec![0; SAMPLE];
     let (mut before, mut after) = (0, 0);
-    for place in places {
-        let read = file.read_at(&mut sample, place)?;
+    for offset in offsets {
+        let read = file.read_at(&mut sample, offset)?;
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&sample[..read])?;
         before += read;
@@ -63,7 +62,7 @@ fn shrinks(file: &File, size: u64) -> io::Result<bool> {
     Ok(after * 10 < before * 9)
 }
 
-/// The date of an archive's member: UTC, from 1980 on, in steps of 2 s.
+/// Converts a Unix time to a DOS date: UTC, from 1980 on, in steps of 2 s.
 fn date(seconds: i64) -> DateTime {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
@@ -78,8 +77,8 @@ fn date(seconds: i64) -> DateTime {
         .unwrap_or_default()
 }
 
-/// Year, month and day of a day counted from 1970, in the Gregorian calendar. Years are
-/// counted from March, so that a leap day is the last of its year.
+/// Converts days since 1970 to year, month and day in the Gregorian calendar. Years are counted
+/// from March, so that a leap day is the last of its year.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_those_of_the_calendar() {
+    fn dates_follow_the_calendar() {
         for (seconds, date) in [
             (0, (1970, 1, 1)),
             (951_782_400, (2000, 2, 29)),
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_shrinks_is_compressed() {
+    fn only_compressible_files_are_compressed() {
         let noise: Vec<u8> = (0..1_000_000).map(|_| rand::random()).collect();
         let text = "the same again; ".repeat(10_000).into_bytes();
         let header_then_noise = [vec![0; 100_000], noise.clone()].concat();

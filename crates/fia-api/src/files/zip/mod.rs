@@ -1,4 +1,4 @@
-//! Many files as one archive, made while it is sent.
+//! Many files as one archive, generated while it is sent.
 
 mod archive;
 mod member;
@@ -20,60 +20,59 @@ pub use plan::{Plan, Request};
 
 use archive::Archive;
 
-/// Archives under way at once: each keeps a compressor and some chunks in memory.
-const ARCHIVES: usize = 32;
-/// How long an archive waits for its turn to compress, behind the others.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum number of concurrent archives: each holds a compressor and some chunks in memory.
+const MAX_ARCHIVES: usize = 32;
+/// Maximum wait of an archive for a permit to compress.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What archives share.
+/// Limits shared by all archives.
 pub(super) struct Archivers {
-    /// Compressing wants processors, of which there are only so many.
+    /// Bounded by the number of processors, as compression is CPU-bound.
     workers: Workers,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// Room for archives, for the processors of this machine.
+/// Creates the limits for the processors of this machine.
 pub(super) fn archivers() -> Archivers {
     let processors = available_parallelism().map_or(1, NonZero::get);
     Archivers {
-        workers: Workers::new(2 * processors, PATIENCE),
-        places: Arc::new(Semaphore::new(ARCHIVES)),
+        workers: Workers::new(2 * processors, PERMIT_TIMEOUT),
+        permits: Arc::new(Semaphore::new(MAX_ARCHIVES)),
     }
 }
 
 impl Files {
-    /// Makes the archive of a plan, as fast as it is taken; when nobody takes it any more, the
-    /// reading ends.
+    /// Streams the archive of a plan, with backpressure; dropping the stream ends the reading.
     ///
-    /// The stream fails where a file has gone or become shorter since it was planned.
+    /// The stream fails if a file was removed or truncated since it was planned.
     ///
     /// # Errors
-    /// [`FileError::Busy`] where too many archives are under way.
+    /// [`FileError::Busy`] if there are too many concurrent archives.
     pub fn zip(
         &self,
         plan: Plan,
     ) -> Result<impl Stream<Item = Result<Bytes, FileError>> + Send + use<>, FileError> {
         let archivers = &self.0.archivers;
-        let place = Arc::clone(&archivers.places)
+        let permit = Arc::clone(&archivers.permits)
             .try_acquire_owned()
             .map_err(|_| FileError::Busy)?;
         let workers = archivers.workers.clone();
         let archive = Box::new(Archive::new(self.reduced(), plan));
-        let begun = (archive, workers, place);
+        let begun = (archive, workers, permit);
         Ok(stream::try_unfold(
             begun,
-            |(mut archive, workers, place)| async move {
+            |(mut archive, workers, permit)| async move {
                 loop {
                     let step = move || {
                         let made = archive.step();
                         (archive, made)
                     };
                     let made;
-                    (archive, made) = workers.run(step).await.inspect_err(cut)?;
-                    match made.inspect_err(cut)? {
-                        // Much was read that came to nothing yet.
+                    (archive, made) = workers.run(step).await.inspect_err(log_abort)?;
+                    match made.inspect_err(log_abort)? {
+                        // The input read so far gave no output yet.
                         Some(bytes) if bytes.is_empty() => {}
-                        made => return Ok(made.map(|bytes| (bytes, (archive, workers, place)))),
+                        made => return Ok(made.map(|bytes| (bytes, (archive, workers, permit)))),
                     }
                 }
             },
@@ -81,6 +80,6 @@ impl Files {
     }
 }
 
-fn cut(error: &FileError) {
-    tracing::warn!(%error, "an archive was cut short");
+fn log_abort(error: &FileError) {
+    tracing::warn!(%error, "archive aborted");
 }

@@ -1,4 +1,4 @@
-//! What an archive will hold: found out before the first byte of it is sent.
+//! The plan of an archive: its members are resolved before the first byte is sent.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -13,72 +13,72 @@ use crate::files::zip::member::safe_name;
 use crate::files::{FileError, Files, Folder, Name};
 use crate::model::MissingFiles;
 
-/// How long finding the files of one archive may take.
-const PLANNING: Duration = Duration::from_secs(10);
-/// Folders that are looked into at once for one archive.
-const FOLDERS: usize = 4;
+/// Timeout for resolving the members of one archive.
+const PLAN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of folders searched concurrently for one archive.
+const MAX_FOLDERS: usize = 4;
 
-/// A file that is asked for.
+/// A requested file.
 #[derive(Debug)]
 pub struct Request {
-    /// The number of the job that made it.
+    /// The id of the job that produced it.
     pub job: i64,
-    /// Where that job's files are, if anywhere.
+    /// The folder of the job's files, if it has one.
     pub folder: Option<Arc<Folder>>,
-    /// The file, as the client names it.
+    /// The name given by the client.
     pub name: String,
 }
 
-/// What an archive holds.
+/// The members of an archive.
 #[derive(Debug)]
 pub struct Plan {
-    /// What was asked for and is not there.
+    /// Requested files that do not exist.
     pub missing: MissingFiles,
     pub(super) entries: Vec<Entry>,
 }
 
 impl Plan {
-    /// Whether nothing of what was asked for is there.
+    /// Whether none of the requested files exists.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 }
 
-/// A file of an archive.
+/// A member of an archive.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) member: String,
     pub(super) folder: Arc<Folder>,
-    /// Below that folder.
+    /// The path below the folder.
     pub(super) path: PathBuf,
 }
 
-/// Where a file was found.
+/// A file that was found.
 #[derive(Debug, Clone)]
-struct Place {
+struct FoundFile {
     path: PathBuf,
     size: u64,
 }
 
-type Places = HashMap<(Arc<Folder>, Name), Place>;
+type FoundFiles = HashMap<(Arc<Folder>, Name), FoundFile>;
 
 impl Files {
-    /// Finds the files of an archive: one walk a folder at most, whatever is asked for in it.
+    /// Resolves the files of an archive, with at most one walk per folder.
     ///
     /// # Errors
-    /// [`FileError::TooMuch`] beyond the limits; [`FileError::CutShort`] where the search took
-    /// too long.
+    /// [`FileError::TooMuch`] beyond the limits; [`FileError::CutShort`] if the search exceeds
+    /// its limits.
     pub async fn plan_zip(&self, requests: Vec<Request>) -> Result<Plan, FileError> {
         if requests.len() > self.0.settings.max_zip_files {
             return Err(FileError::TooMuch);
         }
-        let places = timeout(PLANNING, self.places(&requests))
+        let found = timeout(PLAN_TIMEOUT, self.resolve(&requests))
             .await
             .map_err(|_| FileError::CutShort)??;
-        let mut plan = Drafted::default();
+        let mut plan = PlanBuilder::default();
         for request in &requests {
-            plan.add(request, &places);
+            plan.add(request, &found);
         }
         if plan.size > self.0.settings.max_zip_bytes {
             return Err(FileError::TooMuch);
@@ -89,28 +89,27 @@ impl Files {
         })
     }
 
-    async fn places(&self, requests: &[Request]) -> Result<Places, FileError> {
+    async fn resolve(&self, requests: &[Request]) -> Result<FoundFiles, FileError> {
         let mut names: HashMap<Arc<Folder>, HashSet<Name>> = HashMap::new();
         for request in requests {
             if let (Some(folder), Some(name)) = (&request.folder, Name::new(&request.name)) {
                 names.entry(Arc::clone(folder)).or_default().insert(name);
             }
         }
-        let found: Vec<Places> = stream::iter(names)
-            .map(|(folder, names)| self.places_in(folder, names))
-            .buffer_unordered(FOLDERS)
+        let found: Vec<FoundFiles> = stream::iter(names)
+            .map(|(folder, names)| self.resolve_in(folder, names))
+            .buffer_unordered(MAX_FOLDERS)
             .try_collect()
             .await?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The files of one folder: first where they are said to be, then the bare names in the
-    /// sub-folders.
-    async fn places_in(
+    /// Resolves the files of one folder: first by exact path, then bare names in the sub-folders.
+    async fn resolve_in(
         &self,
         folder: Arc<Folder>,
         names: HashSet<Name>,
-    ) -> Result<Places, FileError> {
+    ) -> Result<FoundFiles, FileError> {
         let exact = names
             .into_iter()
             .map(|name| (name.clone(), name.as_path().to_owned()));
@@ -119,25 +118,25 @@ impl Files {
         let root = self.reduced();
         let searched = self.0.searches.find(&root, &folder, others, Wanted::File);
         let deeper = match searched.await {
-            // Whose folder does not exist has no files.
+            // A folder that does not exist has no files.
             Err(FileError::NoFolder) => HashMap::new(),
             searched => searched?.as_ref().clone(),
         };
         let (deeper, _) = self.measure(&folder, deeper.into_iter().collect()).await?;
         found.extend(deeper);
-        let key = |(name, place)| ((Arc::clone(&folder), name), place);
+        let key = |(name, file)| ((Arc::clone(&folder), name), file);
         Ok(found.into_iter().map(key).collect())
     }
 
-    /// Those of some paths that are regular files, with their sizes, and the names of those that
-    /// are not there.
+    /// Returns the paths that are regular files, with their sizes, and the names of those that do
+    /// not exist.
     async fn measure(
         &self,
         folder: &Arc<Folder>,
         paths: Vec<(Name, PathBuf)>,
-    ) -> Result<(Vec<(Name, Place)>, Vec<Name>), FileError> {
+    ) -> Result<(Vec<(Name, FoundFile)>, Vec<Name>), FileError> {
         let (root, folder) = (self.reduced(), Arc::clone(folder));
-        let look = move || {
+        let measure = move || {
             let (mut found, mut others) = (Vec::new(), Vec::new());
             let folder = match folder.open(&root) {
                 Err(FileError::NoFolder) => return Ok((found, others)),
@@ -146,11 +145,11 @@ impl Files {
             for (name, path) in paths.into_iter().filter(|(name, _)| !name.is_folder()) {
                 match folder
                     .metadata(&path)
-                    .map_err(|error| FileError::of_look(&error))
+                    .map_err(|error| FileError::from_read(&error))
                 {
                     Ok(metadata) if metadata.is_file() => {
                         let size = metadata.len();
-                        found.push((name, Place { path, size }));
+                        found.push((name, FoundFile { path, size }));
                     }
                     Ok(_) => {}
                     Err(FileError::Missing) => others.push(name),
@@ -159,45 +158,45 @@ impl Files {
             }
             Ok((found, others))
         };
-        self.0.workers.run(look).await?
+        self.0.workers.run(measure).await?
     }
 }
 
-/// A plan in the making.
+/// Builds a plan from the requests.
 #[derive(Default)]
-struct Drafted {
+struct PlanBuilder {
     missing: Vec<String>,
     entries: Vec<Entry>,
     size: u64,
-    /// What stands under each member's name.
+    /// The source of each member name.
     members: HashMap<String, (Arc<Folder>, PathBuf)>,
 }
 
-impl Drafted {
-    /// A file that is asked for again stands once.
-    fn add(&mut self, request: &Request, places: &Places) {
+impl PlanBuilder {
+    /// Adds a requested file; a repeated request adds nothing.
+    fn add(&mut self, request: &Request, files: &FoundFiles) {
         let found = request.folder.as_ref().zip(Name::new(&request.name));
         let found = found.and_then(|(folder, name)| {
             let key = (Arc::clone(folder), name);
-            let place = places.get(&key)?;
-            Some((key, place))
+            let file = files.get(&key)?;
+            Some((key, file))
         });
-        let Some(((folder, name), place)) = found else {
+        let Some(((folder, name), file)) = found else {
             self.missing
                 .push(format!("{}/{}", request.job, request.name));
             return;
         };
-        let source = (folder, place.path.clone());
+        let source = (folder, file.path.clone());
         let mut member = safe_name(request.job, name.as_str());
         while let Some(other) = self.members.get(&member) {
             if *other == source {
                 return;
             }
-            // Two names that are one on other systems.
+            // Different names became equal in `safe_name`.
             member.push('_');
         }
         self.members.insert(member.clone(), source.clone());
-        self.size = self.size.saturating_add(place.size);
+        self.size = self.size.saturating_add(file.size);
         let (folder, path) = source;
         self.entries.push(Entry {
             member,

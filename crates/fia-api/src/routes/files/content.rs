@@ -88,7 +88,7 @@ fn describe(file: &OpenFile, name: &str) -> Result<HeaderMap, ApiError> {
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let modified = httpdate::fmt_http_date(file.modified());
     headers.insert(LAST_MODIFIED, header(modified)?);
-    headers.insert(ETAG, header(format!("\"{}\"", file.tag()))?);
+    headers.insert(ETAG, header(format!("\"{}\"", file.etag()))?);
     Ok(headers)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{BadInput, Inputs, edit_lines};
 
-/// Lines that hold the first, wherever it stands, are set to the input of the second's name.
+/// Lines that contain the first text anywhere are set to the input named by the second.
 const PARAMETERS: [(&str, &str); 4] = [
     ("ceria_path =", "ceria_path"),
     ("vanadium_path =", "vanadium_path"),
@@ -10,10 +10,10 @@ const PARAMETERS: [(&str, &str); 4] = [
     ("group =", GROUP),
 ];
 
-/// The one parameter that is not a path.
+/// The only parameter that is not a path.
 const GROUP: &str = "group";
 
-/// An input is needed only where the script has a line for it.
+/// Edits a script. An input is required only if the script has a line for it.
 pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
     edit_lines(script, |line| {
         for (test, key) in PARAMETERS {
@@ -30,8 +30,7 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
     })
 }
 
-/// Replaces what stands behind the first `=`, up to the next, wherever else it stands in the
-/// line too.
+/// Replaces the text between the first `=` and the next, and its other occurrences in the line.
 fn set(line: &str, literal: &str) -> String {
     let old = line.split('=').nth(1).unwrap_or_default();
     line.replace(old, literal)

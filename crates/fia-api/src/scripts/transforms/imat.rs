@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{BadInput, Inputs, edit_lines, truth};
+use super::{BadInput, Inputs, edit_lines, python_bool};
 
-/// Where results go unless the cameras' folder says otherwise.
+/// The output folder unless the cameras' folder determines another.
 const OUTPUT: &str = "/output";
 
 pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
@@ -18,7 +18,12 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
             }
             None => Ok(None),
         };
-        let flag = |key| Ok(Some(format!("{key} = {}", truth(inputs.says_true(key)))));
+        let flag = |key| {
+            Ok(Some(format!(
+                "{key} = {}",
+                python_bool(inputs.is_true_text(key))
+            )))
+        };
         if begins("runno =") {
             set("runno", "runno", "")
         } else if begins("dataset_path =") {
@@ -37,7 +42,7 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
     })
 }
 
-/// `…/IMAT_26_01_nxs` beside the cycle's folder `…/IMAT_2026_01` that the path leads through.
+/// Returns `…/IMAT_26_01_nxs`, beside the cycle's folder `…/IMAT_2026_01` in the path.
 fn output(inputs: &Inputs<'_>) -> Result<String, BadInput> {
     let path = match inputs.get("ngem_path") {
         Some(path) if !inputs.dev_mode => path,

@@ -1,4 +1,4 @@
-//! IRIS, whose rules OSIRIS shares.
+//! IRIS; OSIRIS shares its rules.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
     edit_lines(script, |line| edit_line(line, inputs))
 }
 
-/// The rules of the indirect spectrometers for one line.
+/// Edits one line by the rules of the indirect spectrometers.
 pub(super) fn edit_line(line: &str, inputs: &Inputs<'_>) -> Result<Option<String>, BadInput> {
     let begins = |prefix| line.starts_with(prefix);
     let quoted = |parameter, key| Ok(Some(format!("{parameter} = \"{}\"", inputs.text(key)?)));
@@ -30,7 +30,8 @@ pub(super) fn edit_line(line: &str, inputs: &Inputs<'_>) -> Result<Option<String
     }
 }
 
-/// What Python can iterate over stands as it is, a string bare; anything else in a list.
+/// Formats the runs: values that Python can iterate over unchanged, strings without quotes, others
+/// in a list.
 fn input_runs(runs: &Value) -> String {
     let text = python::python_str(runs);
     match runs {

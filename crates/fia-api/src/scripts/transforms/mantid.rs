@@ -1,9 +1,9 @@
-//! What a script needs in order to run in Mantid.
+//! Settings of scripts that run in Mantid.
 
 use crate::model::python;
 
-/// Puts Mantid's settings at the beginning of a script, below its imports from `__future__`,
-/// which Python wants first.
+/// Inserts Mantid's settings at the beginning of a script, after its imports from `__future__`,
+/// which Python requires to be first.
 pub(super) fn with_settings(script: &str, github_token: &str) -> String {
     let (mut lines, rest): (Vec<&str>, Vec<&str>) =
         python::split_lines(script).partition(|line| line.starts_with("from __future"));

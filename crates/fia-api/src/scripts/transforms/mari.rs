@@ -2,11 +2,10 @@
 
 use super::{BadInput, Inputs, edit_lines};
 
-/// Stands in the script for the address of the mask file.
+/// The placeholder of the mask file's URL.
 const MASK_FILE: &str = "url_to_mask_file.xml";
 
-/// Parameters, each set on the lines that begin with its name. In this order: the first that
-/// fits a line counts.
+/// Parameters, each set on lines that begin with its name. The first match in this order applies.
 const PARAMETERS: [&str; 9] = [
     "runno",
     "sum_runs",
@@ -19,7 +18,7 @@ const PARAMETERS: [&str; 9] = [
     "remove_bkg",
 ];
 
-/// All inputs but the mask file's must be there, used or not.
+/// Edits a script. All inputs but the mask file's are required, used or not.
 pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
     for parameter in PARAMETERS {
         inputs.need(parameter)?;

@@ -1,10 +1,10 @@
-//! An instrument's script, made ready for one run: lines that hold its parameters are
-//! replaced with the inputs of the job.
+//! Transforms: an instrument's script, adapted to one job by replacing the lines that set its
+//! parameters.
 //!
-//! Each instrument has a pure function in a file of its own. To add one, write that file and
-//! name it in [`TRANSFORMS`]. The scripts are written to these rules, oddities included, so
-//! they are kept exactly: values stand as Python prints them, most tests look at the beginning
-//! of a line, and the first rule that fits a line is the only one.
+//! Each instrument has a pure function in a file of its own. To add one, write that file and list
+//! it in [`TRANSFORMS`]. Existing scripts rely on the exact rules, oddities included: values are
+//! formatted as by Python, most rules test the beginning of a line, and only the first matching
+//! rule applies to a line.
 
 mod enginx;
 mod imat;
@@ -24,20 +24,20 @@ pub use inputs::{BadInput, Inputs};
 
 use crate::model::python;
 
-/// Edits a script for a job's inputs.
+/// A function that edits a script for a job's inputs.
 type Edit = fn(&str, &Inputs<'_>) -> Result<String, BadInput>;
 
-/// An instrument's way from its script as it stands on GitHub to the script of a job.
+/// The conversion of an instrument's script on GitHub into the script of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Transform {
     /// The instrument's name in lower case.
     instrument: &'static str,
     edit: Edit,
-    /// Whether the script runs in Mantid, which wants settings of its own at the beginning.
+    /// Whether the script runs in Mantid, which needs settings at the beginning.
     in_mantid: bool,
 }
 
-/// Every instrument that has a transform.
+/// The transforms, sorted by instrument.
 #[rustfmt::skip]
 const TRANSFORMS: &[Transform] = &[
     Transform { instrument: "enginx", edit: enginx::edit, in_mantid: true },
@@ -52,12 +52,12 @@ const TRANSFORMS: &[Transform] = &[
     Transform { instrument: "vesuvio", edit: vesuvio::edit, in_mantid: true },
 ];
 
-/// What every script ends with: it prints where its results are.
+/// The end of every script: it prints the paths of its results.
 const FOOTER: &str = "\nimport json\n\nprint(json.dumps({'status': 'Successful', \
      'status_message':'','output_files': output, 'stacktrace': ''}))\n";
 
 impl Transform {
-    /// The transform of an instrument, named in any case.
+    /// Returns the transform of an instrument; names are case-insensitive.
     #[must_use]
     pub fn of(instrument: &str) -> Option<Self> {
         let name = instrument.to_lowercase();
@@ -67,21 +67,21 @@ impl Transform {
             .copied()
     }
 
-    /// Every transform.
+    /// Returns all transforms.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         TRANSFORMS.iter().copied()
     }
 
-    /// The instrument's name as its folder on GitHub has it.
+    /// Returns the name of the instrument's folder on GitHub.
     #[must_use]
     pub fn folder(&self) -> String {
         self.instrument.to_uppercase()
     }
 
-    /// The script of a job. `github_token` is pasted into scripts that run in Mantid.
+    /// Generates the script of a job. `github_token` is inserted into scripts that run in Mantid.
     ///
     /// # Errors
-    /// When an input is missing or of a form that the script cannot take.
+    /// When an input is missing or invalid.
     pub fn apply(
         &self,
         script: &str,
@@ -96,8 +96,8 @@ impl Transform {
     }
 }
 
-/// Replaces the lines of a script for which `edit` has something else. A line break at the end
-/// is lost, as everywhere in these transforms.
+/// Replaces the lines of a script for which `edit` returns another. A trailing line break is
+/// removed, as by all transforms.
 fn edit_lines(
     script: &str,
     mut edit: impl FnMut(&str) -> Result<Option<String>, BadInput>,
@@ -115,7 +115,7 @@ fn edit_lines(
     Ok(edited)
 }
 
-/// Python's literal for an input that says `"true"`; anything else is not true.
-fn truth(says_true: bool) -> &'static str {
-    if says_true { "True" } else { "False" }
+/// Returns Python's literal of a boolean.
+fn python_bool(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
 }

@@ -1,8 +1,8 @@
 //! OSIRIS.
 
-use super::{BadInput, Inputs, edit_lines, iris, truth};
+use super::{BadInput, Inputs, edit_lines, iris, python_bool};
 
-/// Which reductions are made; the space behind one of them is as the script has it.
+/// Line prefixes and inputs of the reductions; the trailing space of one is part of the rule.
 const REDUCTIONS: [(&str, &str); 2] = [
     ("spectroscopy_reduction =", "spectroscopy_reduction"),
     ("diffraction_reduction = ", "diffraction_reduction"),
@@ -16,7 +16,10 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
         for (prefix, key) in REDUCTIONS {
             if line.starts_with(prefix) {
                 inputs.need(key)?;
-                return Ok(Some(format!("{key} = {}", truth(inputs.says_true(key)))));
+                return Ok(Some(format!(
+                    "{key} = {}",
+                    python_bool(inputs.is_true_text(key))
+                )));
             }
         }
         Ok(None)

@@ -2,7 +2,7 @@
 
 use super::{BadInput, Inputs, edit_lines};
 
-/// Where a parameter is set, and the input it is set to.
+/// Parameters, and the inputs they are set to.
 const PARAMETERS: [(&str, &str); 12] = [
     ("sample_scatter", "scatter_number"),
     ("sample_transmission", "scatter_transmission_number"),
@@ -18,7 +18,7 @@ const PARAMETERS: [(&str, &str); 12] = [
     ("phi_limits_list", "phi_limits"),
 ];
 
-/// The one parameter that is a string.
+/// The only parameter that is a string.
 const GEOMETRY: &str = "sample_geometry";
 
 pub(super) fn edit_loq(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
@@ -29,7 +29,7 @@ pub(super) fn edit_sans2d(script: &str, inputs: &Inputs<'_>) -> Result<String, B
     edit(script, inputs, "/extras/sans2d/MaskFile.toml")
 }
 
-/// Every input may be left out: its lines stay as they are.
+/// Edits a script. All inputs are optional: lines without an input stay unchanged.
 fn edit(script: &str, inputs: &Inputs<'_>, mask_file: &str) -> Result<String, BadInput> {
     edit_lines(script, |line| {
         if line.contains(mask_file) && inputs.get("user_file").is_some() {

@@ -1,10 +1,10 @@
-//! TEST, the pretended instrument that deployments are tried with.
+//! TEST, a fictitious instrument for trials of deployments.
 
 use super::{BadInput, Inputs};
 use crate::model::python;
 
-/// Takes out each line that prints. The one behind it is left as it is: the scripts' tests
-/// count on that.
+/// Removes each line that begins with `print`, and leaves the line after it unchanged: the tests of
+/// the scripts rely on that.
 pub(super) fn edit(script: &str, _: &Inputs<'_>) -> Result<String, BadInput> {
     let mut edited = vec!["# This line is inserted via test"];
     let mut lines = python::split_lines(script);

@@ -8,7 +8,7 @@ use crate::model::python;
 const INPUT_RUNS: &str = r#"input_runs = ["25240", "25241"]"#;
 const CYCLE: &str = r#"cycle = "cycle_19_4""#;
 
-/// Sets the runs on every line of the default runs, until the cycle is set.
+/// Sets the runs on every line with the default runs, until the cycle is set.
 pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
     let mut done = false;
     edit_lines(script, |line| match line {
@@ -22,8 +22,8 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
     })
 }
 
-/// The items of whatever Python can iterate over: the keys of an object, the characters of a
-/// string.
+/// Formats the items of any value that Python can iterate over: the keys of an object, the
+/// characters of a string.
 fn quoted_runs(inputs: &Inputs<'_>) -> Result<String, BadInput> {
     let items: Vec<String> = match inputs.need("input_runs")? {
         Value::Array(runs) => runs.iter().map(python::python_str).collect(),

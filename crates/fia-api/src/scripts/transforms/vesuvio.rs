@@ -5,7 +5,7 @@ use serde_json::{Number, Value};
 use super::{BadInput, Inputs, edit_lines};
 use crate::model::python;
 
-/// Every line that begins with a parameter's name is set, `ipython` with `ip` included.
+/// Edits a script. Sets every line that begins with a parameter's name, so `ipython` by `ip`.
 pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput> {
     let ip_file = inputs.text("ip_file")?;
     let diff_ip_file = inputs.get("diff_ip_file").map(python::python_str);
@@ -22,7 +22,7 @@ pub(super) fn edit(script: &str, inputs: &Inputs<'_>) -> Result<String, BadInput
     })
 }
 
-/// `first-last` for runs that follow one another, else separated by commas.
+/// Formats consecutive runs as `first-last`, others separated by commas.
 fn runno(runno: &Value) -> Result<String, BadInput> {
     let Value::Array(runs) = runno else {
         return Ok(python::python_str(runno));
@@ -33,7 +33,10 @@ fn runno(runno: &Value) -> Result<String, BadInput> {
         [first, .., last] => {
             let numbers: Option<Vec<&Number>> = runs.iter().map(Value::as_number).collect();
             let numbers = numbers.ok_or(BadInput::Form("runno", "a list of numbers"))?;
-            if numbers.windows(2).all(|pair| follow(pair[0], pair[1])) {
+            if numbers
+                .windows(2)
+                .all(|pair| is_successor(pair[0], pair[1]))
+            {
                 return Ok(format!(
                     "{}-{}",
                     python::python_str(first),
@@ -49,8 +52,8 @@ fn runno(runno: &Value) -> Result<String, BadInput> {
     }
 }
 
-/// Whether a run number is the one before it and one more.
-fn follow(one: &Number, next: &Number) -> bool {
+/// Whether `next` is `one` plus 1.
+fn is_successor(one: &Number, next: &Number) -> bool {
     match (one.as_i64(), next.as_i64()) {
         (Some(one), Some(next)) => one.checked_add(1) == Some(next),
         _ => one.as_f64().map(|one| one + 1.0) == next.as_f64(),

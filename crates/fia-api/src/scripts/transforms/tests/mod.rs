@@ -1,20 +1,19 @@
-//! What the older server makes of scripts and inputs, oddities included. (The recorded cases
-//! `auto.*` hold whole scripts; these are the corners.)
+//! Corner cases inherited from the legacy server. The recorded cases `auto.*` hold whole scripts.
 
-use proptest::prelude::*;
+mod properties;
+
 use serde_json::{Map, Value, json};
 
 use super::{BadInput, FOOTER, Inputs, TRANSFORMS, Transform};
-use crate::model::python;
 
 fn map(inputs: Value) -> Map<String, Value> {
     match inputs {
         Value::Object(map) => map,
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 
-/// The edited script, without what every script gets.
+/// Edits a script, without the parts common to all scripts.
 fn edit(instrument: &str, script: &str, inputs: Value) -> Result<String, BadInput> {
     let transform = Transform::of(instrument).unwrap();
     (transform.edit)(script, &Inputs::new(&map(inputs), false))
@@ -30,14 +29,14 @@ fn mari(changes: Value) -> Value {
 }
 
 #[test]
-fn instruments_are_found_in_any_case() {
+fn instrument_names_are_case_insensitive() {
     assert_eq!(Transform::of("MaRi").unwrap().folder(), "MARI");
     assert!(Transform::of("let").is_none());
     assert!(TRANSFORMS.is_sorted_by_key(|transform| transform.instrument));
 }
 
 #[test]
-fn every_script_ends_with_the_footer_and_those_for_mantid_begin_with_its_settings() {
+fn scripts_end_with_the_footer_and_mantid_scripts_begin_with_settings() {
     let script = "x = 1\nfrom __future__ import a\ny = 2\n";
     let of = |instrument| {
         let inputs = Map::new();
@@ -55,7 +54,7 @@ fn every_script_ends_with_the_footer_and_those_for_mantid_begin_with_its_setting
 }
 
 #[test]
-fn values_stand_as_python_prints_them() {
+fn values_are_formatted_as_by_python() {
     let script = "sam_rmm = 0\nei = 0\nremove_bkg_too = 0\nwbvan";
     let edited = edit("mari", script, mari(json!({"ei": [1, "a"], "wbvan": null})));
     assert_eq!(
@@ -65,7 +64,7 @@ fn values_stand_as_python_prints_them() {
 }
 
 #[test]
-fn maris_mask_file_is_the_first_rule_and_the_only_input_to_leave_out() {
+fn maris_mask_file_is_the_first_rule_and_the_only_optional_input() {
     let script = "runno = \"url_to_mask_file.xml\"\r\n\r\n";
     let with = edit("mari", script, mari(json!({"mask_file_link": "m"})));
     assert_eq!(with.unwrap(), "runno = \"m\"\n");
@@ -78,7 +77,7 @@ fn maris_mask_file_is_the_first_rule_and_the_only_input_to_leave_out() {
 }
 
 #[test]
-fn tosca_iterates_over_whatever_it_is_given() {
+fn tosca_accepts_any_iterable() {
     let script = "input_runs = [\"25240\", \"25241\"]";
     for (runs, literal) in [
         (json!([1, "2"]), r#"["1", "2"]"#),
@@ -154,7 +153,7 @@ fn sans_leaves_lines_without_an_input_as_they_are() {
 }
 
 #[test]
-fn vesuvio_writes_ranges_and_lists_of_runs() {
+fn vesuvio_formats_ranges_and_lists_of_runs() {
     let runno = |runs: Value| {
         let inputs = json!({"ip_file": "a", "empty_runs": "e", "runno": runs});
         edit("vesuvio", "runno", inputs)
@@ -179,7 +178,7 @@ fn vesuvio_writes_ranges_and_lists_of_runs() {
 }
 
 #[test]
-fn enginx_replaces_a_text_wherever_it_stands_in_the_line() {
+fn enginx_replaces_every_occurrence_in_the_line() {
     let set = |line| {
         edit(
             "enginx",
@@ -203,7 +202,7 @@ fn enginx_replaces_a_text_wherever_it_stands_in_the_line() {
 }
 
 #[test]
-fn imats_output_goes_beside_the_folder_of_the_cycle() {
+fn imats_output_is_beside_the_folder_of_the_cycle() {
     let output = |path: Value| edit("imat", "output = 1", json!({"ngem_path": path}));
     assert_eq!(
         output(json!("/a/b/IMAT_2026_01/IMAT0001/")).unwrap(),
@@ -228,7 +227,7 @@ fn imats_output_goes_beside_the_folder_of_the_cycle() {
 }
 
 #[test]
-fn test_skips_the_line_behind_one_that_prints() {
+fn test_leaves_the_line_after_a_print_unchanged() {
     let edited = edit(
         "test",
         "print 1\nprint 2\nprint 3\nx = 1\nx = 1\nx =1",
@@ -238,69 +237,4 @@ fn test_skips_the_line_behind_one_that_prints() {
         edited.unwrap(),
         "# This line is inserted via test\nprint 2\nx = 1\nx = 22\nx = 22"
     );
-}
-
-/// Inputs that each of these transforms takes, none of which holds a line break.
-fn inputs() -> Value {
-    mari(json!({
-        "mask_file_link": "m", "input_runs": [1, 2], "calibration_run_numbers": "3",
-        "cycle_string": "c", "analyser": "a", "reflection": "r", "spectroscopy_reduction": "true",
-        "diffraction_reduction": "false", "user_file": "u", "scatter_number": 1,
-        "sample_geometry": "Disc", "phi_limits": [[0, 30]], "ip_file": "i", "empty_runs": "e",
-        "images_dir": "d", "ngem_path": "/n/IMAT_2026_01/x", "ngem": "true", "recon": "true"
-    }))
-}
-
-/// Scripts of lines that the rules know, and others.
-fn scripts() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(vec![
-        "runno = 1",
-        "ei = 'auto'",
-        "mask = \"url_to_mask_file.xml\"",
-        "cycle = \"x\"",
-        "input_runs = [\"25240\", \"25241\"]",
-        "cycle = \"cycle_19_4\"",
-        "reflection = \"1\"",
-        "spectroscopy_reduction = True",
-        "user_file = \"/extras/loq/MaskFile.toml\"",
-        "sample_scatter_monitor = 7",
-        "phi_limits_list = []",
-        "ip = 1",
-        "ipython",
-        "ngem = 1",
-        "output = []",
-        "from __future__ import x",
-        "",
-        "    indented = 1",
-    ]);
-    let line = prop_oneof![known.prop_map(str::to_owned), "[ -~]{0,12}"];
-    prop::collection::vec(
-        (line, prop::sample::select(vec!["\n", "\r\n", "\u{2028}"])),
-        0..12,
-    )
-    .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect())
-}
-
-proptest! {
-    /// Lines are replaced one for one.
-    #[test]
-    fn no_line_is_added_or_lost(script in scripts()) {
-        let lines = python::split_lines(&script).count();
-        // As lines joined by line feeds, without a last one.
-        let joined = lines.saturating_sub(1);
-        for instrument in ["mari", "tosca", "osiris", "iris", "loq", "sans2d", "vesuvio", "imat"] {
-            let edited = edit(instrument, &script, inputs()).unwrap();
-            prop_assert_eq!(edited.matches('\n').count(), joined, "{}", instrument);
-        }
-    }
-
-    /// What was set is set to the same again. (TOSCA and ENGIN-X look for what they replace.)
-    #[test]
-    fn editing_twice_is_editing_once(script in scripts()) {
-        for instrument in ["mari", "osiris", "iris", "loq", "sans2d", "vesuvio", "imat"] {
-            let script = script.clone() + "# end";
-            let once = edit(instrument, &script, inputs()).unwrap();
-            prop_assert_eq!(edit(instrument, &once, inputs()).unwrap(), once, "{}", instrument);
-        }
-    }
 }
