@@ -1,48 +1,49 @@
-//! The judgement.
+//! The checks of single reads and writes.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::bounds::{DATABASE_RECOVERY, MAX_LATENCY, RECOVERY, TOLERANCE};
 use super::{
-    Bound, DATABASE_RECOVERY, FENCE_LIFE, History, Hits, LEASE_LIFE, MACHINE, Outcome, RECOVERY,
-    REPLICAS, Read, SLOWEST, Source, Span, Verdict, Violation, Write, Writer,
+    Bound, FaultTarget, History, Outcome, Read, Source, Span, Verdict, Violation, Write, Writer,
 };
 
-/// How much earlier than a write that was committed before it a write may have begun.
-const LONGEST_WRITE: Duration = Duration::from_secs(10);
+/// The maximum duration of a write: one that started later than this after a read began was
+/// committed after it, as were all that follow it in commit order.
+const MAX_WRITE: Duration = Duration::from_secs(10);
 
-/// Judges a run.
-pub fn judge(history: &History) -> Verdict {
-    let mut court = Court {
+/// Checks a run.
+pub fn check(history: &History) -> Verdict {
+    let mut checker = Checker {
         history,
         orders: (0..history.keys.len())
-            .map(|key| Order::of(history, key))
+            .map(|key| CommitOrder::of(history, key))
             .collect(),
         verdict: Verdict::default(),
     };
     for read in &history.reads {
-        court.read(read);
+        checker.read(read);
     }
     for write in &history.writes {
-        court.write(write);
+        checker.write(write);
     }
-    court.recoveries();
-    court.convergence();
-    court
-        .verdict
+    checker.recoveries();
+    checker.convergence();
+    let Checker { mut verdict, .. } = checker;
+    verdict
         .violations
-        .sort_by_key(|found| found.span.from);
-    court.verdict
+        .sort_by_key(|violation| violation.span.from);
+    verdict
 }
 
-/// The versions of a key in the order of their commits.
-struct Order<'a> {
+/// The versions of a key in commit order.
+struct CommitOrder<'a> {
     positions: HashMap<u64, usize>,
-    /// By position; none for the first, which nobody wrote.
+    /// By position. None for the initial version.
     writes: Vec<Option<&'a Write>>,
 }
 
-impl<'a> Order<'a> {
+impl<'a> CommitOrder<'a> {
     fn of(history: &'a History, key: usize) -> Self {
         let committed = &history.keys[key].committed;
         let positions: HashMap<u64, usize> = committed.iter().copied().zip(0..).collect();
@@ -56,107 +57,113 @@ impl<'a> Order<'a> {
     }
 }
 
-struct Court<'a> {
-    history: &'a History,
+/// A check in progress.
+pub(super) struct Checker<'a> {
+    pub(super) history: &'a History,
     /// By key.
-    orders: Vec<Order<'a>>,
-    verdict: Verdict,
+    orders: Vec<CommitOrder<'a>>,
+    pub(super) verdict: Verdict,
 }
 
-impl Court<'_> {
+impl Checker<'_> {
     fn read(&mut self, read: &Read) {
-        let troubled = self.took(read.span, read.key, "an answer");
+        let excused = self.latency(read.span, read.key, "a response");
+        let replica = read.replica;
         match &read.outcome {
             Outcome::Failed(why) => {
                 self.verdict.failed += 1;
-                if !troubled {
-                    let what = format!("replica {} failed without need: {why}", read.replica);
-                    self.object(read.span, read.key, what);
+                if !excused {
+                    let found =
+                        format!("replica {replica} failed with the database available: {why}");
+                    self.report(read.span, read.key, found);
                 }
             }
             Outcome::Value(version, source) => {
                 *self.verdict.sources.entry(*source).or_default() += 1;
                 let Some(position) = self.orders[read.key].positions.get(version).copied() else {
-                    let what =
-                        format!("replica {} answered {version}: never written", read.replica);
-                    return self.object(read.span, read.key, what);
+                    let found =
+                        format!("replica {replica} returned {version}, which was never committed");
+                    return self.report(read.span, read.key, found);
                 };
                 if *source != Source::Stale {
-                    self.age(read, *version, position);
-                } else if !troubled {
-                    let what = format!(
-                        "replica {} gave a last known value without need",
-                        read.replica
+                    self.staleness(read, *version, position);
+                } else if !excused {
+                    let found = format!(
+                        "replica {replica} served past the TTL with the database available"
                     );
-                    self.object(read.span, read.key, what);
+                    self.report(read.span, read.key, found);
                 }
             }
         }
     }
 
-    /// Holds an answer against the writes that had returned before it was asked for.
-    fn age(&mut self, read: &Read, version: u64, position: usize) {
+    /// Compares a response with the writes that had returned before its request.
+    fn staleness(&mut self, read: &Read, version: u64, position: usize) {
         let began = read.span.from;
         let newer = &self.orders[read.key].writes[position + 1..];
-        let mut found = None;
+        let mut exceeded = None;
         let mut lags: [Option<Duration>; Bound::ALL.len()] = [None; Bound::ALL.len()];
         for write in newer.iter().flatten() {
-            if write.span.from > began + LONGEST_WRITE {
+            if write.span.from > began + MAX_WRITE {
                 break;
             }
             if write.outcome.is_err() || write.span.to >= began {
                 continue;
             }
             let (bound, lag) = (self.bound(write, read), began - write.span.to);
-            let largest = &mut lags[bound as usize];
-            *largest = Some(largest.unwrap_or_default().max(lag));
+            let max = &mut lags[bound as usize];
+            *max = Some(max.unwrap_or_default().max(lag));
             if lag > bound.limit(self.history.keys[read.key].ttl) {
-                found.get_or_insert((bound, lag, write.version));
+                exceeded.get_or_insert((bound, lag, write.version));
             }
         }
-        for (seen, lag) in self.verdict.lags.iter_mut().zip(lags) {
-            seen.answers += usize::from(lag.is_some());
-            seen.largest = seen.largest.max(lag.unwrap_or_default());
+        for (total, lag) in self.verdict.lags.iter_mut().zip(lags) {
+            total.responses += usize::from(lag.is_some());
+            total.max = total.max.max(lag.unwrap_or_default());
         }
-        if let Some((bound, lag, newest)) = found {
-            let what = format!(
-                "replica {} answered {version} although {newest} had been written {} ms before ({})",
+        if let Some((bound, lag, newer)) = exceeded {
+            let found = format!(
+                "replica {} returned {version}, {} ms after the write of {newer} returned ({})",
                 read.replica,
                 lag.as_millis(),
                 bound.name()
             );
-            self.object(read.span, read.key, what);
+            self.report(read.span, read.key, found);
         }
     }
 
-    /// What this answer may lag behind that write.
+    /// The bound of this response relative to that write.
     fn bound(&self, write: &Write, read: &Read) -> Bound {
         let ttl = self.history.keys[write.key].ttl;
         let filled_late = self.history.fills.iter().any(|fill| {
             fill.key == write.key
-                && fill.span.meets(write.span, Duration::ZERO)
-                && read.span.from <= fill.span.to + ttl + MACHINE
+                && fill.span.overlaps(write.span, Duration::ZERO)
+                && read.span.from <= fill.span.to + ttl + TOLERANCE
         });
         if filled_late {
-            return Bound::Late;
+            return Bound::Ttl;
         }
         match write.by {
-            Writer::Replica(replica) if replica == read.replica => Bound::Own,
-            Writer::Replica(replica) if !self.was_cut_off(Some(replica), write.span) => Bound::Told,
-            Writer::Peer if write.cleared && !self.was_cut_off(None, write.span) => Bound::PeerTold,
-            _ => Bound::Late,
+            Writer::Replica(replica) if replica == read.replica => Bound::ReadYourWrites,
+            Writer::Replica(replica) if !self.was_cut_off(Some(replica), write.span) => {
+                Bound::Propagated
+            }
+            Writer::LegacyClient if write.invalidated && !self.was_cut_off(None, write.span) => {
+                Bound::LegacyPropagated
+            }
+            _ => Bound::Ttl,
         }
     }
 
-    /// Whether a fault was in the way from a replica, or from the peer, to Valkey.
+    /// Whether a fault may have kept a replica, or the legacy client (`None`), from Valkey.
     fn was_cut_off(&self, replica: Option<usize>, span: Span) -> bool {
         self.history.faults.iter().any(|fault| {
-            let in_the_way = match fault.hits {
-                Hits::Link(link) => Some(link) == replica,
-                Hits::Valkey => true,
-                Hits::Nothing | Hits::Database => false,
+            let affects = match fault.target {
+                FaultTarget::Link(link) => Some(link) == replica,
+                FaultTarget::Valkey => true,
+                FaultTarget::Nothing | FaultTarget::Database => false,
             };
-            in_the_way && span.meets(fault.span, RECOVERY)
+            affects && span.overlaps(fault.span, RECOVERY)
         })
     }
 
@@ -164,134 +171,36 @@ impl Court<'_> {
         let Writer::Replica(replica) = write.by else {
             return;
         };
-        let troubled = self.took(write.span, write.key, "a write");
+        let excused = self.latency(write.span, write.key, "a write");
         if let Err(why) = &write.outcome
-            && !troubled
+            && !excused
         {
-            let what = format!("a write on replica {replica} failed without need: {why}");
-            self.object(write.span, write.key, what);
+            let found =
+                format!("a write on replica {replica} failed with the database available: {why}");
+            self.report(write.span, write.key, found);
         }
     }
 
-    /// Looks at the duration of something. Says whether the database was in trouble.
-    fn took(&mut self, span: Span, key: usize, what: &str) -> bool {
-        let troubled =
-            self.history.faults.iter().any(|fault| {
-                fault.hits == Hits::Database && span.meets(fault.span, DATABASE_RECOVERY)
-            });
-        let slowest = &mut self.verdict.slowest[usize::from(troubled)];
-        *slowest = (*slowest).max(span.length());
-        if span.length() > SLOWEST[usize::from(troubled)] {
-            let what = format!("{what} took {} ms", span.length().as_millis());
-            self.object(span, key, what);
+    /// Checks the latency of a request. Returns whether the database was unavailable meanwhile.
+    fn latency(&mut self, span: Span, key: usize, request: &str) -> bool {
+        let excused = self.history.faults.iter().any(|fault| {
+            fault.target == FaultTarget::Database && span.overlaps(fault.span, DATABASE_RECOVERY)
+        });
+        let max = &mut self.verdict.max_latency[usize::from(excused)];
+        *max = (*max).max(span.length());
+        if span.length() > MAX_LATENCY[usize::from(excused)] {
+            let found = format!("{request} took {} ms", span.length().as_millis());
+            self.report(span, key, found);
         }
-        troubled
+        excused
     }
 
-    /// After each fault of Valkey, or of the way there, memory must be in use again soon, unless
-    /// the next fault comes first.
-    fn recoveries(&mut self) {
-        let ends = self.history.reads.iter().map(|read| read.span.to).max();
-        let end = ends.unwrap_or_default();
-        for replica in 0..REPLICAS {
-            let mut hits: Vec<Duration> = self.memory_hits(replica).map(|(_, at)| at).collect();
-            hits.sort();
-            for fault in &self.history.faults {
-                let after = Span {
-                    from: fault.span.to,
-                    to: fault.span.to + RECOVERY + MACHINE,
-                };
-                let is_judged = is_met(fault.hits, replica) && after.to <= end;
-                if !is_judged || self.is_disturbed(replica, after) {
-                    continue;
-                }
-                let next = hits.partition_point(|hit| *hit < after.from);
-                let next = hits
-                    .get(next)
-                    .map_or(Duration::MAX, |hit| *hit - after.from);
-                if next <= after.length() {
-                    self.verdict.recovery = self.verdict.recovery.max(next);
-                } else {
-                    let what = format!(
-                        "replica {replica} answered nothing from memory after {:?}",
-                        fault.kind
-                    );
-                    self.verdict.violations.push(Violation {
-                        span: after,
-                        key: None,
-                        what,
-                    });
-                }
-            }
-        }
+    /// Adds a violation that concerns one key.
+    pub(super) fn report(&mut self, span: Span, key: usize, description: String) {
+        self.verdict.violations.push(Violation {
+            span,
+            key: Some(key),
+            description,
+        });
     }
-
-    /// Whether a fault began, or went on, in this time.
-    fn is_disturbed(&self, replica: usize, span: Span) -> bool {
-        self.history.faults.iter().any(|fault| {
-            let matters = is_met(fault.hits, replica) || fault.hits == Hits::Database;
-            matters && fault.span.from < span.to && fault.span.to > span.from
-        })
-    }
-
-    /// The keys and times of answers from a replica's memory.
-    fn memory_hits(&self, replica: usize) -> impl Iterator<Item = (usize, Duration)> {
-        let reads = self.history.reads.iter();
-        reads
-            .filter(move |read| {
-                read.replica == replica && matches!(read.outcome, Outcome::Value(_, Source::Local))
-            })
-            .map(|read| (read.key, read.span.from))
-    }
-
-    /// In the end all answers are the last version, also of writes whose outcome nobody knew, and
-    /// all keys are in the memory of both replicas.
-    fn convergence(&mut self) {
-        let Some(quiet) = self.history.quiet else {
-            return;
-        };
-        for read in &self.history.reads {
-            let Outcome::Value(version, _) = read.outcome else {
-                continue;
-            };
-            let key = &self.history.keys[read.key];
-            let settled = quiet + key.ttl + LEASE_LIFE + MACHINE;
-            if read.span.from > settled && key.committed.last() != Some(&version) {
-                let what = format!(
-                    "replica {} still answers {version} in the end",
-                    read.replica
-                );
-                self.object(read.span, read.key, what);
-            }
-        }
-        for replica in 0..REPLICAS {
-            for key in 0..self.history.keys.len() {
-                let first = self
-                    .memory_hits(replica)
-                    .filter(|(hit, at)| *hit == key && *at >= quiet)
-                    .map(|(_, at)| at - quiet)
-                    .min();
-                let first = first.unwrap_or(Duration::MAX);
-                if first <= FENCE_LIFE + RECOVERY + MACHINE {
-                    self.verdict.last_key = self.verdict.last_key.max(first);
-                } else {
-                    let what = format!("replica {replica} has nothing in memory in the end");
-                    let span = Span {
-                        from: quiet,
-                        to: quiet,
-                    };
-                    self.object(span, key, what);
-                }
-            }
-        }
-    }
-
-    fn object(&mut self, span: Span, key: usize, what: String) {
-        let key = Some(key);
-        self.verdict.violations.push(Violation { span, key, what });
-    }
-}
-
-fn is_met(hits: Hits, replica: usize) -> bool {
-    hits == Hits::Valkey || hits == Hits::Link(replica)
 }

@@ -87,7 +87,7 @@ pub enum Source {
 }
 
 /// The outcome of a read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A version.
     Value(u64, Source),

@@ -49,8 +49,7 @@ impl Checker<'_> {
     /// Whether a fault that affects the replica was active in this time span.
     fn is_disturbed(&self, replica: usize, span: Span) -> bool {
         self.history.faults.iter().any(|fault| {
-            let matters =
-                affects(fault.target, replica) || fault.target == FaultTarget::Database;
+            let matters = affects(fault.target, replica) || fault.target == FaultTarget::Database;
             matters && fault.span.from < span.to && fault.span.to > span.from
         })
     }
@@ -96,8 +95,7 @@ impl Checker<'_> {
                 if first <= FENCE_TTL + RECOVERY + TOLERANCE {
                     self.verdict.full_recovery = self.verdict.full_recovery.max(first);
                 } else {
-                    let found =
-                        format!("replica {replica} has no local hit in the quiet phase");
+                    let found = format!("replica {replica} has no local hit in the quiet phase");
                     let span = Span {
                         from: quiet,
                         to: quiet,

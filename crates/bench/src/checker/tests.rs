@@ -13,7 +13,7 @@ fn span(from: u64, to: u64) -> Span {
     }
 }
 
-/// Version 1 was there; 2 is written on replica 0 from 1.0 s to 1.1 s.
+/// Version 1 existed before; replica 0 writes version 2 from 1.0 s to 1.1 s.
 fn one_write() -> History {
     History {
         keys: vec![Key {
@@ -27,13 +27,13 @@ fn one_write() -> History {
             by: Writer::Replica(0),
             span: span(1000, 1100),
             outcome: Ok(()),
-            cleared: true,
+            invalidated: true,
         }],
         ..History::default()
     }
 }
 
-fn answer(history: &mut History, replica: usize, at: u64, version: u64, source: Source) {
+fn response(history: &mut History, replica: usize, at: u64, version: u64, source: Source) {
     history.reads.push(Read {
         key: 0,
         replica,
@@ -42,127 +42,135 @@ fn answer(history: &mut History, replica: usize, at: u64, version: u64, source: 
     });
 }
 
-fn fault(history: &mut History, from: u64, to: u64, hits: Hits) {
+fn fault(history: &mut History, from: u64, to: u64, target: FaultTarget) {
     history.faults.push(Fault {
         kind: "fault",
         span: span(from, to),
-        hits,
+        target,
     });
 }
 
 #[track_caller]
-fn assert_one(history: &History, what: &str) {
-    let found = judge(history).violations;
+fn assert_one(history: &History, expected: &str) {
+    let found = check(history).violations;
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].what.contains(what), "{}", found[0].what);
-    let told = explain(history, &found[0]);
-    assert!(told.contains(&found[0].what), "{told}");
+    assert!(
+        found[0].description.contains(expected),
+        "{}",
+        found[0].description
+    );
+    let text = explain(history, &found[0]);
+    assert!(text.contains(&found[0].description), "{text}");
 }
 
 #[track_caller]
 fn assert_none(history: &History) {
-    assert_eq!(judge(history).violations, []);
+    assert_eq!(check(history).violations, []);
 }
 
 #[test]
-fn what_is_asked_before_a_write_returns_may_be_either() {
+fn a_read_concurrent_with_a_write_may_return_either_version() {
     for version in [1, 2] {
         let mut history = one_write();
         for replica in [0, 1] {
-            answer(&mut history, replica, 1099, version, Source::Shared);
+            response(&mut history, replica, 1099, version, Source::Shared);
         }
         assert_none(&history);
     }
 }
 
 #[test]
-fn the_same_replica_never_answers_an_older_value() {
+fn a_replica_reads_its_own_writes() {
     let mut history = one_write();
-    answer(&mut history, 0, 1101, 1, Source::Local);
+    response(&mut history, 0, 1101, 1, Source::Local);
     assert_one(
         &history,
-        "answered 1 although 2 had been written 1 ms before (written on the same",
+        "returned 1, 1 ms after the write of 2 returned (written on the same replica)",
     );
-    // Not even with a fault in the way.
-    fault(&mut history, 900, 1200, Hits::Link(0));
+    // A fault is no excuse.
+    fault(&mut history, 900, 1200, FaultTarget::Link(0));
     assert_one(&history, "written on the same replica");
 }
 
 #[test]
-fn another_replica_follows_within_a_second() {
+fn the_other_replica_may_lag_by_the_propagation_bound() {
     let mut history = one_write();
-    answer(&mut history, 1, 2300, 1, Source::Local);
+    response(&mut history, 1, 2300, 1, Source::Local);
     assert_none(&history);
     assert_eq!(
-        judge(&history).lags[Bound::Told as usize],
+        check(&history).lags[Bound::Propagated as usize],
         Lag {
-            answers: 1,
-            largest: ms(1200)
+            responses: 1,
+            max: ms(1200)
         }
     );
-    answer(&mut history, 1, 2500, 1, Source::Local);
+    response(&mut history, 1, 2500, 1, Source::Local);
     assert_one(&history, "written on the other replica");
 }
 
 #[test]
-fn a_writer_that_was_cut_off_is_followed_within_the_time_to_live() {
-    for hits in [Hits::Link(0), Hits::Valkey] {
+fn a_lost_invalidation_permits_the_ttl_bound() {
+    for target in [FaultTarget::Link(0), FaultTarget::Valkey] {
         let mut history = one_write();
-        fault(&mut history, 500, 1050, hits);
+        fault(&mut history, 500, 1050, target);
         for replica in [0, 1] {
-            answer(&mut history, replica, 1060, 1, Source::Local);
+            response(&mut history, replica, 1060, 1, Source::Local);
         }
-        answer(&mut history, 1, 9300, 1, Source::Shared);
+        response(&mut history, 1, 9300, 1, Source::Shared);
         assert_none(&history);
-        answer(&mut history, 1, 9500, 1, Source::Shared);
-        assert_one(&history, "Valkey not told");
+        response(&mut history, 1, 9500, 1, Source::Shared);
+        assert_one(&history, "invalidation lost");
     }
-    // The reader's own way is no excuse.
-    for hits in [Hits::Link(1), Hits::Nothing, Hits::Database] {
+    // A fault of the reader's link, or of another target, is no excuse.
+    for target in [
+        FaultTarget::Link(1),
+        FaultTarget::Nothing,
+        FaultTarget::Database,
+    ] {
         let mut history = one_write();
-        fault(&mut history, 500, 1050, hits);
-        answer(&mut history, 1, 1060, 1, Source::Local);
-        answer(&mut history, 1, 2500, 1, Source::Shared);
+        fault(&mut history, 500, 1050, target);
+        response(&mut history, 1, 1060, 1, Source::Local);
+        response(&mut history, 1, 2500, 1, Source::Shared);
         assert_one(&history, "written on the other replica");
     }
 }
 
 #[test]
-fn what_the_peer_stores_late_excuses_for_as_long_as_it_lives() {
+fn a_late_fill_permits_the_ttl_bound_until_it_expires() {
     let mut history = one_write();
     history.fills.push(Fill {
         key: 0,
         version: 1,
         span: span(990, 1200),
     });
-    answer(&mut history, 0, 4100, 1, Source::Shared);
+    response(&mut history, 0, 4100, 1, Source::Shared);
     assert_none(&history);
-    answer(&mut history, 0, 4600, 1, Source::Shared);
+    response(&mut history, 0, 4600, 1, Source::Shared);
     assert_one(&history, "written on the same replica");
-    // What it read after the write had returned is no excuse at all.
+    // A fill that began after the write had returned is no excuse.
     history.fills[0].span.from = ms(1150);
-    assert_eq!(judge(&history).violations.len(), 2);
+    assert_eq!(check(&history).violations.len(), 2);
 }
 
 #[test]
-fn the_peers_writes_are_followed_as_others_are() {
+fn a_legacy_write_has_the_propagation_bound_if_it_invalidated() {
     let mut history = one_write();
-    history.writes[0].by = Writer::Peer;
-    answer(&mut history, 0, 2500, 1, Source::Local);
-    assert_one(&history, "written by the older program");
-    history.writes[0].cleared = false;
+    history.writes[0].by = Writer::LegacyClient;
+    response(&mut history, 0, 2500, 1, Source::Local);
+    assert_one(&history, "written by the legacy client");
+    history.writes[0].invalidated = false;
     assert_none(&history);
 }
 
 #[test]
-fn a_value_that_nobody_committed_is_an_invention() {
+fn an_uncommitted_version_is_a_violation() {
     let mut history = one_write();
-    answer(&mut history, 0, 500, 7, Source::Loaded);
-    assert_one(&history, "never written");
+    response(&mut history, 0, 500, 7, Source::Loaded);
+    assert_one(&history, "never committed");
 }
 
 #[test]
-fn the_order_is_that_of_the_commits() {
+fn versions_are_ordered_by_commit() {
     let mut history = one_write();
     history.keys[0].committed = vec![1, 3, 2];
     let third = Write {
@@ -171,31 +179,31 @@ fn the_order_is_that_of_the_commits() {
         ..history.writes[0].clone()
     };
     history.writes.push(third);
-    answer(&mut history, 0, 1400, 2, Source::Loaded);
+    response(&mut history, 0, 1400, 2, Source::Loaded);
     assert_none(&history);
-    answer(&mut history, 0, 1400, 3, Source::Loaded);
-    assert_one(&history, "answered 3 although 2 had been written");
+    response(&mut history, 0, 1400, 3, Source::Loaded);
+    assert_one(&history, "returned 3, 300 ms after the write of 2 returned");
 }
 
 #[test]
-fn a_failed_write_promises_nothing_until_the_end() {
+fn a_failed_write_counts_only_for_convergence() {
     let mut history = one_write();
     history.writes[0].outcome = Err("503".to_owned());
-    fault(&mut history, 900, 1000, Hits::Database);
-    answer(&mut history, 0, 5000, 1, Source::Shared);
+    fault(&mut history, 900, 1000, FaultTarget::Database);
+    response(&mut history, 0, 5000, 1, Source::Shared);
     assert_none(&history);
     history.quiet = Some(ms(5000));
     for replica in [0, 1] {
-        answer(&mut history, replica, 6000, 2, Source::Local);
+        response(&mut history, replica, 6000, 2, Source::Local);
     }
-    answer(&mut history, 0, 13_200, 1, Source::Shared);
+    response(&mut history, 0, 13_200, 1, Source::Shared);
     assert_none(&history);
-    answer(&mut history, 0, 13_400, 1, Source::Shared);
-    assert_one(&history, "still answers 1 in the end");
+    response(&mut history, 0, 13_400, 1, Source::Shared);
+    assert_one(&history, "still returns 1 in the quiet phase");
 }
 
 #[test]
-fn failures_and_last_known_values_need_a_reason() {
+fn failures_and_stale_sources_require_a_database_fault() {
     let mut history = one_write();
     history.reads.push(Read {
         key: 0,
@@ -203,55 +211,55 @@ fn failures_and_last_known_values_need_a_reason() {
         span: span(300, 310),
         outcome: Outcome::Failed("503".to_owned()),
     });
-    assert_one(&history, "failed without need: 503");
+    assert_one(&history, "failed with the database available: 503");
     history.reads.clear();
-    answer(&mut history, 0, 1500, 1, Source::Stale);
-    assert_one(&history, "a last known value without need");
+    response(&mut history, 0, 1500, 1, Source::Stale);
+    assert_one(&history, "served past the TTL with the database available");
     history.writes[0].outcome = Err("503".to_owned());
-    assert_eq!(judge(&history).violations.len(), 2);
-    fault(&mut history, 200, 300, Hits::Database);
+    assert_eq!(check(&history).violations.len(), 2);
+    fault(&mut history, 200, 300, FaultTarget::Database);
     assert_none(&history);
-    fault(&mut history, 200, 300, Hits::Valkey);
+    fault(&mut history, 200, 300, FaultTarget::Valkey);
     history.faults.remove(0);
-    assert_eq!(judge(&history).violations.len(), 2);
+    assert_eq!(check(&history).violations.len(), 2);
 }
 
 #[test]
-fn answers_have_a_limit() {
+fn latency_has_a_limit() {
     let mut history = one_write();
-    answer(&mut history, 0, 1200, 2, Source::Loaded);
+    response(&mut history, 0, 1200, 2, Source::Loaded);
     history.reads[0].span.to = ms(3300);
-    assert_one(&history, "an answer took 2100 ms");
-    fault(&mut history, 1300, 1400, Hits::Database);
+    assert_one(&history, "a response took 2100 ms");
+    fault(&mut history, 1300, 1400, FaultTarget::Database);
     assert_none(&history);
-    assert_eq!(judge(&history).slowest, [ms(100), ms(2100)]);
+    assert_eq!(check(&history).max_latency, [ms(100), ms(2100)]);
 }
 
 #[test]
-fn memory_is_used_again_soon() {
+fn local_hits_resume_after_a_fault() {
     let mut history = one_write();
-    fault(&mut history, 100, 500, Hits::Link(1));
-    answer(&mut history, 1, 400, 1, Source::Local);
-    answer(&mut history, 0, 900, 1, Source::Local);
-    answer(&mut history, 1, 2900, 2, Source::Local);
-    assert_one(&history, "replica 1 answered nothing from memory");
-    // Another fault had come first.
-    fault(&mut history, 2000, 2100, Hits::Database);
+    fault(&mut history, 100, 500, FaultTarget::Link(1));
+    response(&mut history, 1, 400, 1, Source::Local);
+    response(&mut history, 0, 900, 1, Source::Local);
+    response(&mut history, 1, 2900, 2, Source::Local);
+    assert_one(&history, "replica 1 had no local hit");
+    // A fault within the window suspends the check.
+    fault(&mut history, 2000, 2100, FaultTarget::Database);
     assert_none(&history);
     history.faults.pop();
-    answer(&mut history, 1, 1900, 2, Source::Local);
+    response(&mut history, 1, 1900, 2, Source::Local);
     assert_none(&history);
-    assert_eq!(judge(&history).recovery, ms(1400));
+    assert_eq!(check(&history).recovery, ms(1400));
 }
 
 #[test]
-fn every_key_is_in_memory_in_the_end() {
+fn every_key_has_local_hits_in_the_quiet_phase() {
     let mut history = one_write();
     history.quiet = Some(ms(2000));
-    answer(&mut history, 0, 3000, 2, Source::Local);
-    answer(&mut history, 1, 5000, 2, Source::Shared);
-    assert_one(&history, "replica 1 has nothing in memory in the end");
-    answer(&mut history, 1, 6000, 2, Source::Local);
+    response(&mut history, 0, 3000, 2, Source::Local);
+    response(&mut history, 1, 5000, 2, Source::Shared);
+    assert_one(&history, "replica 1 has no local hit in the quiet phase");
+    response(&mut history, 1, 6000, 2, Source::Local);
     assert_none(&history);
-    assert_eq!(judge(&history).last_key, ms(4000));
+    assert_eq!(check(&history).full_recovery, ms(4000));
 }

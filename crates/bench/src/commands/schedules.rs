@@ -1,4 +1,4 @@
-//! Random schedules of reads, writes and faults, judged by the oracle.
+//! Random schedules of reads, writes and faults, checked for consistency.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) async fn run(server: &Path, seconds: u64, seed: Option<u64>) -> Outco
         busy: Duration::from_secs(seconds),
         seed,
         guard: seed % 2 == 1,
-        spoiled: false,
+        inject_stale_fill: false,
     };
     let report = run_plan(server, plan).await?;
     println!("{report}");

@@ -1,4 +1,4 @@
-//! A client of a replica: one kept connection, made anew after a failure.
+//! An HTTP client that keeps one connection and reconnects after a failure.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use crate::checker::Source;
 use devstack::http::{self, Connection};
 use devstack::tokens;
 
-/// Beyond this an answer has not come.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The timeout of a request.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Client {
     address: SocketAddr,
     connection: Option<Connection>,
 }
 
-/// An answer of status 200.
-pub(super) struct Answer {
+/// A response of status 200.
+pub(super) struct Response {
     pub(super) body: Vec<u8>,
-    /// What `Cache-Status` says, if it says anything.
+    /// The source that `Cache-Status` reports. None if it reports none.
     pub(super) source: Option<Source>,
 }
 
@@ -33,47 +33,48 @@ impl Client {
         }
     }
 
-    pub(super) async fn get(&mut self, path: &str) -> Result<Answer, String> {
-        self.ask(async |connection| connection.get(path).await)
+    pub(super) async fn get(&mut self, path: &str) -> Result<Response, String> {
+        self.send(async |connection| connection.get(path).await)
             .await
     }
 
-    pub(super) async fn put(&mut self, path: &str, json: &str) -> Result<Answer, String> {
-        self.ask(async |connection| connection.put(path, json).await)
+    pub(super) async fn put(&mut self, path: &str, json: &str) -> Result<Response, String> {
+        self.send(async |connection| connection.put(path, json).await)
             .await
     }
 
-    /// Anything but a 200 is an error.
-    async fn ask(
+    /// Sends a request. A status other than 200 is an error.
+    async fn send(
         &mut self,
         exchange: impl AsyncFnOnce(&mut Connection) -> io::Result<http::Response>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Response, String> {
         let (address, kept) = (self.address, self.connection.take());
         let work = async move {
             let mut connection = match kept {
                 Some(connection) => connection,
                 None => Connection::open(address, &format!("Bearer {}", tokens::API_KEY)).await?,
             };
-            let answer = exchange(&mut connection).await?;
-            Ok::<_, io::Error>((connection, answer))
+            let response = exchange(&mut connection).await?;
+            Ok::<_, io::Error>((connection, response))
         };
-        let (connection, answer) = timeout(LIMIT, work)
+        let (connection, response) = timeout(TIMEOUT, work)
             .await
-            .map_err(|_| format!("no answer in {} s", LIMIT.as_secs()))?
-            .map_err(|error| format!("no answer: {error}"))?;
+            .map_err(|_| format!("no response in {} s", TIMEOUT.as_secs()))?
+            .map_err(|error| format!("no response: {error}"))?;
         self.connection = Some(connection);
-        if answer.status != 200 {
-            let text = String::from_utf8_lossy(&answer.body);
-            return Err(format!("{} {text}", answer.status));
+        if response.status != 200 {
+            let text = String::from_utf8_lossy(&response.body);
+            return Err(format!("{} {text}", response.status));
         }
-        Ok(Answer {
-            source: answer.header("cache-status").and_then(said),
-            body: answer.body,
+        Ok(Response {
+            source: response.header("cache-status").and_then(source),
+            body: response.body,
         })
     }
 }
 
-fn said(cache_status: &str) -> Option<Source> {
+/// Parses `Cache-Status`.
+fn source(cache_status: &str) -> Option<Source> {
     let last = cache_status.rsplit(';').next()?.trim();
     match last {
         "detail=local" => Some(Source::Local),

@@ -1,4 +1,4 @@
-//! The database notes in which order versions were committed: the oracle goes by that.
+//! A log of committed versions, in commit order, that triggers write into the database.
 
 use tokio_postgres::Client;
 
@@ -6,11 +6,11 @@ use super::keys::Keys;
 use crate::checker;
 use devstack::{Error, Result};
 
-/// The notes are made in the transaction of the change and under the row's lock: they are there
-/// if the change is, and in the order of the commits.
-const NOTES: &str = "
+/// The trigger runs in the transaction of the change and under the row's lock, so an entry exists
+/// exactly if the change was committed, and entries of a key are in commit order.
+const COMMIT_LOG: &str = "
 CREATE TABLE committed (id bigserial PRIMARY KEY, name text NOT NULL, version bigint NOT NULL);
-CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION log_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.specification IS DISTINCT FROM OLD.specification THEN
         INSERT INTO committed (name, version) VALUES (
@@ -26,9 +26,9 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER note AFTER UPDATE ON instruments FOR EACH ROW EXECUTE FUNCTION note();";
+CREATE TRIGGER log_commit AFTER UPDATE ON instruments FOR EACH ROW EXECUTE FUNCTION log_commit();";
 
-/// Gives every key its version 0, and has changes noted from then on.
+/// Sets every key to version 0 and installs the commit log.
 pub(super) async fn prepare(client: &Client, keys: &Keys) -> Result<()> {
     for key in keys.all() {
         let sql = "UPDATE instruments SET specification = '{\"version\": 0}', \
@@ -36,20 +36,20 @@ pub(super) async fn prepare(client: &Client, keys: &Keys) -> Result<()> {
         client
             .execute(sql, &[&key.instrument])
             .await
-            .map_err(failed("setting the first versions"))?;
+            .map_err(failed("setting the initial versions"))?;
     }
-    let noting = client.batch_execute(NOTES).await;
-    noting.map_err(failed("having changes noted"))
+    let installed = client.batch_execute(COMMIT_LOG).await;
+    installed.map_err(failed("installing the commit log"))
 }
 
-/// The keys with what was committed.
+/// Returns the keys with their committed versions.
 pub(super) async fn committed(client: &Client, keys: &Keys) -> Result<Vec<checker::Key>> {
     let mut all = Vec::new();
     for key in keys.all() {
         let name = key.name();
         let sql = "SELECT version FROM committed WHERE name = $1 ORDER BY id";
         let rows = client.query(sql, &[&name]).await;
-        let rows = rows.map_err(failed("reading what was committed"))?;
+        let rows = rows.map_err(failed("reading the commit log"))?;
         let versions = rows
             .iter()
             .map(|row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(u64::MAX));
@@ -62,6 +62,7 @@ pub(super) async fn committed(client: &Client, keys: &Keys) -> Result<Vec<checke
     Ok(all)
 }
 
+/// Converts an error of the database, with the attempted action.
 pub(super) fn failed(doing: &str) -> impl FnOnce(tokio_postgres::Error) -> Error {
     let doing = doing.to_owned();
     move |source| Error::Database { doing, source }

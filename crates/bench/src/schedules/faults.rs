@@ -1,4 +1,4 @@
-//! What is broken, at random: each link to Valkey, Valkey itself, the way to the database.
+//! Random faults of each link to Valkey, of Valkey itself, and of the connections to the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,118 +9,142 @@ use tokio::time::sleep;
 
 use super::Run;
 use super::valkey::Commands;
-use crate::checker::{Fault, History, Hits};
+use crate::checker::{Fault, FaultTarget, History};
 use devstack::{Direction, FaultProxy, Mode, Result, Valkey};
 
-/// How long things are well between two faults of one kind: as long as it takes to recover, and
-/// now and then not.
-const PEACE: std::ops::Range<f64> = 0.2..6.0;
-const DATABASE_PEACE: std::ops::Range<f64> = 1.0..9.0;
-/// How long a fault lasts that lasts. Trust in a silent connection ends after 1 s.
-const LASTING: std::ops::Range<f64> = 0.03..2.5;
-const DATABASE_LASTING: std::ops::Range<f64> = 0.05..1.2;
+/// The seconds between two faults of one target: mostly long enough to recover, sometimes not.
+const FAULT_INTERVAL: std::ops::Range<f64> = 0.2..6.0;
+const DATABASE_FAULT_INTERVAL: std::ops::Range<f64> = 1.0..9.0;
+/// The seconds that a lasting fault takes: some exceed the 1 s of silence after which the local
+/// cache is bypassed.
+const FAULT_TIME: std::ops::Range<f64> = 0.03..2.5;
+const DATABASE_FAULT_TIME: std::ops::Range<f64> = 0.05..1.2;
 
 use Direction::{ToClient, ToServer};
 const BOTH: &[Direction] = &[ToServer, ToClient];
 
-/// What happens to a link.
+/// A fault of a link.
 #[derive(Clone, Copy)]
-enum Way {
+enum LinkFault {
     Hold(&'static [Direction]),
     Swallow(&'static [Direction]),
     HalfClose(Direction),
     Cut(Direction),
     Refuse,
     Reset,
-    /// By milliseconds, at random: more than a command's limit, or less.
+    /// By a random number of milliseconds in this range, below or above the command timeout.
     Delay(u64, u64),
 }
 
-/// With its name, and whether Valkey cannot be told meanwhile.
-const WAYS: [(&str, bool, Way); 13] = [
-    ("link held", true, Way::Hold(BOTH)),
-    ("link held to Valkey", true, Way::Hold(&[ToServer])),
-    ("link held from Valkey", true, Way::Hold(&[ToClient])),
-    ("link swallows", true, Way::Swallow(BOTH)),
-    ("link swallows to Valkey", true, Way::Swallow(&[ToServer])),
-    ("link swallows from Valkey", true, Way::Swallow(&[ToClient])),
-    ("link half closed to Valkey", true, Way::HalfClose(ToServer)),
+/// The name of a link fault, and whether invalidations may be lost meanwhile.
+const LINK_FAULTS: [(&str, bool, LinkFault); 13] = [
+    ("link stalled", true, LinkFault::Hold(BOTH)),
+    ("link stalled to Valkey", true, LinkFault::Hold(&[ToServer])),
+    (
+        "link stalled from Valkey",
+        true,
+        LinkFault::Hold(&[ToClient]),
+    ),
+    ("link drops data", true, LinkFault::Swallow(BOTH)),
+    (
+        "link drops data to Valkey",
+        true,
+        LinkFault::Swallow(&[ToServer]),
+    ),
+    (
+        "link drops data from Valkey",
+        true,
+        LinkFault::Swallow(&[ToClient]),
+    ),
+    (
+        "link half closed to Valkey",
+        true,
+        LinkFault::HalfClose(ToServer),
+    ),
     (
         "link half closed from Valkey",
         true,
-        Way::HalfClose(ToClient),
+        LinkFault::HalfClose(ToClient),
     ),
-    ("link cut within a command", true, Way::Cut(ToServer)),
-    ("link cut within an answer", true, Way::Cut(ToClient)),
-    ("link refused", true, Way::Refuse),
-    ("link reset", true, Way::Reset),
-    ("link slow", true, Way::Delay(30, 150)),
+    ("link cut within a command", true, LinkFault::Cut(ToServer)),
+    ("link cut within a reply", true, LinkFault::Cut(ToClient)),
+    ("link refused", true, LinkFault::Refuse),
+    ("link reset", true, LinkFault::Reset),
+    (
+        "link delayed by 30 to 150 ms",
+        true,
+        LinkFault::Delay(30, 150),
+    ),
 ];
-const LATE_LINK: (&str, bool, Way) = ("link late by up to 15 ms", false, Way::Delay(1, 15));
+const SLOW_LINK: (&str, bool, LinkFault) = (
+    "link delayed by up to 15 ms",
+    false,
+    LinkFault::Delay(1, 15),
+);
 
-/// Breaks the link of a replica while the run is busy.
+/// Injects faults into the link of a replica during the busy phase.
 pub(super) async fn of_link(
     run: Arc<Run>,
     replica: usize,
     proxy: Arc<FaultProxy>,
 ) -> Result<History> {
-    let mut chance = run.chance(3000 + replica as u64);
+    let mut rng = run.rng(3000 + replica as u64);
     let mut history = History::default();
     loop {
-        rest(&mut chance, PEACE).await;
+        pause(&mut rng, FAULT_INTERVAL).await;
         if !run.is_busy() {
             return Ok(history);
         }
-        // Lateness widens the gaps in which things can go wrong, so there is much of it.
-        let (kind, matters, way) = if chance.random_bool(0.5) {
-            LATE_LINK
+        // Delays widen race windows, so they are frequent.
+        let (kind, loses_invalidations, fault) = if rng.random_bool(0.5) {
+            SLOW_LINK
         } else {
-            WAYS[chance.random_range(0..WAYS.len())]
+            LINK_FAULTS[rng.random_range(0..LINK_FAULTS.len())]
         };
         let from = run.now();
-        break_link(&proxy, way, &mut chance).await?;
+        break_link(&proxy, fault, &mut rng).await?;
         history.faults.push(Fault {
             kind,
             span: run.since(from),
-            hits: if matters {
-                Hits::Link(replica)
+            target: if loses_invalidations {
+                FaultTarget::Link(replica)
             } else {
-                Hits::Nothing
+                FaultTarget::Nothing
             },
         });
     }
 }
 
-async fn break_link(proxy: &FaultProxy, way: Way, chance: &mut StdRng) -> Result<()> {
-    match way {
-        Way::Hold(directions) => set(proxy, directions, Mode::Hold),
-        Way::Swallow(directions) => {
+async fn break_link(proxy: &FaultProxy, fault: LinkFault, rng: &mut StdRng) -> Result<()> {
+    match fault {
+        LinkFault::Hold(directions) => set(proxy, directions, Mode::Hold),
+        LinkFault::Swallow(directions) => {
             set(proxy, directions, Mode::BlackHole);
-            rest(chance, LASTING).await;
-            // A stream of which a part is missing must not go on.
+            pause(rng, FAULT_TIME).await;
+            // A stream with missing bytes must not continue.
             proxy.refuse(true).await?;
             proxy.reset_all();
             return proxy.heal().await;
         }
-        Way::HalfClose(direction) => {
+        LinkFault::HalfClose(direction) => {
             proxy.half_close(direction);
             return Ok(());
         }
-        Way::Cut(direction) => proxy.cut_after(direction, Some(chance.random_range(0..2000))),
-        Way::Refuse => {
+        LinkFault::Cut(direction) => proxy.cut_after(direction, Some(rng.random_range(0..2000))),
+        LinkFault::Refuse => {
             proxy.refuse(true).await?;
             proxy.reset_all();
         }
-        Way::Reset => {
+        LinkFault::Reset => {
             proxy.reset_all();
             return Ok(());
         }
-        Way::Delay(least, most) => {
-            let delay = Duration::from_millis(chance.random_range(least..most));
+        LinkFault::Delay(least, most) => {
+            let delay = Duration::from_millis(rng.random_range(least..most));
             proxy.set_both(Mode::Delay(delay));
         }
     }
-    rest(chance, LASTING).await;
+    pause(rng, FAULT_TIME).await;
     proxy.heal().await
 }
 
@@ -130,88 +154,89 @@ fn set(proxy: &FaultProxy, directions: &[Direction], mode: Mode) {
     }
 }
 
-/// Breaks Valkey while the run is busy.
+/// Injects faults into Valkey during the busy phase.
 pub(super) async fn of_valkey(run: &Run, valkey: &Valkey) -> Result<History> {
-    let mut chance = run.chance(4000);
-    let mut commands = Commands::new(valkey.addr());
+    let mut rng = run.rng(4000);
+    let mut commands = Commands::new(valkey.addr())?;
     let mut history = History::default();
     loop {
-        rest(&mut chance, PEACE).await;
+        pause(&mut rng, FAULT_INTERVAL).await;
         if !run.is_busy() {
             return Ok(history);
         }
         let from = run.now();
-        let (kind, hits) = match chance.random_range(0..7) {
+        let (kind, target) = match rng.random_range(0..7) {
             0 | 1 => {
                 valkey.pause()?;
-                rest(&mut chance, LASTING).await;
+                pause(&mut rng, FAULT_TIME).await;
                 valkey.resume()?;
-                ("Valkey frozen", Hits::Valkey)
+                ("Valkey frozen", FaultTarget::Valkey)
             }
             2 => {
                 valkey.kill();
-                rest(&mut chance, LASTING).await;
+                pause(&mut rng, FAULT_TIME).await;
                 valkey.restart().await?;
-                ("Valkey killed, restarted empty", Hits::Valkey)
+                ("Valkey killed, restarted empty", FaultTarget::Valkey)
             }
             3 | 4 => {
-                tell(&mut commands, &["FLUSHALL"]).await;
-                ("FLUSHALL", Hits::Nothing)
+                send(&mut commands, &["FLUSHALL"]).await;
+                ("FLUSHALL", FaultTarget::Nothing)
             }
             5 => {
-                tell(&mut commands, &["SCRIPT", "FLUSH"]).await;
-                ("SCRIPT FLUSH", Hits::Nothing)
+                send(&mut commands, &["SCRIPT", "FLUSH"]).await;
+                ("SCRIPT FLUSH", FaultTarget::Nothing)
             }
             _ => {
-                tell(&mut commands, &["CLIENT", "KILL", "TYPE", "normal"]).await;
-                ("CLIENT KILL", Hits::Valkey)
+                send(&mut commands, &["CLIENT", "KILL", "TYPE", "normal"]).await;
+                ("CLIENT KILL", FaultTarget::Valkey)
             }
         };
         let span = run.since(from);
-        history.faults.push(Fault { kind, span, hits });
+        history.faults.push(Fault { kind, span, target });
     }
 }
 
-async fn tell(commands: &mut Commands, words: &[&str]) {
-    // The connection may be one that was ended with the server, or by the command before.
+async fn send(commands: &mut Commands, words: &[&str]) {
+    // The connection may have ended with the server or by the command before: reconnect once. The
+    // run needs no particular fault to succeed, so a second error is ignored.
     if commands.run(words).await.is_err() {
         let _ = commands.run(words).await;
     }
 }
 
-/// Breaks the way to the database while the run is busy.
+/// Injects faults into the connections to the database during the busy phase.
 pub(super) async fn of_database(run: Arc<Run>, proxy: Arc<FaultProxy>) -> Result<History> {
-    let mut chance = run.chance(5000);
+    let mut rng = run.rng(5000);
     let mut history = History::default();
     loop {
-        rest(&mut chance, DATABASE_PEACE).await;
+        pause(&mut rng, DATABASE_FAULT_INTERVAL).await;
         if !run.is_busy() {
             return Ok(history);
         }
         let from = run.now();
-        let (kind, hits) = match chance.random_range(0..4) {
+        let (kind, target) = match rng.random_range(0..4) {
             0 => {
                 proxy.refuse(true).await?;
                 proxy.reset_all();
-                ("PostgreSQL refused", Hits::Database)
+                ("PostgreSQL refused", FaultTarget::Database)
             }
             1 => {
                 proxy.set_both(Mode::Hold);
-                ("PostgreSQL held", Hits::Database)
+                ("PostgreSQL stalled", FaultTarget::Database)
             }
             _ => {
-                let delay = Duration::from_millis(chance.random_range(1..40));
+                let delay = Duration::from_millis(rng.random_range(1..40));
                 proxy.set_both(Mode::Delay(delay));
-                ("PostgreSQL late by up to 40 ms", Hits::Nothing)
+                ("PostgreSQL delayed by up to 40 ms", FaultTarget::Nothing)
             }
         };
-        rest(&mut chance, DATABASE_LASTING).await;
+        pause(&mut rng, DATABASE_FAULT_TIME).await;
         proxy.heal().await?;
         let span = run.since(from);
-        history.faults.push(Fault { kind, span, hits });
+        history.faults.push(Fault { kind, span, target });
     }
 }
 
-async fn rest(chance: &mut StdRng, seconds: std::ops::Range<f64>) {
-    sleep(Duration::from_secs_f64(chance.random_range(seconds))).await;
+async fn pause(rng: &mut StdRng, seconds: std::ops::Range<f64>) {
+    sleep(Duration::from_secs_f64(rng.random_range(seconds))).await;
 }

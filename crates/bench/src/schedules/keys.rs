@@ -1,4 +1,4 @@
-//! The keys that a schedule reads and writes, as every party names them.
+//! The keys of a schedule: their paths, Valkey keys, payloads and columns.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,13 +8,13 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 const INSTRUMENTS: [&str; 3] = ["MARI", "LET", "TOSCA"];
-/// How long the keys of one instrument are written often, before the next one's are: in the
-/// time between, entries live long enough to be refreshed early and to expire.
-const TURN: Duration = Duration::from_secs(5);
-/// The longest time to live of a key.
+/// How long the keys of one instrument stay hot before those of the next one do. In between,
+/// entries live long enough to be refreshed early and to expire.
+const HOT_TIME: Duration = Duration::from_secs(5);
+/// The longest TTL of a key.
 pub(super) const LONGEST_TTL: Duration = Duration::from_secs(3);
 
-/// What of an instrument a key is about.
+/// The field of an instrument that a key caches.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Field {
     Specification,
@@ -25,7 +25,7 @@ pub(super) enum Field {
 const FIELDS: [Field; 3] = [Field::Specification, Field::Script, Field::LatestRun];
 
 impl Field {
-    /// The column; the database's notes of what was committed name it, too.
+    /// The column; also the prefix of the key's name in the commit log.
     pub(super) fn column(self) -> &'static str {
         match self {
             Self::Specification => "specification",
@@ -42,8 +42,8 @@ impl Field {
     }
 }
 
-/// The replicas' settings that give the keys their times to live.
-pub(super) fn times_to_live() -> impl Iterator<Item = (String, String)> {
+/// The replica settings for the TTLs of the keys.
+pub(super) fn ttl_settings() -> impl Iterator<Item = (String, String)> {
     FIELDS.iter().map(|field| {
         let name = match field {
             Field::Specification => "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
@@ -54,17 +54,17 @@ pub(super) fn times_to_live() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// One key.
+/// A key.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) instrument: &'static str,
     pub(super) field: Field,
-    /// The next version to be written.
+    /// The next version to write.
     next: AtomicU64,
 }
 
 impl Key {
-    /// A version that nobody else writes.
+    /// Returns a new version, unique for the key.
     pub(super) fn next_version(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -77,7 +77,7 @@ impl Key {
         self.field.ttl()
     }
 
-    /// Where replicas have it.
+    /// The path on a replica.
     pub(super) fn path(&self) -> String {
         let instrument = self.instrument;
         match self.field {
@@ -87,8 +87,8 @@ impl Key {
         }
     }
 
-    /// Where Valkey has it.
-    pub(super) fn cached_at(&self) -> String {
+    /// The key in Valkey.
+    pub(super) fn valkey_key(&self) -> String {
         let instrument = self.instrument;
         match self.field {
             Field::Specification => format!("fia_api:instrument:spec:{instrument}"),
@@ -98,7 +98,7 @@ impl Key {
     }
 
     /// The body of a PUT.
-    pub(super) fn put(&self, version: u64) -> String {
+    pub(super) fn put_body(&self, version: u64) -> String {
         match self.field {
             Field::Specification => json!({ "version": version }),
             Field::Script => json!({"value": version.to_string()}),
@@ -107,7 +107,7 @@ impl Key {
         .to_string()
     }
 
-    /// The version in the body of an answer to a GET.
+    /// The version in the response body of a GET.
     pub(super) fn version(&self, body: &[u8]) -> Option<u64> {
         let body: Value = serde_json::from_slice(body).ok()?;
         match self.field {
@@ -117,7 +117,7 @@ impl Key {
         }
     }
 
-    /// The entry in Valkey, in the bytes of the older program.
+    /// The payload in Valkey, as the legacy client writes it.
     pub(super) fn payload(&self, version: &str) -> String {
         match self.field {
             Field::Specification => format!(r#"{{"specification": {{"version": {version}}}}}"#),
@@ -147,19 +147,19 @@ impl Keys {
         &self.0
     }
 
-    /// Any of them, to be read.
-    pub(super) fn any(&self, chance: &mut StdRng) -> (usize, &Key) {
-        self.at(chance.random_range(0..self.0.len()))
+    /// A key chosen uniformly.
+    pub(super) fn any(&self, rng: &mut StdRng) -> (usize, &Key) {
+        self.at(rng.random_range(0..self.0.len()))
     }
 
-    /// One to be written: mostly of the instrument whose turn it is.
-    pub(super) fn in_turn(&self, now: Duration, chance: &mut StdRng) -> (usize, &Key) {
-        if chance.random_bool(0.05) {
-            return self.any(chance);
+    /// A key of the instrument that is hot at this time; rarely any other.
+    pub(super) fn hot(&self, now: Duration, rng: &mut StdRng) -> (usize, &Key) {
+        if rng.random_bool(0.05) {
+            return self.any(rng);
         }
-        let turn = now.as_millis() / TURN.as_millis();
-        let instrument = usize::try_from(turn).unwrap_or(0) % INSTRUMENTS.len();
-        self.at(instrument * FIELDS.len() + chance.random_range(0..FIELDS.len()))
+        let round = now.as_millis() / HOT_TIME.as_millis();
+        let instrument = usize::try_from(round).unwrap_or(0) % INSTRUMENTS.len();
+        self.at(instrument * FIELDS.len() + rng.random_range(0..FIELDS.len()))
     }
 
     fn at(&self, index: usize) -> (usize, &Key) {

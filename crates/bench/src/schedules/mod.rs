@@ -1,21 +1,22 @@
-//! Random schedules: two replicas of the service and a stand-in of the older program on one
-//! database and one Valkey, while all of it is broken at random.
+//! Random schedules: two replicas of the service and legacy clients share one database and one
+//! Valkey while faults are injected at random.
 //!
 //! ```text
 //!  readers, writers ──▶ replica 0 ──▶ proxy 0 ─┐
 //!                   ──▶ replica 1 ──▶ proxy 1 ─┼▶ Valkey     both replicas ──▶ proxy ─▶ PostgreSQL
-//!                       peer (the older one) ──┘             the peer       ──────────▶ PostgreSQL
+//!                       legacy clients ────────┘             legacy clients ──────────▶ PostgreSQL
 //! ```
 //!
-//! Everybody notes what was asked and answered; afterwards [`crate::checker`] judges it. What is
-//! done follows from a seed; when exactly it happens depends on the machine, so a seed gives a
-//! similar run, not the same.
+//! Every task records its requests and responses; afterwards [`crate::checker`] checks the
+//! history. The seed fixes the choices, not the timing: a seed repeats a similar run, not the same
+//! one.
 
 mod client;
 mod database;
 mod faults;
+mod fixture;
 mod keys;
-mod peer;
+mod legacy_client;
 mod report;
 mod traffic;
 mod valkey;
@@ -25,39 +26,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use devstack::{Error, Result};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use self::traffic::Caller;
-use crate::checker::{self, History, REPLICAS, Span};
-use devstack::{Api, Error, FaultProxy, Postgres, Result, Stack, Valkey};
-
+use crate::checker::{self, History, Span};
+use fixture::Fixture;
 use keys::Keys;
+use legacy_client::LegacyClient;
 pub use report::Report;
+use traffic::ReplicaClient;
 
 const DATABASE: &str = "fia";
-/// Requests at a time of each replica.
+/// Readers of each replica.
 const READERS: u64 = 4;
+/// Writers of each replica.
 const WRITERS: u64 = 2;
-/// Processes of the older program that read.
-const PEER_READERS: u64 = 2;
+/// Legacy clients that read; one more writes.
+const LEGACY_READERS: u64 = 2;
 
-/// What to run.
+/// The parameters of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How long things are written and broken.
+    /// The duration of the busy phase, with writes and faults.
     pub busy: Duration,
-    /// What chance follows from.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// Whether the replicas check keys again after a write (`CACHE_MIGRATION_GUARD`).
+    /// The replicas' `CACHE_MIGRATION_GUARD`: whether they verify keys after a write.
     pub guard: bool,
-    /// For a test of the oracle: the peer stores old values and keeps quiet about it.
-    pub spoiled: bool,
+    /// For a test of the checker: the legacy clients store stale values without recording it.
+    pub inject_stale_fill: bool,
 }
 
-/// What all tasks of a run share.
+/// The state that all tasks of a run share.
 struct Run {
     plan: Plan,
     start: Instant,
@@ -66,6 +69,7 @@ struct Run {
 }
 
 impl Run {
+    /// The clock of the history.
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
@@ -85,119 +89,82 @@ impl Run {
         }
     }
 
-    /// The chance of one task.
-    fn chance(&self, task: u64) -> StdRng {
+    /// The random number generator of a task.
+    fn rng(&self, task: u64) -> StdRng {
         StdRng::seed_from_u64(self.plan.seed.wrapping_mul(1_000_003).wrapping_add(task))
     }
 }
 
-/// The servers, and what stands between them.
-struct World {
-    stack: Stack,
-    links: [Arc<FaultProxy>; REPLICAS],
-    database: Arc<FaultProxy>,
-    replicas: Vec<Api>,
-}
-
-impl World {
-    async fn start(server: &Path, plan: &Plan, keys: &Keys) -> Result<Self> {
-        let stack = Stack::builder().postgres().valkey().start().await?;
-        let (postgres, valkey) = servers(&stack)?;
-        database::prepare(&postgres.connect(DATABASE).await?, keys).await?;
-        let database = Arc::new(FaultProxy::start(postgres.addr()).await?);
-        let links = [
-            Arc::new(FaultProxy::start(valkey.addr()).await?),
-            Arc::new(FaultProxy::start(valkey.addr()).await?),
-        ];
-        let mut replicas = Vec::new();
-        for link in &links {
-            let mut env = stack.env();
-            let settings = [
-                ("VALKEY_URL", format!("redis://{}/0", link.addr())),
-                ("DB_PORT", database.port().to_string()),
-                ("CACHE_MIGRATION_GUARD", plan.guard.to_string()),
-                ("LOG_LEVEL", "warn".to_owned()),
-            ];
-            let settings = settings.map(|(name, value)| (name.to_owned(), value));
-            env.extend(settings.into_iter().chain(keys::times_to_live()));
-            replicas.push(Api::start(server, env).await?);
-        }
-        Ok(Self {
-            stack,
-            links,
-            database,
-            replicas,
-        })
-    }
-}
-
-fn servers(stack: &Stack) -> Result<(&Postgres, &Valkey)> {
-    let missing = |server: &str| Error::NotRunning {
-        server: server.to_owned(),
-    };
-    Ok((
-        stack.postgres().ok_or_else(|| missing("postgres"))?,
-        stack.valkey().ok_or_else(|| missing("valkey"))?,
-    ))
-}
-
-/// Runs a plan against this server and judges what happened.
+/// Runs a plan against this server binary and checks the history.
 ///
 /// # Errors
-/// When a server cannot be started, or what stands around the replicas fails.
+/// When a server cannot be started, or a party other than the replicas fails.
 pub async fn run(server: &Path, plan: Plan) -> Result<Report> {
     let keys = Keys::new();
-    let world = World::start(server, &plan, &keys).await?;
+    let fixture = Fixture::start(server, &plan, &keys).await?;
     let run = Arc::new(Run {
         plan,
         start: Instant::now(),
         keys,
         ended: AtomicBool::new(false),
     });
-    let (postgres, valkey) = servers(&world.stack)?;
-    let mut readers = JoinSet::new();
-    let mut others: JoinSet<Result<History>> = JoinSet::new();
-    for (replica, api) in world.replicas.iter().enumerate() {
-        for i in 0..READERS {
-            let task = 100 * replica as u64 + i;
-            readers.spawn(Caller::new(&run, task, replica, api.addr()).read());
-        }
-        for i in 0..WRITERS {
-            let task = 1000 + 100 * replica as u64 + i;
-            others.spawn(Caller::new(&run, task, replica, api.addr()).write());
-        }
-        let link = Arc::clone(&world.links[replica]);
-        others.spawn(faults::of_link(Arc::clone(&run), replica, link));
-    }
-    for i in 0..=PEER_READERS {
-        let peer = peer::Peer::new(&run, 2000 + i, postgres, valkey).await?;
-        if i < PEER_READERS {
-            others.spawn(peer.read());
-        } else {
-            others.spawn(peer.write());
-        }
-    }
-    others.spawn(faults::of_database(
-        Arc::clone(&run),
-        Arc::clone(&world.database),
-    ));
-    let mut history = faults::of_valkey(&run, valkey).await?;
+    let mut readers = spawn_readers(&run, &fixture);
+    let mut others = spawn_others(&run, &fixture).await?;
+    let mut history = faults::of_valkey(&run, fixture.valkey()?).await?;
     gather(&mut history, &mut others).await?;
     let quiet = run.now();
-    if !plan.spoiled {
+    if !plan.inject_stale_fill {
         sleep(checker::quiet_time(keys::LONGEST_TTL)).await;
         history.quiet = Some(quiet);
     }
     run.ended.store(true, Ordering::Relaxed);
     gather(&mut history, &mut readers).await?;
-    history.keys = database::committed(&postgres.connect(DATABASE).await?, &run.keys).await?;
-    let logs = world.replicas.iter().map(|api| api.server().log_tail());
+    let database = fixture.postgres()?.connect(DATABASE).await?;
+    history.keys = database::committed(&database, &run.keys).await?;
+    let logs = fixture.replicas.iter().map(|api| api.server().log_tail());
     Ok(Report::new(plan, history, logs.collect()))
+}
+
+/// Starts the tasks that read until the end of the quiet phase.
+fn spawn_readers(run: &Arc<Run>, fixture: &Fixture) -> JoinSet<Result<History>> {
+    let mut tasks = JoinSet::new();
+    for (replica, api) in fixture.replicas.iter().enumerate() {
+        for i in 0..READERS {
+            let task = 100 * replica as u64 + i;
+            tasks.spawn(ReplicaClient::new(run, task, replica, api.addr()).read());
+        }
+    }
+    tasks
+}
+
+/// Starts the tasks of the busy phase, except the faults of Valkey.
+async fn spawn_others(run: &Arc<Run>, fixture: &Fixture) -> Result<JoinSet<Result<History>>> {
+    let mut tasks = JoinSet::new();
+    for (replica, api) in fixture.replicas.iter().enumerate() {
+        for i in 0..WRITERS {
+            let task = 1000 + 100 * replica as u64 + i;
+            tasks.spawn(ReplicaClient::new(run, task, replica, api.addr()).write());
+        }
+        let link = Arc::clone(&fixture.links[replica]);
+        tasks.spawn(faults::of_link(Arc::clone(run), replica, link));
+    }
+    for i in 0..=LEGACY_READERS {
+        let client =
+            LegacyClient::new(run, 2000 + i, fixture.postgres()?, fixture.valkey()?).await?;
+        if i < LEGACY_READERS {
+            tasks.spawn(client.read());
+        } else {
+            tasks.spawn(client.write());
+        }
+    }
+    let database = Arc::clone(&fixture.database);
+    tasks.spawn(faults::of_database(Arc::clone(run), database));
+    Ok(tasks)
 }
 
 async fn gather(history: &mut History, tasks: &mut JoinSet<Result<History>>) -> Result<()> {
     while let Some(task) = tasks.join_next().await {
-        let part = task.map_err(|_| Error::Task("a part of a schedule"))??;
+        let part = task.map_err(|_| Error::Task("a task of a schedule"))??;
         history.writes.extend(part.writes);
         history.fills.extend(part.fills);
         history.reads.extend(part.reads);

@@ -1,27 +1,27 @@
-//! What a run was, and what the oracle says of it.
+//! The report of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::Plan;
-use crate::checker::{Bound, History, Verdict, Writer, explain, judge};
+use crate::checker::{Bound, History, Verdict, Writer, check, explain};
 
-/// Violations that are told with their history; the others are only counted.
-const TOLD: usize = 5;
+/// How many violations are printed with their history; the others are only counted.
+const EXPLAINED: usize = 5;
 
-/// A run that has ended. Shown, it is a table, followed by the violations.
+/// The result of a run. It displays as tables, followed by the violations.
 pub struct Report {
     plan: Plan,
     history: History,
     verdict: Verdict,
-    /// The ends of the replicas' logs.
+    /// The last lines of each replica's log.
     logs: Vec<String>,
 }
 
 impl Report {
     pub(super) fn new(plan: Plan, history: History, logs: Vec<String>) -> Self {
-        let verdict = judge(&history);
+        let verdict = check(&history);
         Self {
             plan,
             history,
@@ -30,12 +30,12 @@ impl Report {
         }
     }
 
-    /// What the oracle says.
+    /// The verdict of the checker.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// What happened.
+    /// The recorded history.
     pub fn history(&self) -> &History {
         &self.history
     }
@@ -47,21 +47,27 @@ impl Report {
         writeln!(f, "| | |\n|---|---|")?;
         for (source, count) in &verdict.sources {
             let source = format!("{source:?}").to_lowercase();
-            writeln!(f, "| answers, {source} | {count} |")?;
+            writeln!(f, "| responses, {source} | {count} |")?;
         }
         let unconfirmed = history.writes.iter().filter(|write| write.outcome.is_err());
         for (what, count) in [
-            ("requests without a value (database away)", verdict.failed),
+            (
+                "requests without a value (database unavailable)",
+                verdict.failed,
+            ),
             (
                 "writes through replicas",
-                self.writes_by(|by| by != Writer::Peer),
+                self.writes_by(|by| by != Writer::LegacyClient),
             ),
-            ("of them not confirmed (database away)", unconfirmed.count()),
             (
-                "writes of the older program",
-                self.writes_by(|by| by == Writer::Peer),
+                "of them unconfirmed (database unavailable)",
+                unconfirmed.count(),
             ),
-            ("fills of the older program", history.fills.len()),
+            (
+                "writes of the legacy client",
+                self.writes_by(|by| by == Writer::LegacyClient),
+            ),
+            ("fills of the legacy client", history.fills.len()),
         ] {
             writeln!(f, "| {what} | {count} |")?;
         }
@@ -78,12 +84,15 @@ impl Report {
     fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = &self.verdict;
         for (what, time) in [
-            ("slowest answer, database well", verdict.slowest[0]),
-            ("slowest answer, database away", verdict.slowest[1]),
-            ("from a fault's end to memory, at most", verdict.recovery),
+            ("max. latency, database available", verdict.max_latency[0]),
+            ("max. latency, database unavailable", verdict.max_latency[1]),
             (
-                "from the last fault to every key in memory",
-                verdict.last_key,
+                "max. time from a fault to the next local hit",
+                verdict.recovery,
+            ),
+            (
+                "time from the last fault to local hits of every key",
+                verdict.full_recovery,
             ),
         ] {
             writeln!(f, "| {what} | {:.1} ms |", ms(time))?;
@@ -96,13 +105,13 @@ impl Report {
         let longest = ttls.max().unwrap_or_default();
         writeln!(
             f,
-            "| answers older than a write | count | largest lag ms | allowed ms |"
+            "| stale responses | count | max. lag ms | permitted ms |"
         )?;
         writeln!(f, "|---|---|---|---|")?;
         for (bound, lag) in Bound::ALL.iter().zip(self.verdict.lags) {
-            let (largest, allowed) = (ms(lag.largest), ms(bound.limit(longest)));
-            let (name, count) = (bound.name(), lag.answers);
-            writeln!(f, "| {name} | {count} | {largest:.1} | {allowed:.0} |")?;
+            let (max, permitted) = (ms(lag.max), ms(bound.limit(longest)));
+            let (name, count) = (bound.name(), lag.responses);
+            writeln!(f, "| {name} | {count} | {max:.1} | {permitted:.0} |")?;
         }
         Ok(())
     }
@@ -121,17 +130,17 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guard = if self.plan.guard { "on" } else { "off" };
         let (seed, busy) = (self.plan.seed, self.plan.busy.as_secs());
-        writeln!(f, "seed {seed}, {busy} s, guard of writes {guard}\n")?;
+        writeln!(f, "seed {seed}, {busy} s, CACHE_MIGRATION_GUARD {guard}\n")?;
         self.counts(f)?;
         self.times(f)?;
         self.lags(f)?;
         let violations = &self.verdict.violations;
-        for violation in violations.iter().take(TOLD) {
+        for violation in violations.iter().take(EXPLAINED) {
             write!(f, "\n{}", explain(&self.history, violation))?;
         }
         if !violations.is_empty() {
             for (replica, log) in self.logs.iter().enumerate() {
-                writeln!(f, "\nthe end of the log of replica {replica}:\n{log}")?;
+                writeln!(f, "\nlog of replica {replica} (last lines):\n{log}")?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Readers and writers of the replicas.
+//! HTTP clients that read and write through the replicas.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use super::client::Client;
 use crate::checker::{History, Outcome, Read, Write, Writer};
 use devstack::Result;
 
-/// Between two requests, at most.
-const READER_REST: Duration = Duration::from_millis(20);
-const WRITER_REST: Duration = Duration::from_millis(1200);
-/// Between two writes of one key in a row, at most: what a reader has loaded after the first, it
-/// may be storing during the second.
-const BURST_REST: Duration = Duration::from_millis(20);
-/// How often another write of the key follows.
+/// The maximum pause between two requests.
+const READER_PAUSE: Duration = Duration::from_millis(20);
+const WRITER_PAUSE: Duration = Duration::from_millis(1200);
+/// The maximum pause within a burst of writes to one key: a reader that loaded the first version
+/// may store it during the second write.
+const BURST_PAUSE: Duration = Duration::from_millis(20);
+/// The probability that another write of the same key follows.
 const BURST: f64 = 0.8;
 
-/// One client of a replica.
-pub(super) struct Caller {
+/// A client of one replica.
+pub(super) struct ReplicaClient {
     run: Arc<Run>,
-    chance: StdRng,
+    rng: StdRng,
     replica: usize,
     client: Client,
     history: History,
 }
 
-impl Caller {
+impl ReplicaClient {
     pub(super) fn new(run: &Arc<Run>, task: u64, replica: usize, address: SocketAddr) -> Self {
         Self {
             run: Arc::clone(run),
-            chance: run.chance(task),
+            rng: run.rng(task),
             replica,
             client: Client::new(address),
             history: History::default(),
@@ -46,28 +46,28 @@ impl Caller {
     pub(super) async fn read(mut self) -> Result<History> {
         let run = Arc::clone(&self.run);
         while !run.is_ended() {
-            let (key, about) = if self.chance.random() {
-                run.keys.in_turn(run.now(), &mut self.chance)
+            let (index, key) = if self.rng.random() {
+                run.keys.hot(run.now(), &mut self.rng)
             } else {
-                run.keys.any(&mut self.chance)
+                run.keys.any(&mut self.rng)
             };
             let from = run.now();
-            let answer = self.client.get(&about.path()).await;
+            let response = self.client.get(&key.path()).await;
             let span = run.since(from);
-            let outcome = match answer {
-                Ok(answer) => match (about.version(&answer.body), answer.source) {
+            let outcome = match response {
+                Ok(response) => match (key.version(&response.body), response.source) {
                     (Some(version), Some(source)) => Outcome::Value(version, source),
-                    _ => Outcome::Failed(format!("{:?}", String::from_utf8_lossy(&answer.body))),
+                    _ => Outcome::Failed(format!("{:?}", String::from_utf8_lossy(&response.body))),
                 },
                 Err(why) => Outcome::Failed(why),
             };
             self.history.reads.push(Read {
-                key,
+                key: index,
                 replica: self.replica,
                 span,
                 outcome,
             });
-            sleep(READER_REST.mul_f64(self.chance.random())).await;
+            sleep(READER_PAUSE.mul_f64(self.rng.random())).await;
         }
         Ok(self.history)
     }
@@ -75,25 +75,25 @@ impl Caller {
     /// Writes while the run is busy.
     pub(super) async fn write(mut self) -> Result<History> {
         let run = Arc::clone(&self.run);
-        let (mut key, mut about) = run.keys.in_turn(run.now(), &mut self.chance);
+        let (mut index, mut key) = run.keys.hot(run.now(), &mut self.rng);
         while run.is_busy() {
-            let version = about.next_version();
+            let version = key.next_version();
             let from = run.now();
-            let put = about.put(version);
-            let answer = self.client.put(&about.path(), &put).await;
+            let body = key.put_body(version);
+            let response = self.client.put(&key.path(), &body).await;
             self.history.writes.push(Write {
-                key,
+                key: index,
                 version,
                 by: Writer::Replica(self.replica),
                 span: run.since(from),
-                outcome: answer.map(drop),
-                cleared: true,
+                outcome: response.map(drop),
+                invalidated: true,
             });
-            if self.chance.random_bool(BURST) {
-                sleep(BURST_REST.mul_f64(self.chance.random())).await;
+            if self.rng.random_bool(BURST) {
+                sleep(BURST_PAUSE.mul_f64(self.rng.random())).await;
             } else {
-                sleep(WRITER_REST.mul_f64(self.chance.random())).await;
-                (key, about) = run.keys.in_turn(run.now(), &mut self.chance);
+                sleep(WRITER_PAUSE.mul_f64(self.rng.random())).await;
+                (index, key) = run.keys.hot(run.now(), &mut self.rng);
             }
         }
         Ok(self.history)

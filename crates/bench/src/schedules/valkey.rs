@@ -1,70 +1,63 @@
-//! A plain connection to Valkey, made anew after a failure.
+//! A connection to Valkey that reconnects after a failure.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use devstack::{Error, Result};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisResult, Value};
 use tokio::time::timeout;
 
-/// Longer than Valkey is ever frozen: what was sent has been executed by then, or never will be.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The timeout of a command, with its connect. Longer than Valkey is ever frozen: after it, a
+/// command has been executed or never will be.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Runs one command at a time.
 pub(super) struct Commands {
-    address: SocketAddr,
-    stream: Option<BufReader<TcpStream>>,
+    client: Client,
+    connection: Option<MultiplexedConnection>,
 }
 
 impl Commands {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            stream: None,
-        }
+    /// # Errors
+    /// [`Error::Io`] when the client refuses the address.
+    pub(super) fn new(address: SocketAddr) -> Result<Self> {
+        let client = Client::open(format!("redis://{address}")).map_err(|error| Error::Io {
+            doing: "using the address of Valkey".to_owned(),
+            source: io::Error::other(error),
+        })?;
+        Ok(Self {
+            client,
+            connection: None,
+        })
     }
 
-    /// Runs a command whose reply is one line or one string. `None` for nil, and for an error:
-    /// whoever asks goes on as if nothing was there, as the older program does.
-    pub(super) async fn run(&mut self, words: &[&str]) -> io::Result<Option<Vec<u8>>> {
-        let late = || io::Error::other("no answer in time");
-        let reply = timeout(LIMIT, self.exchange(words)).await;
-        let reply = reply.unwrap_or_else(|_| Err(late()));
+    /// Runs a command; after an error the next one uses a new connection.
+    pub(super) async fn run(&mut self, words: &[&str]) -> RedisResult<Value> {
+        let reply = timeout(TIMEOUT, self.exchange(words)).await;
+        let reply = reply.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         if reply.is_err() {
-            self.stream = None;
+            self.connection = None;
         }
         reply
     }
 
-    async fn exchange(&mut self, words: &[&str]) -> io::Result<Option<Vec<u8>>> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
+    async fn exchange(&mut self, words: &[&str]) -> RedisResult<Value> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
             none => {
-                let stream = TcpStream::connect(self.address).await?;
-                stream.set_nodelay(true)?;
-                none.insert(BufReader::new(stream))
+                // `TIMEOUT` replaces the client's own, shorter limits.
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(None)
+                    .set_response_timeout(None);
+                let opened = self
+                    .client
+                    .get_multiplexed_async_connection_with_config(&config);
+                none.insert(opened.await?)
             }
         };
-        let mut command = format!("*{}\r\n", words.len());
-        for word in words {
-            command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-        }
-        stream.write_all(command.as_bytes()).await?;
-        let mut line = String::new();
-        if stream.read_line(&mut line).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let line = line.trim_end();
-        let Some(length) = line.strip_prefix('$') else {
-            let good = line.starts_with(['+', ':']);
-            return Ok(good.then(|| line.as_bytes().to_vec()));
-        };
-        let Ok(length) = length.parse::<usize>() else {
-            return Ok(None);
-        };
-        let mut bytes = vec![0; length + 2];
-        stream.read_exact(&mut bytes).await?;
-        bytes.truncate(length);
-        Ok(Some(bytes))
+        let mut command = redis::Cmd::new();
+        command.arg(words).query_async(connection).await
     }
 }

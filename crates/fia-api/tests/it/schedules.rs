@@ -30,7 +30,7 @@ async fn random_schedules_meet_the_consistency_bounds() {
         busy: Duration::from_secs(45),
         seed,
         guard: seed % 2 == 1,
-        spoiled: false,
+        inject_stale_fill: false,
     })
     .await;
     let verdict = report.verdict();
@@ -38,7 +38,7 @@ async fn random_schedules_meet_the_consistency_bounds() {
     // Otherwise the schedule did not exercise anything.
     assert!(report.history().writes.len() > 100, "{report}");
     assert!(report.history().faults.len() > 10, "{report}");
-    assert!(verdict.lags.iter().any(|lag| lag.answers > 0), "{report}");
+    assert!(verdict.lags.iter().any(|lag| lag.responses > 0), "{report}");
 }
 
 /// Takes some seconds: stale fills are injected that the checker does not know of.
@@ -48,12 +48,14 @@ async fn an_injected_stale_fill_is_detected() {
         busy: Duration::from_secs(8),
         seed: 1,
         guard: false,
-        spoiled: true,
+        inject_stale_fill: true,
     })
     .await;
     let found = &report.verdict().violations;
     assert!(
-        found.iter().any(|found| found.what.contains("although")),
+        found
+            .iter()
+            .any(|found| found.description.contains("after the write of")),
         "{report}"
     );
 }

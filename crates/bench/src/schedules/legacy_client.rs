@@ -1,5 +1,5 @@
-//! The older program on the same keys: what it found missing it reads from the database and
-//! stores, whatever has happened meanwhile; what it writes it clears after the commit.
+//! A legacy client on the same keys: on a cache miss it stores what it read from the database,
+//! regardless of writes meanwhile; after the commit of a write it invalidates the key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use redis::Value;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
@@ -17,25 +18,27 @@ use super::{DATABASE, Run};
 use crate::checker::{Fill, History, Write, Writer};
 use devstack::{Postgres, Result, Valkey};
 
-const READER_REST: Duration = Duration::from_millis(60);
-const WRITER_REST: Duration = Duration::from_millis(1000);
-/// How long it may take, at random, from the database's answer to the next step.
-const SLOWNESS: Duration = Duration::from_millis(60);
-/// What the oracle does not hear of lives longer than anything else.
-const SPOILED_TTL: u64 = 30;
+/// The maximum pause between two reads.
+const READER_PAUSE: Duration = Duration::from_millis(60);
+/// The maximum pause between two writes.
+const WRITER_PAUSE: Duration = Duration::from_millis(1000);
+/// The maximum random delay between the steps of a read or write.
+const JITTER: Duration = Duration::from_millis(60);
+/// The TTL in seconds of injected stale fills: longer than every permitted lag.
+const INJECTED_TTL: u64 = 30;
 
-/// One process of the older program.
-pub(super) struct Peer {
+/// One legacy client.
+pub(super) struct LegacyClient {
     run: Arc<Run>,
-    chance: StdRng,
+    rng: StdRng,
     database: Client,
     valkey: Commands,
-    /// What was stored last under each key.
+    /// The first version that was stored under each key.
     stored: HashMap<usize, String>,
     history: History,
 }
 
-impl Peer {
+impl LegacyClient {
     pub(super) async fn new(
         run: &Arc<Run>,
         task: u64,
@@ -44,32 +47,31 @@ impl Peer {
     ) -> Result<Self> {
         Ok(Self {
             run: Arc::clone(run),
-            chance: run.chance(task),
+            rng: run.rng(task),
             database: postgres.connect(DATABASE).await?,
-            valkey: Commands::new(valkey.addr()),
+            valkey: Commands::new(valkey.addr())?,
             stored: HashMap::new(),
             history: History::default(),
         })
     }
 
-    /// GET; on a miss SELECT and SETEX.
+    /// Reads during the busy phase: GET, on a miss SELECT and SETEX.
     pub(super) async fn read(mut self) -> Result<History> {
         let run = Arc::clone(&self.run);
         while run.is_busy() {
-            let (index, key) = run.keys.any(&mut self.chance);
+            let (index, key) = run.keys.any(&mut self.rng);
             if !self.finds(key).await {
                 self.fill(index, key).await?;
             }
-            sleep(READER_REST.mul_f64(self.chance.random())).await;
+            sleep(READER_PAUSE.mul_f64(self.rng.random())).await;
         }
         Ok(self.history)
     }
 
-    /// Whether there is an entry: JSON that is not `null`.
+    /// Whether there is a cache entry other than `null`.
     async fn finds(&mut self, key: &Key) -> bool {
-        let found = self.valkey.run(&["GET", &key.cached_at()]).await;
-        let found = found.ok().flatten();
-        found.is_some_and(|bytes| !bytes.starts_with(b"null"))
+        let found = self.valkey.run(&["GET", &key.valkey_key()]).await;
+        matches!(found, Ok(Value::BulkString(bytes)) if !bytes.starts_with(b"null"))
     }
 
     async fn fill(&mut self, index: usize, key: &Key) -> Result<()> {
@@ -80,19 +82,19 @@ impl Peer {
         };
         let sql = format!("SELECT {sql} FROM instruments WHERE instrument_name = $1");
         let row = self.database.query_one(&sql, &[&key.instrument]).await;
-        let version: String = row.map_err(failed("reading as the peer"))?.get(0);
-        self.dawdle().await;
-        let (at, payload) = (key.cached_at(), key.payload(&version));
-        if self.run.plan.spoiled
+        let version: String = row.map_err(failed("reading as the legacy client"))?.get(0);
+        self.jitter().await;
+        let (at, payload) = (key.valkey_key(), key.payload(&version));
+        if self.run.plan.inject_stale_fill
             && let Some(old) = self.stored.get(&index)
         {
-            let (old, ttl) = (key.payload(old), SPOILED_TTL.to_string());
-            // A failure is as good as no spoiling.
+            let (old, ttl) = (key.payload(old), INJECTED_TTL.to_string());
+            // Other fills inject enough if this one fails.
             let _ = self.valkey.run(&["SETEX", &at, &ttl, &old]).await;
             return Ok(());
         }
         let ttl = key.ttl().as_secs().to_string();
-        // Without an answer it may have been executed all the same.
+        // Recorded even without a reply, as it may have been executed.
         let _ = self.valkey.run(&["SETEX", &at, &ttl, &payload]).await;
         self.history.fills.push(Fill {
             key: index,
@@ -103,28 +105,28 @@ impl Peer {
         Ok(())
     }
 
-    /// UPDATE, COMMIT, then `SETEX key 1 null`.
+    /// Writes during the busy phase: UPDATE, COMMIT, then `SETEX key 1 null`.
     pub(super) async fn write(mut self) -> Result<History> {
         let run = Arc::clone(&self.run);
         while run.is_busy() {
-            let (index, key) = run.keys.in_turn(run.now(), &mut self.chance);
+            let (index, key) = run.keys.hot(run.now(), &mut self.rng);
             let version = key.next_version();
             let from = run.now();
             self.commit(key, version).await?;
-            self.dawdle().await;
-            let cleared = self
+            self.jitter().await;
+            let reply = self
                 .valkey
-                .run(&["SETEX", &key.cached_at(), "1", "null"])
+                .run(&["SETEX", &key.valkey_key(), "1", "null"])
                 .await;
             self.history.writes.push(Write {
                 key: index,
                 version,
-                by: Writer::Peer,
+                by: Writer::LegacyClient,
                 span: run.since(from),
                 outcome: Ok(()),
-                cleared: matches!(cleared, Ok(Some(_))),
+                invalidated: matches!(reply, Ok(Value::Okay)),
             });
-            sleep(WRITER_REST.mul_f64(self.chance.random())).await;
+            sleep(WRITER_PAUSE.mul_f64(self.rng.random())).await;
         }
         Ok(self.history)
     }
@@ -137,22 +139,22 @@ impl Peer {
         let column = key.field.column();
         let sql = format!("UPDATE instruments SET {column} = {value} WHERE instrument_name = $2");
         let begun = self.database.batch_execute("BEGIN").await;
-        begun.map_err(failed("beginning as the peer"))?;
+        begun.map_err(failed("beginning as the legacy client"))?;
         let version = version.to_string();
         let changed = self
             .database
             .execute(&sql, &[&version, &key.instrument])
             .await;
-        changed.map_err(failed("writing as the peer"))?;
-        self.dawdle().await;
+        changed.map_err(failed("writing as the legacy client"))?;
+        self.jitter().await;
         let ended = self.database.batch_execute("COMMIT").await;
-        ended.map_err(failed("committing as the peer"))
+        ended.map_err(failed("committing as the legacy client"))
     }
 
-    /// Half of the times it is quick.
-    async fn dawdle(&mut self) {
-        if self.chance.random() {
-            sleep(SLOWNESS.mul_f64(self.chance.random())).await;
+    /// Sleeps for a random time, in half of the cases.
+    async fn jitter(&mut self) {
+        if self.rng.random() {
+            sleep(JITTER.mul_f64(self.rng.random())).await;
         }
     }
 }
