@@ -54,7 +54,7 @@ impl Bound {
             Self::ReadYourWrites => "written on the same replica",
             Self::Propagated => "written on the other replica",
             Self::LegacyPropagated => "written by the legacy client",
-            Self::Ttl => "invalidation lost, or late fill",
+            Self::Ttl => "Valkey unreachable for the writer, or a late fill",
         }
     }
 

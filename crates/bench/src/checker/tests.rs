@@ -119,7 +119,7 @@ fn a_lost_invalidation_permits_the_ttl_bound() {
         response(&mut history, 1, 9300, 1, Source::Shared);
         assert_none(&history);
         response(&mut history, 1, 9500, 1, Source::Shared);
-        assert_one(&history, "invalidation lost");
+        assert_one(&history, "Valkey unreachable for the writer");
     }
     // A fault of the reader's link, or of another target, is no excuse.
     for target in [

@@ -1,4 +1,4 @@
-//! Large downloads and archives, several at once.
+//! Concurrent downloads and archives of large files.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -13,8 +13,8 @@ use rand::RngExt as _;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
+use super::probe::{ProbeReport, Probes};
 use super::start;
-use super::watch::{Seen, Watch};
 use crate::Outcome;
 
 /// The folder of job 1 of the seed data.
@@ -29,14 +29,14 @@ pub(super) async fn run(server: &Path, gib: u64, at_once: usize) -> Outcome {
     let size = gib << 30;
     write_files(&folder, size)?;
     let api = start(server, &stack, &[]).await?;
-    println!("{at_once} at once, {gib} GiB each, one file for all of them\n");
+    println!("{at_once} concurrent clients, {gib} GiB each, all of the same file\n");
     println!(
-        "| what | s | slowest first byte ms | MiB/s sent | {}",
-        Seen::HEAD
+        "| response | s | slowest first byte ms | MiB/s sent | {}",
+        ProbeReport::HEAD
     );
-    println!("|---|---|---|---|{}", Seen::RULE);
+    println!("|---|---|---|---|{}", ProbeReport::RULE);
     row(&api, "download", at_once, &download(NOISE)).await?;
-    row(&api, "archive of noise", at_once, &zip(&[NOISE])).await?;
+    row(&api, "archive of random bytes", at_once, &zip(&[NOISE])).await?;
     row(&api, "archive of text", at_once, &zip(&[TEXT])).await?;
     fs::remove_file(folder.join(NOISE))?;
     beyond_32_bits(&api, &folder).await?;
@@ -44,7 +44,7 @@ pub(super) async fn run(server: &Path, gib: u64, at_once: usize) -> Outcome {
     Ok(())
 }
 
-/// One file that nobody can compress, and one of numbers as instruments write them.
+/// Writes an incompressible file, and one of numbers like instrument data.
 fn write_files(folder: &Path, size: u64) -> Outcome {
     let mut rng = rand::rng();
     let mut noise = vec![0; 1 << 20];
@@ -89,7 +89,7 @@ fn zip(names: &[&str]) -> Request {
 }
 
 async fn row(api: &Api, what: &str, at_once: usize, request: &Request) -> Outcome {
-    let watch = Watch::start(api).await?;
+    let probes = Probes::start(api).await?;
     let begun = Instant::now();
     let mut clients = JoinSet::new();
     for _ in 0..at_once {
@@ -111,7 +111,7 @@ async fn row(api: &Api, what: &str, at_once: usize, request: &Request) -> Outcom
         "| {what} | {took:.1} | {:.1} | {:.0} | {}",
         first.as_secs_f64() * 1e3,
         (sent >> 20) as f64 / took,
-        watch.end().await?.row()
+        probes.end().await?.row()
     );
     Ok(())
 }
@@ -150,7 +150,7 @@ async fn receive(
     Ok((received, first))
 }
 
-/// An archive with a file of more than 4 GiB and one behind it, opened by other programs.
+/// Has other programs read an archive of a file of more than 4 GiB and one after it.
 async fn beyond_32_bits(api: &Api, folder: &Path) -> Outcome {
     File::create(folder.join(HUGE))?.set_len((4 << 30) + 10)?;
     let archive = folder.join("archive.zip");
@@ -160,10 +160,10 @@ async fn beyond_32_bits(api: &Api, folder: &Path) -> Outcome {
     for (program, arguments) in [("python3", &["-c", list][..]), ("unzip", &["-tq"])] {
         let mut command = Command::new(program);
         let output = command.args(arguments).arg(&archive).output().await?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        println!("\n{program}: {} ({})", said.trim(), output.status);
+        let printed = String::from_utf8_lossy(&output.stdout);
+        println!("\n{program}: {} ({})", printed.trim(), output.status);
         if !output.status.success() {
-            return Err(format!("{program} cannot open the archive").into());
+            return Err(format!("{program} cannot read the archive").into());
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Requests to a server that is measured.
+//! Requests to the measured servers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,29 +9,29 @@ use tokio::time::{sleep, timeout};
 
 use crate::Outcome;
 
-/// How long a server may take to listen.
-const START: Duration = Duration::from_secs(10);
+/// The time in which a server must listen.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One request on a connection of its own; an answer other than 200 is an error.
+/// Sends one request on a new connection. A status other than 200 is an error.
 pub(super) async fn get(address: SocketAddr, path: &str, authorization: &str) -> Outcome<Response> {
-    let answer = Connection::open(address, authorization)
+    let response = Connection::open(address, authorization)
         .await?
         .get(path)
         .await?;
-    match answer.status {
-        200 => Ok(answer),
+    match response.status {
+        200 => Ok(response),
         status => Err(format!("{path}: {status}").into()),
     }
 }
 
-/// Waits until something listens.
+/// Waits until a server listens.
 pub(super) async fn reachable(address: SocketAddr) -> Outcome {
     let listening = async {
         while TcpStream::connect(address).await.is_err() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    Ok(timeout(START, listening)
+    Ok(timeout(START_TIMEOUT, listening)
         .await
-        .map_err(|_| "nothing listens in time")?)
+        .map_err(|_| "the server did not listen in time")?)
 }

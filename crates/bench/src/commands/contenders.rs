@@ -1,5 +1,5 @@
-//! What is measured on the cached routes: this server in several states, what it cannot beat, and
-//! what others use instead.
+//! The contenders on the cached routes: this server in several configurations, constant handlers as
+//! the upper bound, and other caches.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
@@ -14,28 +14,38 @@ use tokio::time::sleep;
 use super::client::{self, Response};
 use super::nginx::Nginx;
 use super::varnish::Varnish;
-use super::{resident_mib, start, times_to_live};
+use super::{resident_mib, start, ttl_settings};
 use crate::Outcome;
 
-/// How long nothing expires while one measures.
-const LONG: u64 = 24 * 3600;
-/// How long an answer may take to be where it is measured.
-const WARM: Duration = Duration::from_secs(3);
+/// A TTL in seconds beyond the end of the measurement.
+const LONG_TTL: u64 = 24 * 3600;
+/// The time in which the cache must be warm.
+const WARM_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is measured, in the order of the table.
+/// The kind of a contender, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// axum with one handler and a constant body.
     Constant,
-    /// The same behind what surrounds this server's routes.
+    /// The same behind this server's edge.
     Edge,
+    /// Local hits.
     Memory,
-    /// As `Memory`, with a line in the log for each request.
+    /// Local hits, with an access log.
     Logged,
+    /// Hits in Valkey, without the local cache.
     Valkey,
+    /// Without a cache.
     Miss,
     Nginx,
     Varnish,
+}
+
+/// The binary that a contender runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binary {
+    Measured,
+    Baseline,
 }
 
 impl Kind {
@@ -52,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// The header that says where an answer comes from, and what it must say.
+    /// The header that reports the source of a response, and its expected part.
     fn proof(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Constant | Self::Edge => None,
@@ -64,9 +74,10 @@ impl Kind {
     }
 }
 
-/// Something that answers a route. Dropped, it ends.
+/// A running contender. Dropping it stops it.
 pub(super) struct Contender {
     pub(super) kind: Kind,
+    pub(super) binary: Binary,
     address: SocketAddr,
     process: Process,
 }
@@ -77,7 +88,7 @@ enum Process {
 }
 
 impl Process {
-    /// Those that are there now: nginx has one that ends after a minute.
+    /// The current process ids. One process of nginx ends after a minute.
     fn pids(&self) -> Vec<u32> {
         match self {
             Self::Child(child) => child.id().into_iter().collect(),
@@ -98,8 +109,17 @@ impl Contender {
     ) -> Self {
         Self {
             kind,
+            binary: Binary::Measured,
             address,
             process: Process::Server(Box::new(server)),
+        }
+    }
+
+    /// The name in the table.
+    pub(super) fn name(&self) -> String {
+        match self.binary {
+            Binary::Measured => self.kind.name().to_owned(),
+            Binary::Baseline => format!("baseline, {}", self.kind.name()),
         }
     }
 
@@ -107,7 +127,7 @@ impl Contender {
         format!("http://{}{path}", self.address)
     }
 
-    /// Resident memory of all its processes: what they share counts for each.
+    /// Resident memory of all processes in MiB; shared pages count for each.
     pub(super) fn mib(&self) -> Outcome<f64> {
         self.process
             .pids()
@@ -116,48 +136,52 @@ impl Contender {
             .sum()
     }
 
-    /// Asks until the answer comes from where it should.
+    /// Sends requests until the response has the expected source.
     pub(super) async fn warm(&self, path: &str, body: &[u8]) -> Outcome {
         let begun = Instant::now();
         loop {
             match self.check(path, body).await {
-                Err(_) if begun.elapsed() < WARM => sleep(Duration::from_millis(20)).await,
+                Err(_) if begun.elapsed() < WARM_TIMEOUT => sleep(Duration::from_millis(20)).await,
                 checked => return checked,
             }
         }
     }
 
-    /// Whether one answer comes from where it should and is the right one: misses must not be
-    /// measured for hits.
+    /// Verifies the source and the body of one response, so that misses are not measured as hits.
     pub(super) async fn check(&self, path: &str, body: &[u8]) -> Outcome {
-        let answer = get(self.address, path).await?;
-        let name = self.kind.name();
-        let Some((header, wanted)) = self.kind.proof() else {
-            return match answer.body.len() == body.len() {
+        let response = get(self.address, path).await?;
+        let name = self.name();
+        let Some((header, expected)) = self.kind.proof() else {
+            return match response.body.len() == body.len() {
                 true => Ok(()),
-                false => Err(format!("{name}: a body of {} bytes", answer.body.len()).into()),
+                false => Err(format!("{name}: a body of {} bytes", response.body.len()).into()),
             };
         };
-        let said = answer.header(header);
-        if !said.is_some_and(|said| said.contains(wanted)) {
-            return Err(format!("{name}: {path} has {header} {said:?}, not {wanted}").into());
+        let source = response.header(header);
+        if !source.is_some_and(|source| source.contains(expected)) {
+            return Err(format!("{name}: {path} has {header} {source:?}, not {expected}").into());
         }
-        if answer.body != body {
-            return Err(format!("{name}: {path} has another body").into());
+        if response.body != body {
+            return Err(format!("{name}: {path} has an unexpected body").into());
         }
         Ok(())
     }
 }
 
-/// What stays for all routes.
-pub(super) async fn lasting(server: &Path, stack: &Stack) -> Outcome<Vec<Contender>> {
+/// Starts the contenders that serve all routes. Those of the baseline binary follow their
+/// counterparts.
+pub(super) async fn start_all(
+    server: &Path,
+    baseline: Option<&Path>,
+    stack: &Stack,
+) -> Outcome<Vec<Contender>> {
     let shared_only = ("CACHE_LOCAL", "off".to_owned());
-    let long = times_to_live(LONG);
+    let long = ttl_settings(LONG_TTL);
     let mut logged = long.clone();
     logged.push(("LOG_LEVEL", "info".to_owned()));
     let mut valkey = long.clone();
     valkey.push(shared_only.clone());
-    let mut uncached = times_to_live(0);
+    let mut uncached = ttl_settings(0);
     uncached.push(shared_only);
     let mut contenders = Vec::new();
     for (kind, settings) in [
@@ -168,9 +192,16 @@ pub(super) async fn lasting(server: &Path, stack: &Stack) -> Outcome<Vec<Contend
     ] {
         let api = start(server, stack, &settings).await?;
         contenders.push(Contender::new(kind, api.addr(), api));
+        if let Some(baseline) = baseline {
+            let api = start(baseline, stack, &settings).await?;
+            contenders.push(Contender {
+                binary: Binary::Baseline,
+                ..Contender::new(kind, api.addr(), api)
+            });
+        }
     }
-    // The last does what an origin that caches nothing does.
-    let origin = contenders.last().ok_or("no origin")?.address;
+    // The uncached server is the origin of the other caches.
+    let origin = address(&contenders, Kind::Miss)?;
     let nginx = Nginx::start(origin).await?;
     contenders.push(Contender::new(Kind::Nginx, nginx.addr(), nginx));
     let varnish = Varnish::start(origin).await?;
@@ -178,7 +209,7 @@ pub(super) async fn lasting(server: &Path, stack: &Stack) -> Outcome<Vec<Contend
     Ok(contenders)
 }
 
-/// The constants of a size.
+/// Starts the constant handlers of a body size.
 pub(super) async fn constants(edge: &Path, stack: &Stack, bytes: usize) -> Outcome<Vec<Contender>> {
     let api = start(edge, stack, &[("CONSTANT_BYTES", bytes.to_string())])
         .await
@@ -189,29 +220,30 @@ pub(super) async fn constants(edge: &Path, stack: &Stack, bytes: usize) -> Outco
     Ok(vec![bare(bytes).await?, edge])
 }
 
-/// The bare handler in a process of its own.
+/// Starts the bare handler as a process.
 async fn bare(bytes: usize) -> Outcome<Contender> {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let (port, bytes) = (address.port().to_string(), bytes.to_string());
     let child: Child = Command::new(std::env::current_exe()?)
-        .args(["bare", "--port", &port, "--bytes", &bytes])
+        .args(["constant", "--port", &port, "--bytes", &bytes])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     client::reachable(address).await?;
     Ok(Contender {
         kind: Kind::Constant,
+        binary: Binary::Measured,
         address,
         process: Process::Child(child),
     })
 }
 
-/// The answer that all of them must give.
+/// Requests the body that all contenders must return.
 pub(super) async fn get(address: SocketAddr, path: &str) -> Outcome<Response> {
     client::get(address, path, &format!("Bearer {}", tokens::API_KEY)).await
 }
 
-/// Where the first of a kind listens.
+/// The address of the first contender of a kind.
 pub(super) fn address(contenders: &[Contender], kind: Kind) -> Outcome<SocketAddr> {
     let found = contenders.iter().find(|contender| contender.kind == kind);
     Ok(found.ok_or("it was not started")?.address)

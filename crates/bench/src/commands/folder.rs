@@ -1,4 +1,4 @@
-//! Names that are not there, in a folder that holds very much.
+//! Missing files in a very large folder.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::time::Instant;
 use devstack::{Stack, tokens};
 
 use super::client::Connection;
+use super::probe::{ProbeReport, Probes};
 use super::start;
-use super::watch::{Seen, Watch};
 use crate::Outcome;
 
 /// Below the folder of job 1 of the seed data.
 const FOLDER: &str = "ceph/MARI/RBNumber/RB1820497/autoreduced/many";
-/// How often each is asked.
+/// How often each request is sent.
 const TURNS: usize = 5;
 
 pub(super) async fn run(server: &Path, files: usize, names: usize) -> Outcome {
@@ -25,12 +25,12 @@ pub(super) async fn run(server: &Path, files: usize, names: usize) -> Outcome {
     }
     let api = start(server, &stack, &[]).await?;
     let bearer = format!("Bearer {}", tokens::API_KEY);
-    let gone: Vec<String> = (0..names).map(|i| format!("gone-{i}.nxs")).collect();
-    let body = serde_json::json!({ "1": gone }).to_string();
+    let missing: Vec<String> = (0..names).map(|i| format!("gone-{i}.nxs")).collect();
+    let body = serde_json::json!({ "1": missing }).to_string();
     println!("{files} files in a folder, slowest of {TURNS} turns\n");
-    println!("| asked | status | ms | {}", Seen::HEAD);
-    println!("|---|---|---|{}", Seen::RULE);
-    let watch = Watch::start(&api).await?;
+    println!("| request | status | ms | {}", ProbeReport::HEAD);
+    println!("|---|---|---|{}", ProbeReport::RULE);
+    let probes = Probes::start(&api).await?;
     let (mut slowest, mut status) = (0.0_f64, 0);
     for _ in 0..TURNS {
         let mut connection = Connection::open(api.addr(), &bearer).await?;
@@ -38,24 +38,24 @@ pub(super) async fn run(server: &Path, files: usize, names: usize) -> Outcome {
         status = connection.post("/job/download-zip", &body).await?.status;
         slowest = slowest.max(begun.elapsed().as_secs_f64() * 1e3);
     }
-    let seen = watch.end().await?.row();
-    println!("| an archive of {names} that are not there | {status} | {slowest:.0} | {seen}");
-    let watch = Watch::start(&api).await?;
+    let probed = probes.end().await?.row();
+    println!("| an archive of {names} missing files | {status} | {slowest:.0} | {probed}");
+    let probes = Probes::start(&api).await?;
     let begun = Instant::now();
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..names {
         let mut connection = Connection::open(api.addr(), &bearer).await?;
         clients.spawn(async move {
-            let asked = connection.get("/job/1/filename/gone.nxs").await;
-            asked.map_or(0, |answer| answer.status)
+            let response = connection.get("/job/1/filename/gone.nxs").await;
+            response.map_or(0, |response| response.status)
         });
     }
-    while let Some(answered) = clients.join_next().await {
-        status = answered?;
+    while let Some(received) = clients.join_next().await {
+        status = received?;
     }
     let took = begun.elapsed().as_secs_f64() * 1e3;
-    let seen = watch.end().await?.row();
-    println!("| one that is not there, by {names} at once | {status} | {took:.0} | {seen}");
+    let probed = probes.end().await?.row();
+    println!("| one missing file, by {names} concurrent clients | {status} | {took:.0} | {probed}");
     api.stop().await?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Valkey frozen under load: nobody waits for it, nobody trusts the memory for long, nobody reads
-//! what was overwritten.
+//! Valkey frozen under load: requests do not wait for it, the local cache is bypassed after a
+//! limit, and reads do not return overwritten values.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,23 +17,23 @@ use super::{start, verdict};
 use crate::Outcome;
 
 const CLIENTS: usize = 32;
-/// The first is written meanwhile.
+/// The cached reads; the first one is also written.
 const PATHS: [&str; 3] = [
     "/live-data/MARI/script",
     "/instrument/LET/specification",
     "/instrument/TOSCA/latest-run",
 ];
-/// Between two writes.
-const WRITES: Duration = Duration::from_millis(50);
-/// How long each part takes.
+/// The pause between two writes.
+const WRITE_PAUSE: Duration = Duration::from_millis(50);
+/// The duration of each phase.
 const BEFORE: Duration = Duration::from_secs(3);
 const FROZEN: Duration = Duration::from_secs(10);
 const AFTER: Duration = Duration::from_secs(3);
-/// For how long a server may trust its memory without a word from Valkey, and what a write may
-/// take to get there.
-const TRUST: Duration = Duration::from_secs(1);
-/// When it must do so again.
-const AGAIN: Duration = Duration::from_secs(2);
+/// The maximum silence of Valkey after which local entries are used, and the maximum lag of a read
+/// behind a write.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
+/// The time within which local hits must resume.
+const RECOVERY: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(server: &Path) -> Outcome {
     let stack = Stack::builder().postgres().valkey().start().await?;
@@ -49,53 +49,53 @@ pub(super) async fn run(server: &Path) -> Outcome {
     let resumed = Instant::now();
     valkey.resume()?;
     sleep(AFTER).await;
-    let seen = Seen {
+    let samples = Samples {
         samples: load.end().await?,
         writes: writer.end().await?,
     };
     println!(
-        "{CLIENTS} clients without a pause over {} cached reads, and a writer of one of them\n",
+        "{CLIENTS} clients in a closed loop over {} cached reads, and a writer of one of them\n",
         PATHS.len()
     );
     println!(
-        "| Valkey | answers | not 200 | from memory | from Valkey | slowest ms | behind a write, ms | writes | not 200 | slowest ms |"
+        "| Valkey | responses | not 200 | from memory | from Valkey | slowest ms | behind a write, ms | writes | not 200 | slowest ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    seen.row("answers", begun, frozen);
-    seen.row("frozen", frozen, resumed);
-    seen.row("resumed", resumed, resumed + AFTER);
-    seen.judge(frozen, resumed)
+    samples.row("running", begun, frozen);
+    samples.row("frozen", frozen, resumed);
+    samples.row("resumed", resumed, resumed + AFTER);
+    samples.check(frozen, resumed)
 }
 
-/// A write that was answered.
+/// A write and its response.
 struct Write {
-    asked: Instant,
-    answered: Instant,
+    sent: Instant,
+    received: Instant,
     status: u16,
     number: u64,
 }
 
-/// Writes the numbers from 1 on, one after the other.
+/// A task that writes the numbers from 1 on, sequentially.
 struct Writer {
     writing: JoinHandle<Vec<Write>>,
     ended: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// The first has been written when this returns.
+    /// Returns after the first write.
     async fn start(address: SocketAddr) -> Outcome<Self> {
         let bearer = format!("Bearer {}", tokens::API_KEY);
         let mut connection = Connection::open(address, &bearer).await?;
         let first = write(&mut connection, 1).await;
         if first.status != 200 {
-            return Err(format!("a write was answered {}", first.status).into());
+            return Err(format!("a write returned {}", first.status).into());
         }
         let ended = Arc::new(AtomicBool::new(false));
-        let enough = Arc::clone(&ended);
+        let stop = Arc::clone(&ended);
         let writing = tokio::spawn(async move {
             let mut writes = vec![first];
-            while !enough.load(Ordering::Relaxed) {
-                sleep(WRITES).await;
+            while !stop.load(Ordering::Relaxed) {
+                sleep(WRITE_PAUSE).await;
                 let number = writes.len() as u64 + 1;
                 writes.push(write(&mut connection, number).await);
             }
@@ -111,25 +111,25 @@ impl Writer {
 }
 
 async fn write(connection: &mut Connection, number: u64) -> Write {
-    let asked = Instant::now();
+    let sent = Instant::now();
     let json = format!(r#"{{"value": "{number}"}}"#);
-    let answer = connection.put(PATHS[0], &json).await;
+    let response = connection.put(PATHS[0], &json).await;
     Write {
-        asked,
-        answered: Instant::now(),
-        status: answer.map_or(0, |answer| answer.status),
+        sent,
+        received: Instant::now(),
+        status: response.map_or(0, |response| response.status),
         number,
     }
 }
 
-struct Seen {
+struct Samples {
     samples: Vec<Sample>,
     writes: Vec<Write>,
 }
 
-impl Seen {
+impl Samples {
     fn between(&self, from: Instant, to: Instant) -> impl Iterator<Item = &Sample> {
-        let within = move |sample: &&Sample| (from..to).contains(&sample.asked);
+        let within = move |sample: &&Sample| (from..to).contains(&sample.sent);
         self.samples.iter().filter(within)
     }
 
@@ -143,9 +143,9 @@ impl Seen {
         let writes = || {
             self.writes
                 .iter()
-                .filter(|write| (from..to).contains(&write.asked))
+                .filter(|write| (from..to).contains(&write.sent))
         };
-        let slowest_write = writes().map(|write| write.answered - write.asked).max();
+        let slowest_write = writes().map(|write| write.received - write.sent).max();
         println!(
             "| {phase} | {} | {} | {} | {} | {:.1} | {:.1} | {} | {} | {:.1} |",
             count(&|_| true),
@@ -160,49 +160,52 @@ impl Seen {
         );
     }
 
-    /// For how long the next value had been written, and that been answered, when this one was
-    /// asked for.
+    /// The time from the response to the next write until the request that still returned this
+    /// value.
     fn behind(&self, sample: &Sample) -> Duration {
         let number = sample.number.filter(|_| sample.path == 0);
         let next = number.and_then(|number| self.writes.get(usize::try_from(number).ok()?));
         let next = next.filter(|write| write.status == 200);
         next.map_or(Duration::ZERO, |next| {
             debug_assert_eq!(Some(next.number), number.map(|number| number + 1));
-            sample.asked.saturating_duration_since(next.answered)
+            sample.sent.saturating_duration_since(next.received)
         })
     }
 
-    fn judge(&self, frozen: Instant, resumed: Instant) -> Outcome {
+    fn check(&self, frozen: Instant, resumed: Instant) -> Outcome {
         let local = |sample: &&Sample| sample.source == Source::Local;
-        let trusted = self.between(frozen, resumed).filter(local).last();
-        let trusted = trusted.map_or(Duration::ZERO, |sample| sample.asked - frozen);
-        let late = self.between(frozen + TRUST, resumed).filter(local).count();
+        let last = self.between(frozen, resumed).filter(local).last();
+        let last = last.map_or(Duration::ZERO, |sample| sample.sent - frozen);
+        let late = self
+            .between(frozen + MAX_SILENCE, resumed)
+            .filter(local)
+            .count();
         let end = resumed + AFTER;
         let again = self.between(resumed, end).find(local);
-        let again = again.map(|sample| sample.asked + sample.took - resumed);
+        let again = again.map(|sample| sample.sent + sample.took - resumed);
         let failed = self.samples.iter().filter(|sample| sample.status != 200);
         let failed = failed.count() + self.writes.iter().filter(|w| w.status != 200).count();
         let behind = self.samples.iter().map(|sample| self.behind(sample)).max();
         let behind = behind.unwrap_or_default();
         println!(
-            "\nlast asked for and answered from memory {} ms after SIGSTOP; {late} more than {} ms after it",
-            ms(trusted).round(),
-            TRUST.as_millis()
+            "\nlast local hit {} ms after SIGSTOP; {late} local hits more than {} ms after it",
+            ms(last).round(),
+            MAX_SILENCE.as_millis()
         );
         match again {
-            Some(again) => println!("from memory again {:.0} ms after SIGCONT", ms(again)),
-            None => println!("never again from memory after SIGCONT"),
+            Some(again) => println!("first local hit {:.0} ms after SIGCONT", ms(again)),
+            None => println!("no local hit after SIGCONT"),
         }
         verdict(&[
-            ("every answer is 200", failed == 0),
-            ("none from memory later than 1 s after SIGSTOP", late == 0),
+            ("every response is 200", failed == 0),
+            ("no local hit later than 1 s after SIGSTOP", late == 0),
             (
-                "from memory again within 2 s of SIGCONT",
-                again.is_some_and(|again| again <= AGAIN),
+                "local hits within 2 s of SIGCONT",
+                again.is_some_and(|again| again <= RECOVERY),
             ),
             (
-                "no read is behind a write by more than 1 s",
-                behind <= TRUST,
+                "no read lags behind a write by more than 1 s",
+                behind <= MAX_SILENCE,
             ),
         ])
     }

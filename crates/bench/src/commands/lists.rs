@@ -1,4 +1,4 @@
-//! Lists, filters and counts over many jobs, uncached: how long each takes, and by which plan.
+//! Latency and query plans of lists, filters and counts over many jobs, uncached.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::plans::Plans;
 use super::{long_list, milliseconds, start};
 use crate::Outcome;
 
-/// How often each request is timed, after one that is not.
+/// How often each request is timed, after one warm-up.
 const TIMES: usize = 5;
 
 const ORDERS: [&str; 10] = [
@@ -27,8 +27,8 @@ const ORDERS: [&str; 10] = [
     "filename",
 ];
 
-/// A database of many jobs, and a server on it that caches nothing of them.
-struct Bench {
+/// A database of many jobs and an uncached server on it.
+struct Fixture {
     _stack: Stack,
     plans: Plans,
     api: Api,
@@ -40,24 +40,25 @@ pub(super) async fn run(server: &Path, jobs: u32) -> Outcome {
     add_jobs(&postgres, "fia", jobs).await?;
     let stack = Stack::builder().upstreams().start().await?;
     let mut env = stack.env();
-    let ours = settings(&postgres);
+    let settings = settings(&postgres);
     env.extend(
-        ours.iter()
+        settings
+            .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
     Api::run_command(server, &["schema", "--indexes", "--apply"], &env).await?;
     let client = postgres.connect("fia").await?;
     client.batch_execute("VACUUM ANALYZE").await?;
-    let bench = Bench {
-        api: start(server, &stack, &ours).await?,
+    let fixture = Fixture {
+        api: start(server, &stack, &settings).await?,
         _stack: stack,
         plans: Plans::of(postgres),
     };
-    println!("{jobs} jobs, uncached; the median of {TIMES} answers after a first one\n");
-    bench.pages("/jobs").await?;
-    bench.pages("/instrument/MARI/jobs").await?;
-    bench.filters().await?;
-    long_list::run(&bench.api).await
+    println!("{jobs} jobs, uncached; the median of {TIMES} responses after a warm-up\n");
+    fixture.pages("/jobs").await?;
+    fixture.pages("/instrument/MARI/jobs").await?;
+    fixture.filters().await?;
+    long_list::run(&fixture.api).await
 }
 
 fn settings(postgres: &Postgres) -> Vec<(&'static str, String)> {
@@ -70,8 +71,8 @@ fn settings(postgres: &Postgres) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The filters that are timed, of every kind: with many hits and few, near the head of the
-/// list and far from it.
+/// The filters to time, of every kind: with many matches and few, near the head of the list and
+/// far from it.
 fn filters() -> Vec<Value> {
     vec![
         json!({"instrument_in": ["MARI"]}),
@@ -98,7 +99,7 @@ fn filters() -> Vec<Value> {
     ]
 }
 
-impl Bench {
+impl Fixture {
     async fn pages(&self, list: &str) -> Outcome {
         println!("\n| `{list}?limit=25&include_run=true`, order | offset | ms | plan |");
         println!("|---|---|---|---|");
@@ -117,7 +118,7 @@ impl Bench {
     }
 
     async fn filters(&self) -> Outcome {
-        println!("\n| filters | page ms | plan | count | count ms | plan |");
+        println!("\n| filters | page ms | plan | jobs | count ms | plan |");
         println!("|---|---|---|---|---|---|");
         for filters in std::iter::once(json!({})).chain(filters()) {
             let query = format!("filters={}", encoded(&filters.to_string()));
@@ -135,7 +136,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The median time of an answer, in milliseconds, and its body.
+    /// Returns the median latency in milliseconds, and the body.
     async fn time(&self, path: &str) -> Outcome<(f64, Vec<u8>)> {
         let authorization = format!("Bearer {}", tokens::API_KEY);
         let mut connection = Connection::open(self.api.addr(), &authorization).await?;
@@ -143,11 +144,11 @@ impl Bench {
         let mut body = Vec::new();
         for turn in 0..=TIMES {
             let began = Instant::now();
-            let answer = connection.get(path).await?;
-            if answer.status != 200 {
-                return Err(format!("{path}: {}", answer.status).into());
+            let response = connection.get(path).await?;
+            if response.status != 200 {
+                return Err(format!("{path}: {}", response.status).into());
             }
-            body = answer.body;
+            body = response.body;
             if turn > 0 {
                 took.push(began.elapsed());
             }
@@ -157,7 +158,7 @@ impl Bench {
     }
 }
 
-/// A text as it may stand in a query.
+/// Percent-encodes a query value.
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -1,4 +1,4 @@
-//! Many clients on cached reads, and what each answer said of where it came from.
+//! Concurrent clients of cached reads, and the source of each response.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,83 +12,84 @@ use tokio::time::{sleep, timeout};
 use super::client::{Connection, Response};
 use crate::Outcome;
 
-/// No answer takes that long; a client that waits longer counts as failed.
-const LIMIT: Duration = Duration::from_secs(20);
-/// Before a connection is opened again.
+/// The timeout of a request.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The pause before a reconnect.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// What `Cache-Status` says.
+/// The source that `Cache-Status` reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// From the server's memory.
+    /// The local cache.
     Local,
-    /// From Valkey.
+    /// Valkey.
     Shared,
-    /// From PostgreSQL.
+    /// PostgreSQL.
     Loaded,
-    /// Beyond its time to live, as PostgreSQL is away.
+    /// An entry past its TTL, because PostgreSQL is unavailable.
     Stale,
-    /// It says none of these.
-    Unsaid,
+    /// None of these.
+    Unknown,
 }
 
 impl Source {
-    fn of(answer: &Response) -> Self {
-        let said = answer.header("cache-status").unwrap_or_default();
+    fn of(response: &Response) -> Self {
+        let status = response.header("cache-status").unwrap_or_default();
         let known = [
             ("detail=stale", Self::Stale),
             ("detail=local", Self::Local),
             ("detail=shared", Self::Shared),
             ("fwd=", Self::Loaded),
         ];
-        let found = known.into_iter().find(|(part, _)| said.contains(part));
-        found.map_or(Self::Unsaid, |(_, source)| source)
+        let found = known.into_iter().find(|(part, _)| status.contains(part));
+        found.map_or(Self::Unknown, |(_, source)| source)
     }
 }
 
-/// One answer.
+/// One request and its response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
-    /// When it was asked for.
-    pub(super) asked: Instant,
+    /// When the request was sent.
+    pub(super) sent: Instant,
     pub(super) took: Duration,
-    /// The place of its path in the list.
+    /// The index of its path.
     pub(super) path: usize,
-    /// 0 where there was none.
+    /// 0 without a response.
     pub(super) status: u16,
     pub(super) source: Source,
-    /// What `Age` says, in seconds.
+    /// The `Age` header, in seconds.
     pub(super) age: Option<u64>,
-    /// The body, where it is a number as a JSON text.
+    /// The body, if it is a number as a JSON string.
     pub(super) number: Option<u64>,
 }
 
 impl Sample {
-    fn of(asked: Instant, path: usize, answer: Option<&Response>) -> Self {
-        let number = |answer: &Response| {
-            let text = std::str::from_utf8(&answer.body).ok()?;
+    fn of(sent: Instant, path: usize, response: Option<&Response>) -> Self {
+        let number = |response: &Response| {
+            let text = std::str::from_utf8(&response.body).ok()?;
             text.trim_matches('"').parse().ok()
         };
         Self {
-            asked,
-            took: asked.elapsed(),
+            sent,
+            took: sent.elapsed(),
             path,
-            status: answer.map_or(0, |answer| answer.status),
-            source: answer.map_or(Source::Unsaid, Source::of),
-            age: answer.and_then(|answer| answer.header("age")?.parse().ok()),
-            number: answer.and_then(number),
+            status: response.map_or(0, |response| response.status),
+            source: response.map_or(Source::Unknown, Source::of),
+            age: response.and_then(|response| response.header("age")?.parse().ok()),
+            number: response.and_then(number),
         }
     }
 }
 
-/// Clients that ask until they are told to end.
+/// Clients in a closed loop until they are ended.
 pub(super) struct Load {
     clients: JoinSet<Vec<Sample>>,
     ended: Arc<AtomicBool>,
 }
 
 impl Load {
-    /// Each client goes round the paths, from a place of its own, and pauses after each answer.
+    /// Starts the clients. Each cycles through the paths, from a different one, and pauses after each
+    /// response.
     pub(super) async fn start(
         address: SocketAddr,
         paths: &'static [&'static str],
@@ -109,11 +110,11 @@ impl Load {
                     if ended.load(Ordering::Relaxed) {
                         break;
                     }
-                    let asked = Instant::now();
-                    let answer = timeout(LIMIT, connection.get(paths[path])).await;
-                    let answer = answer.ok().and_then(Result::ok);
-                    samples.push(Sample::of(asked, path, answer.as_ref()));
-                    if answer.is_none() {
+                    let sent = Instant::now();
+                    let response = timeout(TIMEOUT, connection.get(paths[path])).await;
+                    let response = response.ok().and_then(Result::ok);
+                    samples.push(Sample::of(sent, path, response.as_ref()));
+                    if response.is_none() {
                         sleep(RETRY).await;
                         if let Ok(opened) = Connection::open(address, &bearer).await {
                             connection = opened;
@@ -129,19 +130,19 @@ impl Load {
         Ok(load)
     }
 
-    /// Ends them; all answers, in the order in which they were asked for.
+    /// Ends the clients and returns all samples in the order in which the requests were sent.
     pub(super) async fn end(mut self) -> Outcome<Vec<Sample>> {
         self.ended.store(true, Ordering::Relaxed);
         let mut samples = Vec::new();
         while let Some(client) = self.clients.join_next().await {
             samples.extend(client?);
         }
-        samples.sort_by_key(|sample| sample.asked);
+        samples.sort_by_key(|sample| sample.sent);
         Ok(samples)
     }
 }
 
-/// The slowest of some answers, in milliseconds.
+/// The maximum latency of these samples, in milliseconds.
 pub(super) fn slowest_ms<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
     let slowest = samples.map(|sample| sample.took).max();
     slowest.unwrap_or_default().as_secs_f64() * 1e3

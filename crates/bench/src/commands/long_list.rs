@@ -1,4 +1,4 @@
-//! A list without a limit: what it takes of memory, and of the patience of others.
+//! A list without a limit: its memory, and the latency of concurrent probes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,29 +21,29 @@ pub(super) async fn run(api: &Api) -> Outcome {
         let ended = Arc::clone(&ended);
         async move {
             let mut slowest = Duration::ZERO;
-            let mut most: f64 = 0.0;
+            let mut max: f64 = 0.0;
             while !ended.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let mut connection = Connection::open(address, "").await.map_err(text)?;
                 connection.get("/healthz").await.map_err(text)?;
                 slowest = slowest.max(began.elapsed());
-                most = most.max(resident_mib(pid).map_err(text)?);
+                max = max.max(resident_mib(pid).map_err(text)?);
                 sleep(Duration::from_millis(20)).await;
             }
-            Ok::<_, String>((slowest, most))
+            Ok::<_, String>((slowest, max))
         }
     });
     let began = Instant::now();
-    let (bytes, whole) = read(api).await?;
+    let (bytes, complete) = read(api).await?;
     let took = began.elapsed();
     ended.store(true, Ordering::Relaxed);
-    let (slowest, most) = watching.await??;
+    let (slowest, max) = watching.await??;
     println!(
-        "\n`/jobs?limit=0`: {:.0} MiB in {:.1} s{}; memory of the server {before:.1} MiB before, \
-         at most {most:.1} MiB; slowest /healthz meanwhile {:.1} ms",
+        "\n`/jobs?limit=0`: {:.0} MiB in {:.1} s{}; server memory {before:.1} MiB before, \
+         at most {max:.1} MiB; slowest concurrent /healthz {:.1} ms",
         bytes as f64 / 1_048_576.0,
         took.as_secs_f64(),
-        if whole { "" } else { ", then cut off" },
+        if complete { "" } else { ", then cut off" },
         milliseconds(slowest)
     );
     Ok(())

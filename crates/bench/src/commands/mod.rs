@@ -1,14 +1,11 @@
-//! `fia-bench`: what the performance and safety claims rest on, measured on this machine.
+//! The commands: one module each, and what they share.
 //!
-//! Every figure is a ratio to something else of the same run, or a count of what must not
-//! happen: absolute times say more about a machine than about a server.
+//! Compare ratios within one run, or counts of violations; absolute times depend on the machine.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
-mod away;
-mod bare;
-mod bars;
 mod bulk;
 mod client;
+mod constant;
 mod contenders;
 mod folder;
 mod frozen;
@@ -20,11 +17,13 @@ mod nginx;
 mod outages;
 mod plans;
 mod pooler;
+mod probe;
 mod routes;
 mod schedules;
+mod targets;
+mod unavailable;
 mod varnish;
 mod viewers;
-mod watch;
 mod wrk;
 
 use std::path::{Path, PathBuf};
@@ -34,13 +33,15 @@ use devstack::{Api, Stack};
 
 use crate::Outcome;
 
-/// Benchmarks and soak tests of fia-api, on private servers.
+/// Benchmarks and soak tests of fia-api, on private servers that each command starts and stops.
+///
+/// A command that checks guarantees exits with status 1 if one is violated.
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Options {
     #[command(subcommand)]
-    what: What,
-    /// The server to measure.
+    command: Command,
+    /// The server binary to measure.
     #[arg(
         long,
         global = true,
@@ -51,14 +52,21 @@ pub(crate) struct Options {
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// The cached routes from memory, Valkey and PostgreSQL, against a constant handler, nginx and
-    /// Varnish (wrk)
+enum Command {
+    /// Cached routes served from memory, Valkey and PostgreSQL, relative to a constant handler,
+    /// nginx and Varnish (wrk)
     Routes {
-        /// Seconds of each of the three turns of each of them.
+        /// Duration of a turn in seconds. Every contender gets one turn at a time.
         #[arg(long, default_value_t = 3)]
         seconds: u32,
-        /// A constant behind what surrounds the server's routes.
+        /// Turns of each contender on each route.
+        #[arg(long, default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+        turns: usize,
+        /// Another server binary, measured in the same run: prints the ratio of the rates by route
+        /// and source.
+        #[arg(long, value_name = "PATH")]
+        baseline: Option<PathBuf>,
+        /// A constant handler behind the server's edge.
         #[arg(
             long,
             value_name = "PATH",
@@ -66,99 +74,99 @@ enum What {
         )]
         edge: PathBuf,
     },
-    /// Valkey frozen under load, then PostgreSQL away for longer than anything is kept: what is
-    /// old is marked, bounded, and soon replaced
+    /// Valkey frozen under load, then PostgreSQL unavailable for longer than the TTL: stale entries
+    /// are marked, have a maximum age, and are replaced after the outage
     Stale {
-        /// For how long PostgreSQL is away, in each of four cases.
+        /// Duration of each of the four PostgreSQL outages in seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
-        /// `CACHE_MAX_STALE_SECONDS` where it does not pass; a quarter of the seconds where it
-        /// does.
+        /// `CACHE_MAX_STALE_SECONDS` of two outages; in the other two it is a quarter of the
+        /// outage, so that it passes.
         #[arg(long, default_value_t = 300)]
         max_stale: u64,
     },
-    /// Tagged queries of two servers behind PgBouncer in transaction mode: nobody gets
-    /// another's rows
+    /// Tagged queries by two servers behind PgBouncer in transaction mode: no response carries
+    /// another query's rows
     Pooler {
-        /// How many, both servers together.
+        /// Total number of queries of both servers.
         #[arg(long, default_value_t = 1_000_000)]
         queries: u64,
     },
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
     Lists {
-        /// How many jobs.
+        /// Number of jobs in the database.
         #[arg(long, default_value_t = 1_000_000)]
         jobs: u32,
     },
-    /// Valkey frozen (SIGSTOP) under load: no error, no slow answer, hits again afterwards
+    /// Valkey frozen (SIGSTOP) under load: no errors, bounded latency, local hits afterwards
     Frozen,
-    /// New jobs while the server works in peace: how many a second
+    /// Rate of new jobs with RabbitMQ available
     NewJobs {
-        /// How many.
+        /// Number of jobs to create.
         #[arg(long, default_value_t = 5_000)]
         jobs: usize,
     },
-    /// New jobs while RabbitMQ and the server are killed at random moments: each must be there,
-    /// and announced
+    /// New jobs while RabbitMQ and the server are killed at random times: every job is created and
+    /// announced
     Outages {
-        /// How many jobs.
+        /// Number of jobs to create.
         #[arg(long, default_value_t = 1_000)]
         jobs: usize,
-        /// How often RabbitMQ is killed and started again.
+        /// How often RabbitMQ is killed and restarted.
         #[arg(long, default_value_t = 3)]
         broker: usize,
-        /// How often the server is killed and started again.
+        /// How often the server is killed and restarted.
         #[arg(long, default_value_t = 20)]
         kills: usize,
     },
-    /// Reads and writes through two servers and a stand-in of the older one while all around is
-    /// broken at random: no answer is older than is promised
+    /// Reads and writes through two servers and legacy clients under random faults: no response
+    /// exceeds its staleness bound
     Schedules {
-        /// How long things are written and broken; the run ends a quarter of a minute later.
+        /// Duration of the busy phase in seconds. A quiet phase of about 15 s follows.
         #[arg(long, default_value_t = 600)]
         seconds: u64,
-        /// What chance follows from; without it, another one each time. An odd one switches
-        /// `CACHE_MIGRATION_GUARD` on.
+        /// Seed of the random choices, by default a random one. An odd seed enables
+        /// `CACHE_MIGRATION_GUARD`.
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Downloads and archives of large files, several at once: memory, and the liveness probe;
-    /// an archive beyond 4 GiB is opened by python3 and unzip
+    /// Concurrent downloads and archives of large files: memory and liveness probes; python3 and
+    /// unzip read an archive beyond 4 GiB
     Bulk {
-        /// The size of a file.
+        /// Size of a file in GiB.
         #[arg(long, default_value_t = 2)]
         gib: u64,
-        /// How many at once.
+        /// Number of concurrent clients.
         #[arg(long, default_value_t = 10)]
         at_once: usize,
     },
-    /// Names that are not there, in a folder that holds very much
+    /// Requests for missing files in a very large folder
     Folder {
-        /// How many files it holds.
+        /// Number of files in the folder.
         #[arg(long, default_value_t = 100_000)]
         files: usize,
-        /// How many names are asked for.
+        /// Number of missing files requested.
         #[arg(long, default_value_t = 50)]
         names: usize,
     },
-    /// Many viewers of live logs: each message at each of them, once, in order, in time
+    /// Concurrent viewers of live logs: each receives every message once, in order, in time
     Viewers {
-        /// How many.
+        /// Number of viewers.
         #[arg(long, default_value_t = 1000)]
         viewers: usize,
-        /// How many logs they share.
+        /// Number of logs, shared evenly by the viewers.
         #[arg(long, default_value_t = 1)]
         logs: usize,
-        /// Messages a second of each log.
+        /// Messages per second in each log.
         #[arg(long, default_value_t = 50)]
         rate: u32,
-        /// How long.
+        /// Duration in seconds.
         #[arg(long, default_value_t = 20)]
         seconds: u32,
     },
-    /// The bare handler: answers everything with a constant body
+    /// The constant handler that `routes` compares with
     #[command(hide = true)]
-    Bare {
+    Constant {
         /// Port on 127.0.0.1.
         #[arg(long)]
         port: u16,
@@ -169,26 +177,42 @@ enum What {
 }
 
 pub(crate) async fn run(options: Options) -> Outcome {
-    match options.what {
-        What::Routes { seconds, edge } => routes::run(&options.server, &edge, seconds).await,
-        What::Stale { seconds, max_stale } => {
+    match options.command {
+        Command::Routes {
+            seconds,
+            turns,
+            baseline,
+            edge,
+        } => {
+            let setup = routes::Setup {
+                server: &options.server,
+                baseline: baseline.as_deref(),
+                edge: &edge,
+                seconds,
+                turns,
+            };
+            routes::run(&setup).await
+        }
+        Command::Stale { seconds, max_stale } => {
             let frozen = frozen::run(&options.server).await;
-            away::run(&options.server, seconds, max_stale).await?;
+            unavailable::run(&options.server, seconds, max_stale).await?;
             frozen
         }
-        What::Pooler { queries } => pooler::run(&options.server, queries).await,
-        What::Lists { jobs } => lists::run(&options.server, jobs).await,
-        What::Frozen => frozen::run(&options.server).await,
-        What::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
-        What::Outages {
+        Command::Pooler { queries } => pooler::run(&options.server, queries).await,
+        Command::Lists { jobs } => lists::run(&options.server, jobs).await,
+        Command::Frozen => frozen::run(&options.server).await,
+        Command::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
+        Command::Outages {
             jobs,
             broker,
             kills,
         } => outages::run(&options.server, jobs, broker, kills).await,
-        What::Schedules { seconds, seed } => schedules::run(&options.server, seconds, seed).await,
-        What::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
-        What::Folder { files, names } => folder::run(&options.server, files, names).await,
-        What::Viewers {
+        Command::Schedules { seconds, seed } => {
+            schedules::run(&options.server, seconds, seed).await
+        }
+        Command::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
+        Command::Folder { files, names } => folder::run(&options.server, files, names).await,
+        Command::Viewers {
             viewers,
             logs,
             rate,
@@ -202,11 +226,11 @@ pub(crate) async fn run(options: Options) -> Outcome {
             };
             viewers::run(&options.server, &load).await
         }
-        What::Bare { port, bytes } => bare::serve(port, bytes).await,
+        Command::Constant { port, bytes } => constant::serve(port, bytes).await,
     }
 }
 
-/// A server on a stack, quiet, with further settings.
+/// Starts a server on a stack, with `LOG_LEVEL=warn` and further settings.
 async fn start(server: &Path, stack: &Stack, settings: &[(&str, String)]) -> Outcome<Api> {
     let mut env = stack.env();
     env.push(("LOG_LEVEL".to_owned(), "warn".to_owned()));
@@ -218,8 +242,8 @@ async fn start(server: &Path, stack: &Stack, settings: &[(&str, String)]) -> Out
     Ok(Api::start(server, env).await?)
 }
 
-/// The settings by which every cached read is kept for so long.
-fn times_to_live(seconds: u64) -> Vec<(&'static str, String)> {
+/// The settings that give every cached read this TTL.
+fn ttl_settings(seconds: u64) -> Vec<(&'static str, String)> {
     [
         "LIVE_DATA_INSTRUMENTS_CACHE_TTL_SECONDS",
         "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",
@@ -232,25 +256,25 @@ fn times_to_live(seconds: u64) -> Vec<(&'static str, String)> {
     .to_vec()
 }
 
-/// Says which promises were kept; an error where one was not.
-fn verdict(promises: &[(&str, bool)]) -> Outcome {
-    for (promise, kept) in promises {
-        println!("{} {promise}", if *kept { "kept:  " } else { "BROKEN:" });
+/// Prints which guarantees hold. An error if one does not.
+fn verdict(guarantees: &[(&str, bool)]) -> Outcome {
+    for (guarantee, holds) in guarantees {
+        println!("{} {guarantee}", if *holds { "pass" } else { "FAIL" });
     }
-    match promises.iter().find(|(_, kept)| !kept) {
-        Some((promise, _)) => Err(format!("it does not hold that {promise}").into()),
+    match guarantees.iter().find(|(_, holds)| !holds) {
+        Some((guarantee, _)) => Err(format!("violated: {guarantee}").into()),
         None => Ok(()),
     }
 }
 
-/// Resident memory of a process in MiB.
+/// The resident memory of a process in MiB.
 fn resident_mib(pid: Option<u32>) -> Outcome<f64> {
-    let pid = pid.ok_or("the server is gone")?;
+    let pid = pid.ok_or("the server has exited")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: f64 = line
         .and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .ok_or("the memory of the server cannot be read")?;
+        .ok_or("the resident memory of the server cannot be read")?;
     Ok(kib / 1024.0)
 }
 

@@ -1,4 +1,4 @@
-//! New jobs, with the broker up.
+//! The rate of new jobs with the broker available.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) async fn run(server: &Path, jobs: usize) -> Outcome {
     let stack = Stack::builder().postgres().rabbitmq().start().await?;
     apply_schema(server, &stack).await?;
     let api = start(server, &stack, &[]).await?;
-    println!("{CLIENTS} clients without a pause, a script of its own for each job\n");
+    println!("{CLIENTS} clients in a closed loop, a different script for each job\n");
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     let begun = Instant::now();
@@ -35,12 +35,12 @@ pub(super) async fn run(server: &Path, jobs: usize) -> Outcome {
                 if i >= jobs {
                     return Ok::<_, String>(waits);
                 }
-                let asked = Instant::now();
-                let answer = connection.post("/job/simple", &job(i)).await;
-                waits.push(asked.elapsed());
-                match answer.map_err(|error| error.to_string())?.status {
+                let sent = Instant::now();
+                let response = connection.post("/job/simple", &job(i)).await;
+                waits.push(sent.elapsed());
+                match response.map_err(|error| error.to_string())?.status {
                     200 => {}
-                    status => return Err(format!("a job was answered with {status}")),
+                    status => return Err(format!("a new job returned {status}")),
                 }
             }
         });
@@ -55,7 +55,7 @@ pub(super) async fn run(server: &Path, jobs: usize) -> Outcome {
     waits.sort();
     let per_second = |took: Duration| waits.len() as f64 / took.as_secs_f64();
     let wait = |share: f64| waits[(waits.len() as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!("| jobs | a second | p50 ms | p99 ms | a second until all are announced |");
+    println!("| jobs | jobs/s | p50 ms | p99 ms | jobs/s until all are announced |");
     println!("|---|---|---|---|---|");
     println!(
         "| {jobs} | {:.0} | {:.1} | {:.1} | {:.0} |",
@@ -67,12 +67,12 @@ pub(super) async fn run(server: &Path, jobs: usize) -> Outcome {
     Ok(())
 }
 
-/// Adds the outbox to the sample data's tables.
+/// Adds the outbox to the schema of the sample data.
 pub(super) async fn apply_schema(server: &Path, stack: &Stack) -> Outcome {
     Ok(Api::run_command(server, &["schema", "--apply"], &stack.env()).await?)
 }
 
-/// A job that no other is like.
+/// The request body of a job with a unique script.
 pub(super) fn job(number: usize) -> String {
     format!(
         r#"{{"runner_image": "bench", "script": "{}"}}"#,
@@ -88,7 +88,7 @@ pub(super) fn bearer() -> String {
     format!("Bearer {}", tokens::API_KEY)
 }
 
-/// Waits until no message is left in the outbox.
+/// Waits until the outbox is empty.
 pub(super) async fn all_announced(stack: &Stack) -> Outcome {
     let postgres = stack.postgres().ok_or("no PostgreSQL")?;
     let client = postgres.connect(DATABASE).await?;
@@ -100,7 +100,9 @@ pub(super) async fn all_announced(stack: &Stack) -> Outcome {
         match row.get::<_, i64>(0) {
             0 => return Ok(()),
             left if Instant::now() > deadline => {
-                return Err(format!("{left} messages still wait after a minute").into());
+                return Err(
+                    format!("{left} messages are still in the outbox after a minute").into(),
+                );
             }
             _ => sleep(Duration::from_millis(20)).await,
         }

@@ -1,4 +1,4 @@
-//! A private nginx in front of an HTTP server, as a cache (`proxy_cache`) of everything it answers.
+//! A private nginx as a cache (`proxy_cache`) in front of an HTTP server.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -13,10 +13,10 @@ use devstack::{
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// A private nginx. Dropping it ends it.
+/// A private nginx. Dropping it stops it.
 ///
-/// It keeps each `200` for an hour, in memory, whatever the origin says of it and whoever asks: what nginx can do at
-/// best, not what one should run. `X-Cache` says `HIT` or `MISS`.
+/// It caches each `200` in memory for an hour, regardless of the origin's headers and of the client:
+/// the upper bound for nginx, not a recommended configuration. `X-Cache` is `HIT` or `MISS`.
 #[derive(Debug)]
 pub(super) struct Nginx {
     running: Running,
@@ -24,10 +24,10 @@ pub(super) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it in front of what listens at `origin`.
+    /// Starts it in front of `origin`.
     ///
     /// # Errors
-    /// [`devstack::Error`], with the end of its log where there is one.
+    /// [`devstack::Error`], with the last lines of its log if it started.
     pub(super) async fn start(origin: SocketAddr) -> Result<Self> {
         blocking(move || retry_on_clash(|| Self::launch(origin))).await
     }
@@ -51,7 +51,7 @@ impl Nginx {
             env: Vec::new(),
             user,
             stop: Signal::SIGQUIT,
-            quit: Signal::SIGTERM, // it waits for its workers
+            quit: Signal::SIGTERM, // waits for its workers
             limit: START_LIMIT,
         };
         let addr = port.addr();
@@ -63,7 +63,7 @@ impl Nginx {
         })
     }
 
-    /// Its address.
+    /// The listening address.
     pub(super) fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
@@ -77,8 +77,9 @@ impl Deref for Nginx {
     }
 }
 
-/// For answers of some kilobytes: they are read with their heads and written in one call each, which was a tenth faster
-/// than `sendfile`. Each worker has a socket of its own.
+/// The configuration, tuned for responses of a few kilobytes: without `sendfile`, a response is
+/// read with its headers and written in one call each, which is 10 % faster. Each worker has its
+/// own listening socket.
 fn configuration(origin: SocketAddr, port: u16) -> String {
     let scratch_paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|part| format!("    {part}_temp_path {part}_temp;\n"))
@@ -99,7 +100,7 @@ http {{
     keepalive_requests 1000000000;
     open_file_cache max=10000 inactive=1h;
     open_file_cache_valid 1h;
-{scratch_paths}    proxy_cache_path cache levels=1:2 keys_zone=answers:10m max_size=1g inactive=1h use_temp_path=off;
+{scratch_paths}    proxy_cache_path cache levels=1:2 keys_zone=responses:10m max_size=1g inactive=1h use_temp_path=off;
     upstream origin {{
         server {origin};
         keepalive 32;
@@ -110,7 +111,7 @@ http {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
-            proxy_cache answers;
+            proxy_cache responses;
             proxy_cache_key $request_uri;
             proxy_cache_valid 200 1h;
             proxy_cache_lock on;

@@ -1,4 +1,4 @@
-//! New jobs while RabbitMQ and the server are killed at random moments.
+//! New jobs while RabbitMQ and the server are killed at random times.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,12 +22,11 @@ use crate::Outcome;
 
 const CLIENTS: usize = 8;
 const QUEUE: &str = "scheduled-jobs";
-/// The mean time between two kills of the server; RabbitMQ's are as many times longer as it is
-/// killed less often.
+/// The mean time between two kills of the server. Those of RabbitMQ are spread over the same span.
 const BETWEEN_KILLS: Duration = Duration::from_secs(3);
-/// RabbitMQ 3.10 forgets the name of a queue's log when it is killed this soon after making it.
+/// RabbitMQ 3.10 may lose a queue that it created less than this long before it is killed.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How long the queue is silent before it counts as empty.
+/// How long no message arrives before the queue counts as empty.
 const SILENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(server: &Path, jobs: usize, broker: usize, kills: usize) -> Outcome {
@@ -35,13 +34,13 @@ pub(super) async fn run(server: &Path, jobs: usize, broker: usize, kills: usize)
     apply_schema(server, &stack).await?;
     let api = start(server, &stack, &[("EGRESS_QUEUE_NAME", QUEUE.to_owned())]).await?;
     let rabbitmq = stack.rabbitmq().ok_or("no RabbitMQ")?;
-    // One job beforehand, so that the queue is there, as in any deployment.
-    let asked = Arc::new(Asked::default());
-    create(&api, &stack, &asked, 0, 1, Duration::ZERO).await?;
+    // The first job declares the queue, which exists in any deployment.
+    let requests = Arc::new(Requests::default());
+    create(&api, &stack, &requests, 0, 1, Duration::ZERO).await?;
     sleep(SETTLE).await;
     let span = BETWEEN_KILLS * u32::try_from(kills)?;
     let (created, killed, killed_broker) = tokio::join!(
-        create(&api, &stack, &asked, 1, jobs, span),
+        create(&api, &stack, &requests, 1, jobs, span),
         kill_server(&api, kills, span),
         kill_broker(rabbitmq, broker, span),
     );
@@ -50,22 +49,22 @@ pub(super) async fn run(server: &Path, jobs: usize, broker: usize, kills: usize)
     killed_broker?;
     all_announced(&stack).await?;
     let delivered = deliveries(rabbitmq).await?;
-    report(&stack, jobs, &asked, &delivered, [broker, kills]).await
+    report(&stack, jobs, &requests, &delivered, [broker, kills]).await
 }
 
 #[derive(Default)]
-struct Asked {
-    /// Requests without an answer, or with another than 200.
+struct Requests {
+    /// Requests without a response, or with a status other than 200.
     failed: AtomicUsize,
-    /// Those of them whose job was made all the same.
+    /// Those of them whose job was created anyway.
     made: AtomicUsize,
 }
 
-/// Makes the jobs of these numbers, spread over a span of time, each until it is there.
+/// Creates the jobs of these numbers, spread over a time span, each until it exists.
 async fn create(
     api: &Api,
     stack: &Stack,
-    asked: &Arc<Asked>,
+    requests: &Arc<Requests>,
     first: usize,
     end: usize,
     span: Duration,
@@ -79,7 +78,7 @@ async fn create(
             address: api.addr(),
             database: postgres.connect(DATABASE).await?,
             connection: None,
-            asked: Arc::clone(asked),
+            requests: Arc::clone(requests),
         };
         let next = Arc::clone(&next);
         clients.spawn(async move {
@@ -106,31 +105,31 @@ struct Client {
     address: std::net::SocketAddr,
     database: tokio_postgres::Client,
     connection: Option<Connection>,
-    asked: Arc<Asked>,
+    requests: Arc<Requests>,
 }
 
 impl Client {
-    /// Asks for a job until it is there. After a lost answer the database tells whether it is.
+    /// Requests a job until it exists. After a lost response, looks it up in the database.
     async fn create(&mut self, number: usize) -> Outcome {
         loop {
-            if self.ask(number).await.is_ok_and(|status| status == 200) {
+            if self.post(number).await.is_ok_and(|status| status == 200) {
                 return Ok(());
             }
             self.connection = None;
-            self.asked.failed.fetch_add(1, Ordering::Relaxed);
-            // What a killed server had sent to the database takes its course.
+            self.requests.failed.fetch_add(1, Ordering::Relaxed);
+            // Lets the database finish what the killed server had sent.
             sleep(Duration::from_millis(200)).await;
             let sql = "SELECT count(*) FROM jobs JOIN scripts ON scripts.id = script_id \
                        WHERE script = $1";
             let row = self.database.query_one(sql, &[&script(number)]).await?;
             if row.get::<_, i64>(0) > 0 {
-                self.asked.made.fetch_add(1, Ordering::Relaxed);
+                self.requests.made.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
         }
     }
 
-    async fn ask(&mut self, number: usize) -> Outcome<u16> {
+    async fn post(&mut self, number: usize) -> Outcome<u16> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(Connection::open(self.address, &bearer()).await?),
@@ -157,14 +156,14 @@ async fn kill_broker(rabbitmq: &RabbitMq, kills: usize, span: Duration) -> Outco
     Ok(())
 }
 
-/// A random while: so many of them and what they are between last about as long as the span.
+/// Sleeps for a random time, so that `count` pauses and restarts last about as long as the span.
 async fn pause(span: Duration, count: usize) -> Outcome {
     let mean = span / u32::try_from(count)?;
     sleep(mean.mul_f64(1.6 * rand::random::<f64>())).await;
     Ok(())
 }
 
-/// How often each job was announced.
+/// Consumes the queue. Returns how often each job was announced.
 async fn deliveries(rabbitmq: &RabbitMq) -> Outcome<BTreeMap<i32, usize>> {
     let properties = ConnectionProperties::default();
     let connection = BrokerConnection::connect(&rabbitmq.url(), properties).await?;
@@ -179,7 +178,9 @@ async fn deliveries(rabbitmq: &RabbitMq) -> Outcome<BTreeMap<i32, usize>> {
         let message = message?;
         message.ack(BasicAckOptions::default()).await?;
         let body: Value = serde_json::from_slice(&message.data)?;
-        let id = body["job_id"].as_i64().ok_or("a message without a job")?;
+        let id = body["job_id"]
+            .as_i64()
+            .ok_or("a message without a job id")?;
         *delivered.entry(i32::try_from(id)?).or_default() += 1;
     }
     Ok(delivered)
@@ -188,7 +189,7 @@ async fn deliveries(rabbitmq: &RabbitMq) -> Outcome<BTreeMap<i32, usize>> {
 async fn report(
     stack: &Stack,
     jobs: usize,
-    asked: &Asked,
+    requests: &Requests,
     delivered: &BTreeMap<i32, usize>,
     [broker, kills]: [usize; 2],
 ) -> Outcome {
@@ -204,17 +205,17 @@ async fn report(
     for (what, count) in [
         ("kills of RabbitMQ", broker),
         ("kills of the server", kills),
-        ("jobs asked for", jobs),
+        ("jobs requested", jobs),
         (
-            "requests that failed and were repeated or looked up",
-            asked.failed.load(Ordering::Relaxed),
+            "requests that failed and were retried or looked up",
+            requests.failed.load(Ordering::Relaxed),
         ),
         (
-            "jobs made although their answer was lost",
-            asked.made.load(Ordering::Relaxed),
+            "jobs made although the response was lost",
+            requests.made.load(Ordering::Relaxed),
         ),
         ("rows", rows.len()),
-        ("different jobs announced", delivered.len()),
+        ("distinct jobs announced", delivered.len()),
         ("rows without a message", silent),
         ("messages without a row", orphans),
         ("messages beyond the first of a job", twice),

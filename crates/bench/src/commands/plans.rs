@@ -1,4 +1,4 @@
-//! How PostgreSQL carried out a statement, as it wrote into its log.
+//! Query plans from PostgreSQL's log.
 
 use std::fs;
 
@@ -6,11 +6,11 @@ use devstack::{Postgres, PostgresBuilder};
 
 use crate::Outcome;
 
-/// A server that logs the plan of every statement.
+/// A PostgreSQL that logs the plan of every statement.
 pub(super) struct Plans(Postgres);
 
 impl Plans {
-    /// Settings under which PostgreSQL logs plans; what it does not measure costs no time.
+    /// A builder with the settings that log plans, without the cost of timing each node.
     pub(super) fn explaining() -> PostgresBuilder {
         Postgres::builder()
             .setting("session_preload_libraries", "auto_explain")
@@ -21,7 +21,7 @@ impl Plans {
         Self(postgres)
     }
 
-    /// What the last `SELECT` read, and how it joined and sorted it; of a page, how it was cut.
+    /// A summary of the plan of the last `SELECT`; of a page, the part below its `Limit`.
     pub(super) fn last(&self) -> Outcome<String> {
         let log = fs::read(self.0.server().log())?;
         let log = String::from_utf8_lossy(&log);
@@ -37,7 +37,7 @@ impl Plans {
     }
 }
 
-/// The lines below the first `Limit`; all of them, where there is none.
+/// The lines below the first `Limit`; all of them if there is none.
 fn cut<'a>(lines: &'a [&'a str]) -> &'a [&'a str] {
     let depth = |line: &str| line.len() - line.trim_start().len();
     let Some(limit) = lines.iter().position(|line| line.contains("Limit  (")) else {
@@ -67,7 +67,7 @@ fn summary(lines: &[&str]) -> String {
     nodes.join(", ")
 }
 
-/// A node in few words: an index is named, a table only where it is read as a whole.
+/// Abbreviates a node: to the index, or the table of a sequential scan, or the operation.
 fn short(node: &str) -> String {
     let named = |node: &str, word: &str| {
         let (_, rest) = node.split_once(word)?;

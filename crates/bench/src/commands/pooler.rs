@@ -1,5 +1,4 @@
-//! Two servers behind PgBouncer in transaction mode: every answer carries the tag that was
-//! asked for.
+//! Two servers behind PgBouncer in transaction mode: every response carries the requested tag.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +11,11 @@ use super::client::Connection;
 use super::start;
 use crate::Outcome;
 
-/// Connections to each server.
+/// Clients of each server.
 const CLIENTS: u64 = 16;
-/// Rows, each with a tag of its own.
+/// Rows, each with a unique tag.
 const ROWS: u64 = 1000;
-/// Server connections of the pooler: far fewer than the servers' 32, so that they are mixed.
+/// Server connections of the pooler: far fewer than its clients, so that they are shared.
 const POOL: u32 = 6;
 
 pub(super) async fn run(server: &Path, queries: u64) -> Outcome {
@@ -38,7 +37,7 @@ pub(super) async fn run(server: &Path, queries: u64) -> Outcome {
         start(server, &stack, &behind).await?,
     ];
     let began = Instant::now();
-    let counts = ask(&servers, queries).await?;
+    let counts = query(&servers, queries).await?;
     println!(
         "{} tagged queries by two servers over {POOL} connections in {:.0} s: {} right, {} wrong, {} refused (503)",
         counts.total(),
@@ -48,7 +47,7 @@ pub(super) async fn run(server: &Path, queries: u64) -> Outcome {
         counts.refused.load(Ordering::Relaxed),
     );
     if counts.wrong.load(Ordering::Relaxed) > 0 {
-        return Err("some answers were another's".into());
+        return Err("some responses carried another tag".into());
     }
     Ok(())
 }
@@ -78,16 +77,16 @@ impl Counts {
     }
 }
 
-async fn ask(servers: &[Api], queries: u64) -> Outcome<Arc<Counts>> {
+async fn query(servers: &[Api], queries: u64) -> Outcome<Arc<Counts>> {
     let counts = Arc::new(Counts::default());
     let mut clients = tokio::task::JoinSet::new();
     for (i, server) in servers.iter().enumerate() {
         for client in 0..CLIENTS {
             let connection = Connection::open(server.addr(), &bearer()).await?;
-            // Both servers' clients go through the rows from different places.
+            // Each client starts at a different row.
             let first = i as u64 * 500 + client * 31;
             let share = queries / (servers.len() as u64 * CLIENTS);
-            clients.spawn(ask_on(connection, first, share, Arc::clone(&counts)));
+            clients.spawn(query_on(connection, first, share, Arc::clone(&counts)));
         }
     }
     while let Some(client) = clients.join_next().await {
@@ -96,7 +95,7 @@ async fn ask(servers: &[Api], queries: u64) -> Outcome<Arc<Counts>> {
     Ok(counts)
 }
 
-async fn ask_on(
+async fn query_on(
     mut connection: Connection,
     first: u64,
     share: u64,
@@ -105,12 +104,12 @@ async fn ask_on(
     for i in 0..share {
         let tag = (first + i) % ROWS;
         let path = format!("/live-data/TAG{tag}/script");
-        let answer = connection
+        let response = connection
             .get(&path)
             .await
             .map_err(|error| error.to_string())?;
-        let count = match answer.status {
-            200 if answer.body == format!("\"tag {tag}\"").as_bytes() => &counts.right,
+        let count = match response.status {
+            200 if response.body == format!("\"tag {tag}\"").as_bytes() => &counts.right,
             503 => &counts.refused,
             _ => &counts.wrong,
         };

@@ -1,11 +1,12 @@
-//! The cached routes: how near each comes to a constant, and what others make of them.
+//! The cached routes: rates and latency relative to a constant handler, other caches, and optionally
+//! a baseline binary.
 
 use std::path::Path;
 
 use devstack::{Stack, tokens};
 
-use super::bars::{Line, judge};
-use super::contenders::{Contender, Kind, address, constants, get, lasting};
+use super::contenders::{Binary, Contender, Kind, address, constants, get, start_all};
+use super::targets::{self, Measurement};
 use super::wrk;
 use crate::Outcome;
 
@@ -19,83 +20,171 @@ pub(super) const ROUTES: [&str; 6] = [
     "/jobs?limit=10&include_run=true",
 ];
 
-const TURNS: usize = 3;
+/// The binaries to measure, and for how long.
+pub(super) struct Setup<'a> {
+    pub(super) server: &'a Path,
+    /// Another binary of the server, to compare with.
+    pub(super) baseline: Option<&'a Path>,
+    /// A constant handler behind the server's edge.
+    pub(super) edge: &'a Path,
+    /// The duration of a turn.
+    pub(super) seconds: u32,
+    /// How often each contender is measured on a route.
+    pub(super) turns: usize,
+}
 
-pub(super) async fn run(server: &Path, edge: &Path, seconds: u32) -> Outcome {
+pub(super) async fn run(setup: &Setup<'_>) -> Outcome {
+    let Setup { seconds, turns, .. } = setup;
     let stack = Stack::builder().postgres().valkey().start().await?;
-    let lasting = lasting(server, &stack).await?;
+    let servers = start_all(setup.server, setup.baseline, &stack).await?;
     println!(
-        "wrk -t1 -c32 -d{seconds}s, LOG_LEVEL=warn but where there are access lines, medians of {TURNS} turns\n"
+        "wrk -t1 -c32 -d{seconds}s, LOG_LEVEL=warn except with access lines, medians of {turns} turns\n"
     );
-    println!("| route | bytes | answered by | requests/s | ratio | p50 ms | p99 ms | MiB |");
+    println!("| route | bytes | served by | requests/s | ratio | p50 ms | p99 ms | MiB |");
     println!("|---|---|---|---|---|---|---|---|");
-    let mut lines = Vec::new();
+    let mut measurements = Vec::new();
     for path in ROUTES {
-        // The one that asks PostgreSQL says what is right.
-        let body = get(address(&lasting, Kind::Miss)?, path).await?.body;
-        let constants = constants(edge, &stack, body.len()).await?;
-        let contenders: Vec<&Contender> = constants.iter().chain(&lasting).collect();
-        for line in measure(&contenders, path, &body, seconds).await? {
+        // The uncached server defines the expected body.
+        let body = get(address(&servers, Kind::Miss)?, path).await?.body;
+        let constants = constants(setup.edge, &stack, body.len()).await?;
+        let contenders: Vec<&Contender> = constants.iter().chain(&servers).collect();
+        let measured = measure(&contenders, path, &body, setup).await?;
+        for (contender, measurement) in contenders.iter().zip(measured) {
             println!(
                 "| {path} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.1} |",
                 body.len(),
-                line.kind.name(),
-                line.rate,
-                line.ratio,
-                line.p50_ms,
-                line.p99_ms,
-                line.mib
+                contender.name(),
+                measurement.rate,
+                measurement.ratio,
+                measurement.p50_ms,
+                measurement.p99_ms,
+                measurement.mib
             );
-            lines.push(line);
+            if contender.binary == Binary::Measured {
+                measurements.push(measurement);
+            }
         }
     }
-    judge(&lines)
+    compare(&measurements);
+    targets::report(&measurements)
 }
 
-/// Each contender once a turn, another one first in each.
+/// Prints the ratios to the baseline binary.
+fn compare(measurements: &[Measurement]) {
+    let compared = measurements
+        .iter()
+        .filter_map(|m| Some((m, m.to_baseline?)));
+    let compared: Vec<_> = compared.collect();
+    if compared.is_empty() {
+        return;
+    }
+    println!("\n| route | served by | rate, of the baseline's | p99, of the baseline's |");
+    println!("|---|---|---|---|");
+    for (measurement, [rate, p99]) in compared {
+        let name = measurement.kind.name();
+        println!("| {} | {name} | {rate:.3} | {p99:.2} |", measurement.path);
+    }
+}
+
+/// Measures each contender once per turn. The start of the order rotates, and every other turn has
+/// the opposite direction, so that a contender and its baseline take turns in going first.
 async fn measure(
     contenders: &[&Contender],
     path: &'static str,
     body: &[u8],
-    seconds: u32,
-) -> Outcome<Vec<Line>> {
+    setup: &Setup<'_>,
+) -> Outcome<Vec<Measurement>> {
     let key = [("Authorization", format!("Bearer {}", tokens::API_KEY))];
     let mut runs = vec![Vec::new(); contenders.len()];
-    for turn in 0..TURNS {
-        for i in 0..contenders.len() {
-            let i = (i + turn * contenders.len() / TURNS) % contenders.len();
-            contenders[i].warm(path, body).await?;
-            runs[i].push(wrk::run(&contenders[i].url(path), seconds, &key).await?);
-            contenders[i].check(path, body).await?;
+    for turn in 0..setup.turns {
+        for i in order(contenders.len(), turn, setup.turns) {
+            let contender = contenders[i];
+            contender.warm(path, body).await?;
+            runs[i].push(wrk::run(&contender.url(path), setup.seconds, &key).await?);
+            contender.check(path, body).await?;
         }
     }
-    let constant = contenders.iter().position(|c| c.kind == Kind::Constant);
-    let constant = runs[constant.ok_or("no constant handler")?].clone();
-    let line = |(contender, runs): (&&Contender, Vec<wrk::Run>)| {
-        let median = |of: &dyn Fn(&wrk::Run) -> f64| median(runs.iter().map(of).collect());
-        let ratio = |of: &dyn Fn(&wrk::Run) -> f64| {
-            let pairs = runs.iter().zip(&constant);
-            self::median(
-                pairs
-                    .map(|(run, constant)| of(run) / of(constant))
-                    .collect(),
-            )
-        };
-        Ok(Line {
+    let find = |kind, binary| {
+        let found = contenders
+            .iter()
+            .position(|c| c.kind == kind && c.binary == binary);
+        found.map(|i| &runs[i])
+    };
+    let constant = find(Kind::Constant, Binary::Measured).ok_or("no constant handler")?;
+    let measurement = |(contender, runs): (&&Contender, &Vec<wrk::Run>)| {
+        let median = |of: fn(&wrk::Run) -> f64| median(runs.iter().map(of).collect());
+        let baseline = find(contender.kind, Binary::Baseline);
+        Ok(Measurement {
             path,
             kind: contender.kind,
-            rate: median(&|run| run.rate),
-            ratio: ratio(&|run| run.rate),
-            p50_ms: median(&|run| run.p50_ms),
-            p99_ms: median(&|run| run.p99_ms),
-            p99_ratio: ratio(&|run| run.p99_ms),
+            rate: median(|run| run.rate),
+            ratio: ratio(runs, constant, |run| run.rate),
+            p50_ms: median(|run| run.p50_ms),
+            p99_ms: median(|run| run.p99_ms),
+            p99_ratio: ratio(runs, constant, |run| run.p99_ms),
             mib: contender.mib()?,
+            to_baseline: baseline.map(|baseline| {
+                [
+                    ratio(runs, baseline, |run| run.rate),
+                    ratio(runs, baseline, |run| run.p99_ms),
+                ]
+            }),
         })
     };
-    contenders.iter().zip(runs).map(line).collect()
+    contenders.iter().zip(&runs).map(measurement).collect()
+}
+
+/// The order of the contenders in a turn, by index.
+fn order(count: usize, turn: usize, turns: usize) -> Vec<usize> {
+    let rotated = (0..count).map(|i| (i + turn * count / turns) % count);
+    if turn.is_multiple_of(2) {
+        rotated.collect()
+    } else {
+        rotated.rev().collect()
+    }
+}
+
+/// The median over the turns of a figure relative to another contender's in the same turn.
+fn ratio(runs: &[wrk::Run], others: &[wrk::Run], of: fn(&wrk::Run) -> f64) -> f64 {
+    let pairs = runs.iter().zip(others);
+    median(pairs.map(|(run, other)| of(run) / of(other)).collect())
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_turn_measures_every_contender_once() {
+        for turns in 1..6 {
+            for turn in 0..turns {
+                let mut order = order(12, turn, turns);
+                order.sort_unstable();
+                assert_eq!(order, (0..12).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_take_turns_in_going_first() {
+        let first = |turn| order(12, turn, 4).into_iter().find(|i| [4, 5].contains(i));
+        assert_eq!([0, 1, 2, 3].map(first), [4, 5, 4, 5].map(Some));
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_ratios_within_turns() {
+        let run = |rate| wrk::Run {
+            rate,
+            p50_ms: 1.0,
+            p99_ms: 1.0,
+        };
+        let (ours, others) = ([10.0, 40.0, 90.0], [10.0, 20.0, 30.0]);
+        let ratio = ratio(&ours.map(run), &others.map(run), |run| run.rate);
+        assert!((ratio - 2.0).abs() < f64::EPSILON);
+    }
 }

@@ -1,4 +1,4 @@
-//! A private Varnish in front of an HTTP server, as a cache of everything it answers.
+//! A private Varnish as a cache in front of an HTTP server.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -11,18 +11,18 @@ use devstack::{
     Port, Result, Running, Scratch, Server, ServerUser, find_program, probe, retry_on_clash,
 };
 
-/// It compiles its configuration with the C compiler.
+/// It compiles its configuration with a C compiler.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// More threads than clients wait in readiness: none is made while one measures.
+/// More idle threads than clients, so that none is started during a measurement.
 const PARAMETERS: [&str; 3] = [
     "thread_pool_min=50",
     "thread_pool_max=500",
     "timeout_idle=60",
 ];
 
-/// What would be logged of each request, in memory, and is not: as elsewhere.
-const UNLOGGED: [&str; 21] = [
+/// Log tags of requests that are disabled, as the other contenders do not log requests.
+const DISABLED_TAGS: [&str; 21] = [
     "Begin",
     "End",
     "Hit",
@@ -46,10 +46,11 @@ const UNLOGGED: [&str; 21] = [
     "VCL_return",
 ];
 
-/// A private Varnish. Dropping it ends it.
+/// A private Varnish. Dropping it stops it.
 ///
-/// It keeps each answer to a `GET` for an hour, in memory, whatever the origin says of it and whoever asks: what Varnish
-/// can do at best, not what one should run. `X-Cache` says `HIT` or `MISS`.
+/// It caches each response to a `GET` in memory for an hour, regardless of the origin's headers and
+/// of the client: the upper bound for Varnish, not a recommended configuration. `X-Cache` is `HIT`
+/// or `MISS`.
 #[derive(Debug)]
 pub(super) struct Varnish {
     running: Running,
@@ -57,10 +58,10 @@ pub(super) struct Varnish {
 }
 
 impl Varnish {
-    /// Starts it in front of what listens at `origin`.
+    /// Starts it in front of `origin`.
     ///
     /// # Errors
-    /// [`devstack::Error`], with the end of its log where there is one.
+    /// [`devstack::Error`], with the last lines of its log if it started.
     pub(super) async fn start(origin: SocketAddr) -> Result<Self> {
         blocking(move || retry_on_clash(|| Self::launch(origin))).await
     }
@@ -69,7 +70,7 @@ impl Varnish {
         let user = ServerUser::find();
         let scratch = Scratch::in_memory("varnish", user.as_ref())?;
         let port = Port::lease()?;
-        let file = scratch.write("answers.vcl", &configuration(origin), user.as_ref())?;
+        let file = scratch.write("cache.vcl", &configuration(origin), user.as_ref())?;
         let mut args = vec![
             "-F".into(),
             "-n".into(),
@@ -81,7 +82,7 @@ impl Varnish {
             "-s".into(),
             "malloc,64m".into(),
         ];
-        let mask = format!("vsl_mask=-{}", UNLOGGED.join(",-"));
+        let mask = format!("vsl_mask=-{}", DISABLED_TAGS.join(",-"));
         for parameter in PARAMETERS.into_iter().chain([mask.as_str()]) {
             args.extend(["-p".into(), parameter.into()]);
         }
@@ -91,7 +92,7 @@ impl Varnish {
             env: Vec::new(),
             user,
             stop: Signal::SIGTERM,
-            quit: Signal::SIGTERM, // it waits for its child
+            quit: Signal::SIGTERM, // waits for its child
             limit: START_LIMIT,
         };
         let addr = port.addr();
@@ -103,7 +104,7 @@ impl Varnish {
         })
     }
 
-    /// Its address.
+    /// The listening address.
     pub(super) fn addr(&self) -> SocketAddr {
         self.port.addr()
     }

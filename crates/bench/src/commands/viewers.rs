@@ -1,4 +1,4 @@
-//! Many viewers of live logs.
+//! Concurrent viewers of live logs.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,18 +11,18 @@ use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::probe::{ProbeReport, Probes};
 use super::start;
-use super::watch::{Seen, Watch};
 use crate::Outcome;
 
-/// How long after the last message its viewers may take.
-const SLACK: Duration = Duration::from_secs(10);
+/// The time in which viewers must receive the last message.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is measured.
+/// The load.
 pub(super) struct Load {
     pub(super) viewers: usize,
     pub(super) logs: usize,
-    /// Messages a second of each log.
+    /// Messages per second in each log.
     pub(super) rate: u32,
     pub(super) seconds: u32,
 }
@@ -45,16 +45,16 @@ pub(super) async fn run(server: &Path, load: &Load) -> Outcome {
         });
     }
     sleep(Duration::from_secs(1)).await;
-    let watch = Watch::start(&api).await?;
+    let probes = Probes::start(&api).await?;
     let before = Readers::of(&mut valkey).await?;
-    let mut most_reading = before.reading;
+    let mut max_reading = before.reading;
     let writing = write(valkey.clone(), clock, load);
     tokio::pin!(writing);
     loop {
         tokio::select! {
             written = &mut writing => break written?,
             () = sleep(Duration::from_millis(100)) => {
-                most_reading = most_reading.max(Readers::of(&mut valkey).await?.reading);
+                max_reading = max_reading.max(Readers::of(&mut valkey).await?.reading);
             }
         }
     }
@@ -65,15 +65,15 @@ pub(super) async fn run(server: &Path, load: &Load) -> Outcome {
         }
         Ok::<_, Box<dyn std::error::Error>>(())
     };
-    timeout(SLACK, received)
+    timeout(DELIVERY_TIMEOUT, received)
         .await
         .map_err(|_| "messages are missing")??;
     let after = Readers::of(&mut valkey).await?;
-    let seen = watch.end().await?;
-    report(load, &mut waits, &seen);
+    let probed = probes.end().await?;
+    report(load, &mut waits, &probed);
     println!(
-        "\nXREAD: {} calls, one after another on each of {most_reading} connections at most; \
-         connections of the server to Valkey: {}",
+        "\nXREAD: {} calls, sequential on each of at most {max_reading} connections; \
+         the server has {} connections to Valkey",
         after.calls - before.calls,
         after.connections
     );
@@ -81,14 +81,14 @@ pub(super) async fn run(server: &Path, load: &Load) -> Outcome {
     Ok(())
 }
 
-fn report(load: &Load, waits: &mut [u32], seen: &Seen) {
+fn report(load: &Load, waits: &mut [u32], probed: &ProbeReport) {
     waits.sort_unstable();
     let ms = |share: usize| f64::from(waits[(waits.len() - 1) * share / 1000]) / 1e3;
     println!(
         "| viewers | logs | messages/s | received | p50 ms | p99 ms | slowest ms | {}",
-        Seen::HEAD
+        ProbeReport::HEAD
     );
-    println!("|---|---|---|---|---|---|---|{}", Seen::RULE);
+    println!("|---|---|---|---|---|---|---|{}", ProbeReport::RULE);
     println!(
         "| {} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {}",
         load.viewers,
@@ -98,7 +98,7 @@ fn report(load: &Load, waits: &mut [u32], seen: &Seen) {
         ms(500),
         ms(990),
         ms(1000),
-        seen.row()
+        probed.row()
     );
 }
 

@@ -1,21 +1,21 @@
-//! Runs `wrk` and reads what it prints.
+//! Runs `wrk` and parses its output.
 
 use tokio::process::Command;
 
 use crate::Outcome;
 
-/// What one run of `wrk` found.
+/// The result of one run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    /// Requests a second.
+    /// Requests per second.
     pub(super) rate: f64,
-    /// The median of the answers' times, in milliseconds.
+    /// The median latency, in milliseconds.
     pub(super) p50_ms: f64,
-    /// The 99th percentile of the answers' times, in milliseconds.
+    /// The 99th percentile of the latency, in milliseconds.
     pub(super) p99_ms: f64,
 }
 
-/// One thread, 32 connections, for some seconds.
+/// Runs `wrk` with one thread and 32 connections.
 pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> Outcome<Run> {
     let mut wrk = Command::new("wrk");
     wrk.args(["-t1", "-c32", &format!("-d{seconds}s"), "--latency", url]);
@@ -28,7 +28,7 @@ pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> 
         .map_err(|e| format!("wrk (scripts/install-deps bench): {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || text.contains("Non-2xx") || text.contains("Socket errors") {
-        return Err(format!("wrk found errors at {url}:\n{text}").into());
+        return Err(format!("wrk reported errors at {url}:\n{text}").into());
     }
     let after = |label: &str| {
         let line = text
@@ -36,10 +36,10 @@ pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> 
             .map(str::trim)
             .find_map(|line| line.strip_prefix(label));
         line.map(str::trim)
-            .ok_or_else(|| format!("wrk said no {label}:\n{text}"))
+            .ok_or_else(|| format!("wrk printed no {label}:\n{text}"))
     };
     let time = |label| -> Outcome<f64> {
-        milliseconds(after(label)?).ok_or_else(|| format!("wrk's {label} cannot be read").into())
+        milliseconds(after(label)?).ok_or_else(|| format!("wrk's {label} cannot be parsed").into())
     };
     Ok(Run {
         rate: after("Requests/sec:")?.parse()?,

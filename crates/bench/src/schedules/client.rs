@@ -48,9 +48,9 @@ impl Client {
         &mut self,
         exchange: impl AsyncFnOnce(&mut Connection) -> io::Result<http::Response>,
     ) -> Result<Response, String> {
-        let (address, kept) = (self.address, self.connection.take());
+        let (address, idle) = (self.address, self.connection.take());
         let work = async move {
-            let mut connection = match kept {
+            let mut connection = match idle {
                 Some(connection) => connection,
                 None => Connection::open(address, &format!("Bearer {}", tokens::API_KEY)).await?,
             };

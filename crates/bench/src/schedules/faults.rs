@@ -38,21 +38,17 @@ enum LinkFault {
 
 /// The name of a link fault, and whether invalidations may be lost meanwhile.
 const LINK_FAULTS: [(&str, bool, LinkFault); 13] = [
-    ("link stalled", true, LinkFault::Hold(BOTH)),
-    ("link stalled to Valkey", true, LinkFault::Hold(&[ToServer])),
+    ("link held", true, LinkFault::Hold(BOTH)),
+    ("link held to Valkey", true, LinkFault::Hold(&[ToServer])),
+    ("link held from Valkey", true, LinkFault::Hold(&[ToClient])),
+    ("link drops packets", true, LinkFault::Swallow(BOTH)),
     (
-        "link stalled from Valkey",
-        true,
-        LinkFault::Hold(&[ToClient]),
-    ),
-    ("link drops data", true, LinkFault::Swallow(BOTH)),
-    (
-        "link drops data to Valkey",
+        "link drops packets to Valkey",
         true,
         LinkFault::Swallow(&[ToServer]),
     ),
     (
-        "link drops data from Valkey",
+        "link drops packets from Valkey",
         true,
         LinkFault::Swallow(&[ToClient]),
     ),
@@ -70,11 +66,7 @@ const LINK_FAULTS: [(&str, bool, LinkFault); 13] = [
     ("link cut within a reply", true, LinkFault::Cut(ToClient)),
     ("link refused", true, LinkFault::Refuse),
     ("link reset", true, LinkFault::Reset),
-    (
-        "link delayed by 30 to 150 ms",
-        true,
-        LinkFault::Delay(30, 150),
-    ),
+    ("link slow", true, LinkFault::Delay(30, 150)),
 ];
 const SLOW_LINK: (&str, bool, LinkFault) = (
     "link delayed by up to 15 ms",
@@ -218,11 +210,11 @@ pub(super) async fn of_database(run: Arc<Run>, proxy: Arc<FaultProxy>) -> Result
             0 => {
                 proxy.refuse(true).await?;
                 proxy.reset_all();
-                ("PostgreSQL refused", FaultTarget::Database)
+                ("PostgreSQL connections refused", FaultTarget::Database)
             }
             1 => {
                 proxy.set_both(Mode::Hold);
-                ("PostgreSQL stalled", FaultTarget::Database)
+                ("PostgreSQL packets held", FaultTarget::Database)
             }
             _ => {
                 let delay = Duration::from_millis(rng.random_range(1..40));

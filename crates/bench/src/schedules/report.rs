@@ -60,7 +60,7 @@ impl Report {
                 self.writes_by(|by| by != Writer::LegacyClient),
             ),
             (
-                "of them unconfirmed (database unavailable)",
+                "of them not confirmed (database unavailable)",
                 unconfirmed.count(),
             ),
             (
@@ -84,14 +84,20 @@ impl Report {
     fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = &self.verdict;
         for (what, time) in [
-            ("max. latency, database available", verdict.max_latency[0]),
-            ("max. latency, database unavailable", verdict.max_latency[1]),
             (
-                "max. time from a fault to the next local hit",
+                "slowest response, database available",
+                verdict.max_latency[0],
+            ),
+            (
+                "slowest response, database unavailable",
+                verdict.max_latency[1],
+            ),
+            (
+                "end of a fault to the first local hit, maximum",
                 verdict.recovery,
             ),
             (
-                "time from the last fault to local hits of every key",
+                "last fault to local hits of all keys",
                 verdict.full_recovery,
             ),
         ] {
@@ -105,7 +111,7 @@ impl Report {
         let longest = ttls.max().unwrap_or_default();
         writeln!(
             f,
-            "| stale responses | count | max. lag ms | permitted ms |"
+            "| responses older than a write | count | largest lag ms | allowed ms |"
         )?;
         writeln!(f, "|---|---|---|---|")?;
         for (bound, lag) in Bound::ALL.iter().zip(self.verdict.lags) {

@@ -1,4 +1,4 @@
-//! The ceiling: axum with one handler and a constant body.
+//! The upper bound: axum with one handler and a constant body.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::Outcome;
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub(super) async fn serve(port: u16, bytes: usize) -> Outcome {
     let body: &'static str =
         Box::leak(format!("\"{}\"", "x".repeat(bytes.saturating_sub(2))).into());
