@@ -14,7 +14,7 @@ use crate::Outcome;
 /// Below the folder of job 1 of the seed data.
 const FOLDER: &str = "ceph/MARI/RBNumber/RB1820497/autoreduced/many";
 /// How often each request is sent.
-const TURNS: usize = 5;
+const ROUNDS: usize = 5;
 
 pub(super) async fn run(server: &Path, files: usize, names: usize) -> Outcome {
     let stack = Stack::builder().postgres().start().await?;
@@ -27,12 +27,12 @@ pub(super) async fn run(server: &Path, files: usize, names: usize) -> Outcome {
     let bearer = format!("Bearer {}", tokens::API_KEY);
     let missing: Vec<String> = (0..names).map(|i| format!("gone-{i}.nxs")).collect();
     let body = serde_json::json!({ "1": missing }).to_string();
-    println!("{files} files in a folder, slowest of {TURNS} turns\n");
+    println!("{files} files in a folder, slowest of {ROUNDS} rounds\n");
     println!("| request | status | ms | {}", ProbeReport::HEAD);
     println!("|---|---|---|{}", ProbeReport::RULE);
     let probes = Probes::start(&api).await?;
     let (mut slowest, mut status) = (0.0_f64, 0);
-    for _ in 0..TURNS {
+    for _ in 0..ROUNDS {
         let mut connection = Connection::open(api.addr(), &bearer).await?;
         let begun = Instant::now();
         status = connection.post("/job/download-zip", &body).await?.status;

@@ -142,14 +142,14 @@ impl Fixture {
         let mut connection = Connection::open(self.api.addr(), &authorization).await?;
         let mut took = Vec::new();
         let mut body = Vec::new();
-        for turn in 0..=TIMES {
+        for round in 0..=TIMES {
             let began = Instant::now();
             let response = connection.get(path).await?;
             if response.status != 200 {
                 return Err(format!("{path}: {}", response.status).into());
             }
             body = response.body;
-            if turn > 0 {
+            if round > 0 {
                 took.push(began.elapsed());
             }
         }

@@ -56,12 +56,12 @@ enum Command {
     /// Cached routes served from memory, Valkey and PostgreSQL, relative to a constant handler,
     /// nginx and Varnish (wrk)
     Routes {
-        /// Duration of a turn in seconds. Every contender gets one turn at a time.
+        /// Duration of a round of each contender in seconds.
         #[arg(long, default_value_t = 3)]
         seconds: u32,
-        /// Turns of each contender on each route.
+        /// Rounds of each contender on each route.
         #[arg(long, default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-        turns: usize,
+        rounds: usize,
         /// Another server binary, measured in the same run: prints the ratio of the rates by route
         /// and source.
         #[arg(long, value_name = "PATH")]
@@ -180,7 +180,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
     match options.command {
         Command::Routes {
             seconds,
-            turns,
+            rounds,
             baseline,
             edge,
         } => {
@@ -189,7 +189,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
                 baseline: baseline.as_deref(),
                 edge: &edge,
                 seconds,
-                turns,
+                rounds,
             };
             routes::run(&setup).await
         }

@@ -27,18 +27,20 @@ pub(super) struct Setup<'a> {
     pub(super) baseline: Option<&'a Path>,
     /// A constant handler behind the server's edge.
     pub(super) edge: &'a Path,
-    /// The duration of a turn.
+    /// The duration of a round.
     pub(super) seconds: u32,
     /// How often each contender is measured on a route.
-    pub(super) turns: usize,
+    pub(super) rounds: usize,
 }
 
 pub(super) async fn run(setup: &Setup<'_>) -> Outcome {
-    let Setup { seconds, turns, .. } = setup;
+    let Setup {
+        seconds, rounds, ..
+    } = setup;
     let stack = Stack::builder().postgres().valkey().start().await?;
     let servers = start_all(setup.server, setup.baseline, &stack).await?;
     println!(
-        "wrk -t1 -c32 -d{seconds}s, LOG_LEVEL=warn except with access lines, medians of {turns} turns\n"
+        "wrk -t1 -c32 -d{seconds}s, LOG_LEVEL=warn except with access lines, medians of {rounds} rounds\n"
     );
     println!("| route | bytes | served by | requests/s | ratio | p50 ms | p99 ms | MiB |");
     println!("|---|---|---|---|---|---|---|---|");
@@ -86,8 +88,8 @@ fn compare(measurements: &[Measurement]) {
     }
 }
 
-/// Measures each contender once per turn. The start of the order rotates, and every other turn has
-/// the opposite direction, so that a contender and its baseline take turns in going first.
+/// Measures each contender once per round. The start of the order rotates, and every other round has
+/// the opposite direction, so that a contender and its baseline alternate in going first.
 async fn measure(
     contenders: &[&Contender],
     path: &'static str,
@@ -96,8 +98,8 @@ async fn measure(
 ) -> Outcome<Vec<Measurement>> {
     let key = [("Authorization", format!("Bearer {}", tokens::API_KEY))];
     let mut runs = vec![Vec::new(); contenders.len()];
-    for turn in 0..setup.turns {
-        for i in order(contenders.len(), turn, setup.turns) {
+    for round in 0..setup.rounds {
+        for i in order(contenders.len(), round, setup.rounds) {
             let contender = contenders[i];
             contender.warm(path, body).await?;
             runs[i].push(wrk::run(&contender.url(path), setup.seconds, &key).await?);
@@ -134,17 +136,17 @@ async fn measure(
     contenders.iter().zip(&runs).map(measurement).collect()
 }
 
-/// The order of the contenders in a turn, by index.
-fn order(count: usize, turn: usize, turns: usize) -> Vec<usize> {
-    let rotated = (0..count).map(|i| (i + turn * count / turns) % count);
-    if turn.is_multiple_of(2) {
+/// The order of the contenders in a round, by index.
+fn order(count: usize, round: usize, rounds: usize) -> Vec<usize> {
+    let rotated = (0..count).map(|i| (i + round * count / rounds) % count);
+    if round.is_multiple_of(2) {
         rotated.collect()
     } else {
         rotated.rev().collect()
     }
 }
 
-/// The median over the turns of a figure relative to another contender's in the same turn.
+/// The median over the rounds of a figure relative to another contender's in the same round.
 fn ratio(runs: &[wrk::Run], others: &[wrk::Run], of: fn(&wrk::Run) -> f64) -> f64 {
     let pairs = runs.iter().zip(others);
     median(pairs.map(|(run, other)| of(run) / of(other)).collect())
@@ -160,10 +162,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_turn_measures_every_contender_once() {
-        for turns in 1..6 {
-            for turn in 0..turns {
-                let mut order = order(12, turn, turns);
+    fn every_round_measures_every_contender_once() {
+        for rounds in 1..6 {
+            for round in 0..rounds {
+                let mut order = order(12, round, rounds);
                 order.sort_unstable();
                 assert_eq!(order, (0..12).collect::<Vec<_>>());
             }
@@ -171,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_take_turns_in_going_first() {
-        let first = |turn| order(12, turn, 4).into_iter().find(|i| [4, 5].contains(i));
+    fn neighbours_alternate_in_going_first() {
+        let first = |round| order(12, round, 4).into_iter().find(|i| [4, 5].contains(i));
         assert_eq!([0, 1, 2, 3].map(first), [4, 5, 4, 5].map(Some));
     }
 
     #[test]
-    fn a_ratio_is_the_median_of_the_ratios_within_turns() {
+    fn a_ratio_is_the_median_of_the_ratios_within_rounds() {
         let run = |rate| wrk::Run {
             rate,
             p50_ms: 1.0,

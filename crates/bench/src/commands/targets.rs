@@ -14,22 +14,22 @@ const MIB: f64 = 40.0;
 /// The minimum rate of hits, relative to the baseline binary.
 const BASELINE_RATE: f64 = 0.97;
 
-/// The measurement of one contender on one route. Each figure is the median of the turns.
+/// The measurement of one contender on one route. Each figure is the median of the rounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measurement {
     pub(super) path: &'static str,
     pub(super) kind: Kind,
     /// Requests a second.
     pub(super) rate: f64,
-    /// The rate relative to the constant handler in the same turn.
+    /// The rate relative to the constant handler in the same round.
     pub(super) ratio: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
-    /// The 99th percentile relative to the constant handler in the same turn.
+    /// The 99th percentile relative to the constant handler in the same round.
     pub(super) p99_ratio: f64,
     /// Resident memory.
     pub(super) mib: f64,
-    /// The rate and the 99th percentile relative to the baseline binary in the same turn.
+    /// The rate and the 99th percentile relative to the baseline binary in the same round.
     pub(super) to_baseline: Option<[f64; 2]>,
 }
 
@@ -60,7 +60,7 @@ fn targets(lines: &[Measurement]) -> Vec<Target> {
     let most = |figures: &mut dyn Iterator<Item = (f64, &'static str)>| {
         figures.max_by(|a, b| a.0.total_cmp(&b.0))
     };
-    // Both ratios are to the constant handler of the same turn, which cancels the machine's load.
+    // Both ratios are to the constant handler of the same round, which cancels the machine's load.
     let against = |other| {
         let pairs = of(Kind::Memory).zip(of(other));
         least(&mut pairs.map(|(ours, theirs)| (ours.ratio / theirs.ratio, ours.path)))
