@@ -1,10 +1,11 @@
 //! The command `fia-api`.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use fia_api::app::{Edge, Metrics, Server, shutdown_signal};
+use fia_api::app::{Edge, Metrics, Server, Service, probe_dependencies, shutdown_signal};
 use fia_api::config::{Config, LogFormat};
 use fia_api::model::openapi;
 use fia_api::state::AppState;
@@ -17,8 +18,10 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The exit status for unusable settings (`EX_USAGE` of sysexits).
-const BAD_SETTINGS: u8 = 64;
+/// The exit status for invalid settings (`EX_USAGE` of sysexits).
+const INVALID_SETTINGS: u8 = 64;
+/// The exit status for unreachable dependencies (`EX_UNAVAILABLE` of sysexits).
+const DEPENDENCY_UNAVAILABLE: u8 = 69;
 
 #[derive(Parser)]
 #[command(
@@ -35,17 +38,21 @@ struct Cli {
 enum Command {
     /// Serves the API until SIGTERM
     Serve,
-    /// Prints the settings in force, secrets hidden; lists every bad one and exits 64
-    CheckConfig,
+    /// Prints the settings in force, secrets hidden; lists every invalid one and exits 64
+    CheckConfig {
+        /// Also tries every dependency; exits 69 if a required one is unreachable
+        #[arg(long)]
+        connect: bool,
+    },
     /// Prints the statements that create the tables
     Schema {
-        /// Prints those that create the indexes for many jobs instead
+        /// Prints those that create the indexes for large job tables instead
         #[arg(long, conflicts_with = "change_feed")]
         indexes: bool,
-        /// Prints those of the trigger that tells of changed instruments instead (see `DB_LISTEN_URL`)
+        /// Prints those that create the trigger of the change feed instead (see `DB_LISTEN_URL`)
         #[arg(long)]
         change_feed: bool,
-        /// Runs them: creates what is missing, alters no data
+        /// Runs them: creates what is missing, changes no data
         #[arg(long)]
         apply: bool,
     },
@@ -56,7 +63,7 @@ enum Command {
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().after_help(reference()).get_matches();
+    let matches = Cli::command().after_help(Config::help()).get_matches();
     let done = match Cli::from_arg_matches(&matches) {
         Ok(cli) => run(cli.command),
         Err(error) => error.exit(),
@@ -95,14 +102,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             for error in errors {
                 eprintln!("fia-api: {error}");
             }
-            return Ok(ExitCode::from(BAD_SETTINGS));
+            return Ok(ExitCode::from(INVALID_SETTINGS));
         }
     };
     match command {
-        Command::CheckConfig => config
-            .settings
-            .iter()
-            .for_each(|setting| print(&format!("{}={}\n", setting.name, setting.value))),
+        Command::CheckConfig { connect } => return check_config(&config, connect),
         Command::Schema { indexes: true, .. } => apply_indexes(&config)?,
         Command::Schema {
             change_feed: true, ..
@@ -111,6 +115,38 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve | Command::Openapi => serve(&config)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn check_config(config: &Config, connect: bool) -> Result<ExitCode, Failure> {
+    print(&config.listing());
+    for (variable, setting) in config.misspelt() {
+        eprintln!("fia-api: warning: {variable} is not a setting; did you mean {setting}?");
+    }
+    if connect {
+        check_dependencies(config)
+    } else {
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[tokio::main]
+async fn check_dependencies(config: &Config) -> Result<ExitCode, Failure> {
+    print("\n# Dependencies\n");
+    let mut all_required = true;
+    for dependency in probe_dependencies(config).await {
+        let (mark, found) = match &dependency.outcome {
+            Ok(found) => ("ok", found),
+            Err(why) if dependency.is_required => ("FAILED", why),
+            Err(why) => ("failed (optional)", why),
+        };
+        all_required &= dependency.outcome.is_ok() || !dependency.is_required;
+        print(&format!("{mark}: {}: {found}\n", dependency.name));
+    }
+    Ok(if all_required {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DEPENDENCY_UNAVAILABLE)
+    })
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -128,7 +164,7 @@ async fn apply_change_feed(config: &Config) -> Result<(), Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn apply_indexes(config: &Config) -> Result<(), Failure> {
     if let Some(why) = indexes::apply(&Db::new(&config.database)?).await? {
-        eprintln!("fia-api: searches in titles and file names stay without an index: {why}");
+        eprintln!("fia-api: no index for searches in titles and file names: {why}");
     }
     Ok(())
 }
@@ -140,7 +176,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let state = AppState::new(config)?;
     let edge = Edge::new(config, state.clone());
     let metrics = bind_metrics(config, edge.clone()).await?;
-    let server = Server::bind(config.server.bind, edge).await?;
+    let server = bind("FIA_API_BIND", config.server.bind, edge).await?;
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
     let stop = shutdown_signal().shared();
     let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
@@ -153,16 +189,24 @@ async fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metri
     let Some(address) = config.server.metrics_bind else {
         return Ok(None);
     };
-    let server = Server::bind(address, Metrics::new(edge))
-        .await
-        .map_err(|error| format!("FIA_API_METRICS_BIND: {error}"))?;
+    let server = bind("FIA_API_METRICS_BIND", address, Metrics::new(edge)).await?;
     tracing::info!(address = %server.address()?, "serving metrics");
     Ok(Some(server))
 }
 
+/// Binds a listener; an error names the setting and the address.
+async fn bind<S: Service>(
+    setting: &str,
+    address: SocketAddr,
+    service: S,
+) -> Result<Server<S>, Failure> {
+    let server = Server::bind(address, service).await;
+    server.map_err(|error| format!("{setting}={address}: {error}").into())
+}
+
 fn start_log(config: &Config) {
     let level = config.log.level;
-    // Below `info`, libraries may say what they carry: scripts, tokens.
+    // Below `info`, libraries may log payloads: scripts, tokens.
     let levels = Targets::new()
         .with_default(level.min(Level::INFO))
         .with_targets(["fia_api", "tiercache"].map(|ours| (ours, level)));
@@ -182,32 +226,15 @@ fn warn_of_risks(config: &Config) {
         return;
     }
     if config.auth.api_key.is_none() {
-        tracing::warn!("FIA_API_API_KEY is not set: no program can call with a key");
+        tracing::warn!("FIA_API_API_KEY is not set: calls with an API key are refused");
     }
     for name in config.default_secrets() {
-        tracing::warn!("{name} has its well-known default value");
+        tracing::warn!(setting = name, "secret has its well-known default value");
     }
-}
-
-/// Every variable with its default, for `--help`.
-fn reference() -> String {
-    let mut text = String::from("Environment variables, with their defaults:\n");
-    for setting in Config::reference() {
-        let default = if setting.default.is_empty() {
-            "empty"
-        } else {
-            &setting.default
-        };
-        text.push_str(&format!(
-            "  {} [{default}]\n      {}\n",
-            setting.name, setting.help
-        ));
-    }
-    text
 }
 
 fn print(text: &str) {
     use std::io::Write as _;
-    // A reader that went away (`| head`) is no failure of ours.
+    // A closed pipe (`| head`) is not a failure.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod cors;
+mod dependencies;
 mod edge;
 mod http_metrics;
 mod metrics;
@@ -10,6 +11,7 @@ mod request_id;
 mod response_index;
 mod server;
 
+pub use dependencies::{Dependency, probe_dependencies};
 pub use edge::Edge;
 pub use metrics::Metrics;
 pub use server::{Server, Service, shutdown_signal};

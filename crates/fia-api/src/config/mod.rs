@@ -8,6 +8,7 @@
 
 mod cache;
 mod kinds;
+mod listing;
 mod macros;
 mod misspelt;
 mod reader;

@@ -33,5 +33,6 @@ mod scripts;
 mod secrets;
 mod settings;
 mod sockets;
+mod startup;
 mod uploads;
 mod wire;

@@ -83,7 +83,9 @@ impl Shared {
         let now = if present { PRESENT } else { ABSENT };
         if self.table.swap(now, Ordering::Relaxed) != now {
             if present {
-                tracing::info!("jobs are accepted while RabbitMQ is away: their messages wait");
+                tracing::info!(
+                    "outbox table found: messages are queued in it until RabbitMQ confirms them"
+                );
             } else {
                 tracing::warn!(
                     "there is no table fia_api_outbox (see `fia-api schema --apply`): \

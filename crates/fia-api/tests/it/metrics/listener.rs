@@ -104,13 +104,15 @@ async fn an_address_in_use_is_a_startup_error() {
         .arg("serve")
         .env_clear()
         .envs(defaults())
-        .env("FIA_API_METRICS_BIND", address)
+        .env("FIA_API_METRICS_BIND", &address)
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("FIA_API_METRICS_BIND: Address already in use"),
+        said.contains(&format!(
+            "FIA_API_METRICS_BIND={address}: Address already in use"
+        )),
         "{said}"
     );
 }
