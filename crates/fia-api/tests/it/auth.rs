@@ -102,7 +102,7 @@ async fn a_silent_auth_service_times_out_without_blocking_other_requests() {
     service.delay("/verify", Duration::from_secs(30));
     let replica = Replica::new(&[&without_secret(&service.url())]);
     let start = Instant::now();
-    let asking = (0..100).map(|_| replica.get(STAFF_ONLY, "staff"));
+    let requests = (0..100).map(|_| replica.get(STAFF_ONLY, "staff"));
     let others = async {
         let probe = Instant::now();
         assert_eq!(replica.get("/healthz", "none").await.status, StatusCode::OK);
@@ -110,7 +110,7 @@ async fn a_silent_auth_service_times_out_without_blocking_other_requests() {
         // Includes the connection attempt to the unreachable database.
         assert!(probe.elapsed() < Duration::from_secs(2));
     };
-    let (responses, ()) = tokio::join!(futures_util::future::join_all(asking), others);
+    let (responses, ()) = tokio::join!(futures_util::future::join_all(requests), others);
     for response in responses {
         assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     }

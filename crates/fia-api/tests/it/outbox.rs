@@ -55,6 +55,7 @@ async fn wait_for_empty_outbox(database: &Database) {
     eventually(BROKER_LIMIT, async || waiting(database).await == 0).await;
 }
 
+/// Takes some seconds: RabbitMQ restarts twice.
 #[tokio::test]
 async fn jobs_are_accepted_while_the_broker_is_unavailable_and_published_later() {
     let (database, rabbitmq, settings) = setup().await;
@@ -92,6 +93,7 @@ async fn jobs_are_accepted_while_the_broker_is_unavailable_and_published_later()
     wait_for_empty_outbox(&database).await;
 }
 
+/// Takes some seconds: RabbitMQ restarts.
 #[tokio::test]
 async fn a_broker_killed_under_load_receives_every_message_eventually() {
     let (database, rabbitmq, settings) = setup().await;

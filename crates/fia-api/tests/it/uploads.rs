@@ -220,7 +220,7 @@ async fn an_aborted_upload_leaves_no_file() {
         Body::from_stream(arriving.boxed()),
     );
     let edge = replica.edge();
-    let answering = tokio::spawn(async move { edge.handle(sent).await.status() });
+    let responding = tokio::spawn(async move { edge.handle(sent).await.status() });
     let half = Bytes::from(body).slice(..1_500_000);
     sender.send(Ok(half)).await.unwrap();
     eventually(Duration::from_secs(5), async || {
@@ -229,7 +229,7 @@ async fn an_aborted_upload_leaves_no_file() {
     .await;
     let listed = replica.get("/extras/mari", "staff").await;
     assert_eq!(listed.json(), serde_json::json!(["mask.xml"]));
-    answering.abort();
+    responding.abort();
     eventually(Duration::from_secs(5), async || {
         names(&files, "mari") == ["mask.xml"]
     })

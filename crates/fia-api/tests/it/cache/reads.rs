@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cache::{
     INSTRUMENTS, LATEST_RUN, OF_AN_INSTRUMENT, SCRIPT, SPECIFICATION, body, set, stats,
 };
-use crate::harness::{Fixture, vars};
+use crate::harness::{Fixture, eventually, vars};
 
 #[tokio::test]
 async fn a_miss_fills_and_a_hit_runs_no_query() {
@@ -167,7 +167,7 @@ async fn entries_expire_after_their_ttl() {
     set(&fixture, &LATEST_RUN, &json!("1"), "MARI").await;
     body(&replica, "/instrument/MARI/latest-run").await;
     set(&fixture, &LATEST_RUN, &json!("2"), "MARI").await;
-    crate::harness::eventually(Duration::from_secs(3), async || {
+    eventually(Duration::from_secs(3), async || {
         body(&replica, "/instrument/MARI/latest-run").await == json!({"latest_run": "2"})
     })
     .await;

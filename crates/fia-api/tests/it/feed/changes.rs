@@ -4,7 +4,9 @@ use fia_api::app::Metrics;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::feed::{LIST, SOON, body, feed, heard, listening, notifying, shows, wait_for_local_hit};
+use crate::feed::{
+    LIST, SOON, body, feed, listening, notifying, shows, wait_for_feed, wait_for_local_hit,
+};
 use crate::harness::eventually;
 use crate::metrics::scrape;
 
@@ -109,7 +111,7 @@ async fn unchanged_values_send_no_notification_and_a_burst_is_received_whole() {
     // The legacy server writes a column even when its value is unchanged.
     let same = "UPDATE instruments SET latest_run = latest_run, specification = specification";
     client.batch_execute(same).await.unwrap();
-    heard(&replica, &client).await;
+    wait_for_feed(&replica, &client).await;
     assert_eq!(feed(&replica).notifications, 1);
 
     let path = "/instrument/MARI/latest-run";

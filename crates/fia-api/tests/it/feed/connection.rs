@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::feed::{
-    LIST, SOON, body, feed, heard, is_up, listening, notifying, shows, wait_for_local_hit,
+    LIST, SOON, body, feed, is_up, listening, notifying, shows, wait_for_feed, wait_for_local_hit,
 };
 use crate::harness::{Database, Replica, Vars, config, eventually, vars};
 use crate::metrics::scrape;
@@ -38,7 +38,7 @@ async fn a_terminated_connection_is_reopened_and_the_list_reloaded() {
         })
         .await;
     }
-    heard(&replica, &client).await;
+    wait_for_feed(&replica, &client).await;
     let path = "/instrument/MARI/latest-run";
     wait_for_local_hit(&replica, path).await;
     client

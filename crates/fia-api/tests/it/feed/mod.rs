@@ -80,7 +80,7 @@ async fn shows(replica: &Replica, path: &str, expected: &Value) {
 }
 
 /// Waits for a notification sent now. Notifications are ordered: all earlier ones have arrived.
-async fn heard(replica: &Replica, client: &Client) {
+async fn wait_for_feed(replica: &Replica, client: &Client) {
     let before = feed(replica).notifications;
     client
         .batch_execute("NOTIFY fia_api_instruments, 'NOSUCH'")

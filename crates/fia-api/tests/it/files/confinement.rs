@@ -132,7 +132,7 @@ proptest! {
         )
     ) {
         let name = parts.join("/");
-        let (result, content) = TREE.with(|tree| tree.ask(&name));
+        let (result, content) = TREE.with(|tree| tree.open(&name));
         match result {
             Ok(()) => prop_assert!(contents_inside().contains(&content), "{name:?}: {content:?}"),
             Err(error) => prop_assert!(matches!(error, FileError::Missing), "{name:?}: {error}"),
@@ -164,7 +164,7 @@ impl Tree {
         }
     }
 
-    fn ask(&self, name: &str) -> (Result<(), FileError>, Vec<u8>) {
+    fn open(&self, name: &str) -> (Result<(), FileError>, Vec<u8>) {
         let Some(name) = Name::new(name) else {
             return (Err(FileError::Missing), Vec::new());
         };

@@ -65,7 +65,8 @@ async fn lenient_query_spellings_are_accepted() {
     }
 }
 
-/// Lists and counts reject the same filters, even for an instrument without jobs.
+/// Lists and counts reject the same filters, even for an instrument without jobs. Takes some
+/// seconds: hundreds of requests.
 #[tokio::test]
 async fn invalid_filters_are_400() {
     let fixture = JobsFixture::new().await;

@@ -6,7 +6,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use crate::harness::{Database, request};
+use crate::harness::{Database, eventually, request};
 use crate::jobs::JobsFixture;
 
 const ROWS: i32 = 5000;
@@ -19,6 +19,7 @@ async fn fill(database: &Database) {
     client.execute(fill, &[&ROWS]).await.unwrap();
 }
 
+/// Takes some seconds: lists of 5,000 jobs of 2 kB each.
 #[tokio::test]
 async fn an_unlimited_list_is_complete_and_ordered() {
     let fixture = JobsFixture::new().await;
@@ -53,6 +54,7 @@ async fn an_unlimited_list_is_complete_and_ordered() {
     }
 }
 
+/// Takes over a second: lists of 5,000 jobs of 2 kB each.
 #[tokio::test]
 async fn at_most_four_unlimited_lists_stream_concurrently() {
     let fixture = JobsFixture::new().await;
@@ -96,7 +98,7 @@ async fn a_disconnected_client_frees_its_database_connection() {
         assert_eq!(response.status(), 200);
     }
     let client = fixture.database.client().await;
-    crate::harness::eventually(Duration::from_secs(5), async || {
+    eventually(Duration::from_secs(5), async || {
         let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 \
                     AND pid <> pg_backend_pid() AND state <> 'idle'";
         let row = client

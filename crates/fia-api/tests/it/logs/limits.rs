@@ -89,6 +89,7 @@ async fn viewer_permits_are_limited_and_released() {
     assert_eq!(response("user").await.status(), StatusCode::OK);
 }
 
+/// Takes 2 s: token expiry has a resolution of a second.
 #[tokio::test]
 async fn a_stream_is_aborted_when_its_token_expires() {
     let logs = Logs::start(&Vars::new()).await;

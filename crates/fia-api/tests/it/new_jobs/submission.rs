@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::consumer::Consumer;
-use crate::harness::{Replica, vars};
+use crate::harness::{Replica, eventually, vars};
 use crate::new_jobs::{NewJobsFixture, autoreduction_body, post};
 
 #[tokio::test]
@@ -159,21 +159,21 @@ async fn without_the_outbox_publish_is_confirmed_before_commit() {
     let id = fixture.job("/job/simple", "staff", body.clone()).await;
     let message: Value = serde_json::from_str(&fixture.consumer.message().await).unwrap();
     assert_eq!(message["job_id"], id);
-    let away = Replica::new(&[&fixture.settings, &vars(&[("QUEUE_PORT", "1")])]);
+    let unreachable = Replica::new(&[&fixture.settings, &vars(&[("QUEUE_PORT", "1")])]);
     let before = fixture.rows().await;
     let start = std::time::Instant::now();
     let other = json!({"runner_image": "i", "script": "other"});
-    let response = post(&away, "/job/simple", "staff", other).await;
+    let response = post(&unreachable, "/job/simple", "staff", other).await;
     assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(start.elapsed() < Duration::from_secs(3));
     assert_eq!(fixture.rows().await, before);
     // Validation precedes the broker connection.
-    let response = post(&away, "/job/simple", "staff", json!({})).await;
+    let response = post(&unreachable, "/job/simple", "staff", json!({})).await;
     assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY);
     // The outbox is used once its table exists; no restart is needed.
     fixture.database.add_outbox().await;
-    crate::harness::eventually(Duration::from_secs(10), async || {
-        post(&away, "/job/simple", "staff", body.clone())
+    eventually(Duration::from_secs(10), async || {
+        post(&unreachable, "/job/simple", "staff", body.clone())
             .await
             .status
             == StatusCode::OK

@@ -34,6 +34,7 @@ const TIMESTAMPS: [&str; 6] = [
     "9999-12-31T23:59:59.999999",
 ];
 
+/// Takes some seconds: 500 random requests, each a list and a count.
 #[tokio::test]
 async fn lists_and_counts_match_the_reference_model() {
     let fixture = JobsFixture::new().await;
