@@ -1,4 +1,4 @@
-//! From an `Authorization` header to a [`Caller`].
+//! Authentication of requests by their `Authorization` header.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,28 +11,28 @@ use subtle::ConstantTimeEq as _;
 
 use crate::auth::Caller;
 use crate::auth::token;
-use crate::auth::token::{Verdict, Verifier, vouched_caller};
+use crate::auth::token::{Verdict, Verifier, unverified_caller};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::upstream::{AuthService, UpstreamError};
 
-/// Finds out who sent a request. What the auth service says of a token is never kept.
+/// Authenticates requests. Results of the auth service are not cached.
 pub struct Authenticator {
-    /// In `DEV_MODE` everybody is this caller.
+    /// The caller of every request in `DEV_MODE`.
     developer: Option<Caller>,
-    /// SHA-256 of the API key: equal lengths, so that comparing takes the same time always.
+    /// SHA-256 of the API key: inputs of equal length make the comparison constant-time.
     api_key: Option<[u8; 32]>,
     verifier: Option<Verifier>,
     service: AuthService,
-    /// How often the auth service may be asked about tokens with another's signature.
+    /// Limits requests to the auth service about tokens with an unknown signature.
     fallback_limit: RateLimiter,
 }
 
 impl Authenticator {
-    /// Prepares the keys and the client of the auth service.
+    /// Creates the authenticator with its keys and the client of the auth service.
     ///
     /// # Errors
-    /// When the TLS library cannot be set up.
+    /// If the TLS library cannot be initialized.
     pub fn new(config: &Config) -> Result<Self, UpstreamError> {
         Ok(Self {
             developer: config.server.dev_mode.then_some(Caller::DEVELOPER),
@@ -43,11 +43,11 @@ impl Authenticator {
         })
     }
 
-    /// The caller behind a request's headers.
+    /// The caller of a request with these headers.
     ///
     /// # Errors
-    /// [`ApiError::Unauthenticated`] without a bearer token, [`ApiError::Forbidden`] with one
-    /// that is not valid, [`ApiError::Unavailable`] where that cannot be found out.
+    /// [`ApiError::Unauthenticated`] without a bearer token, [`ApiError::Forbidden`] with an invalid
+    /// one, [`ApiError::Unavailable`] if the auth service is needed and unavailable.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         if let Some(developer) = self.developer {
             return Ok(developer);
@@ -59,13 +59,16 @@ impl Authenticator {
         match self.verifier.as_ref().map(|verifier| verifier.check(token)) {
             Some(Verdict::Valid(caller)) => Ok(caller),
             Some(Verdict::Invalid) => Err(ApiError::Forbidden),
-            Some(Verdict::OtherSignature) => self.fallback_verification(token).await,
-            None => self.ask(token).await?.ok_or(ApiError::Forbidden),
+            Some(Verdict::UnknownSignature) => self.fallback_verification(token).await,
+            None => self
+                .verify_remotely(token)
+                .await?
+                .ok_or(ApiError::Forbidden),
         }
     }
 
-    /// The caller behind a request's headers, where that needs no other service: a valid API
-    /// key, or a token that `JWT_SECRET` vouches for.
+    /// The caller of a request with these headers, if no request to the auth service is needed: it
+    /// has the API key, or a token that `JWT_SECRET` verifies.
     #[must_use]
     pub fn authenticate_locally(&self, headers: &HeaderMap) -> Option<Caller> {
         if self.developer.is_some() {
@@ -77,15 +80,15 @@ impl Authenticator {
         }
         match self.verifier.as_ref()?.check(token) {
             Verdict::Valid(caller) => Some(caller),
-            Verdict::Invalid | Verdict::OtherSignature => None,
+            Verdict::Invalid | Verdict::UnknownSignature => None,
         }
     }
 
-    /// When what a request was let in with ends: the API key does not.
+    /// The expiry of a request's token; `None` for the API key, which does not expire.
     #[must_use]
     pub fn token_expiry(&self, headers: &HeaderMap) -> Option<SystemTime> {
         let token = bearer(headers).filter(|token| !self.is_api_key(token))?;
-        token::end(token)
+        token::expiry(token)
     }
 
     fn is_api_key(&self, token: &str) -> bool {
@@ -95,15 +98,16 @@ impl Authenticator {
         })
     }
 
-    /// The auth service may sign with a new secret already; strangers may not make us flood it.
+    /// Verifies a token with an unknown signature by the auth service, which may have rotated its
+    /// secret. Rate-limited, since anyone can send such tokens.
     async fn fallback_verification(&self, token: &str) -> Result<Caller, ApiError> {
         if !self.fallback_limit.try_acquire(Instant::now()) {
             return Err(ApiError::Forbidden);
         }
-        match self.ask(token).await {
+        match self.verify_remotely(token).await {
             Ok(Some(caller)) => {
                 tracing::warn!(
-                    "the auth service vouches for a token that JWT_SECRET does not match"
+                    "auth service accepted a token that JWT_SECRET rejects: the secret may be stale"
                 );
                 Ok(caller)
             }
@@ -111,9 +115,9 @@ impl Authenticator {
         }
     }
 
-    async fn ask(&self, token: &str) -> Result<Option<Caller>, ApiError> {
+    async fn verify_remotely(&self, token: &str) -> Result<Option<Caller>, ApiError> {
         let valid = self.service.verify(token).await?;
-        Ok(valid.then(|| vouched_caller(token)).flatten())
+        Ok(valid.then(|| unverified_caller(token)).flatten())
     }
 }
 
@@ -121,8 +125,8 @@ fn digest(key: &SecretString) -> [u8; 32] {
     Sha256::digest(key.expose_secret()).into()
 }
 
-/// The token of an `Authorization: Bearer <token>` header, split at the first space as the
-/// older server splits it; the scheme in any case.
+/// The token of an `Authorization: Bearer <token>` header, split at the first space as in the
+/// older server; the scheme is case-insensitive.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = header.split_once(' ')?;
@@ -130,29 +134,30 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// So many of something in each second.
+/// A limit on operations a second, counted in fixed windows.
 struct RateLimiter {
-    most: u32,
-    second: Mutex<(Option<Instant>, u32)>,
+    limit: u32,
+    /// The start of the window, and the attempts in it.
+    window: Mutex<(Option<Instant>, u32)>,
 }
 
 impl RateLimiter {
-    fn per_second(most: u32) -> Self {
+    fn per_second(limit: u32) -> Self {
         Self {
-            most,
-            second: Mutex::new((None, 0)),
+            limit,
+            window: Mutex::new((None, 0)),
         }
     }
 
-    /// Takes one, if there is one left at this time.
+    /// Counts an attempt, and returns true if it is within the limit.
     fn try_acquire(&self, now: Instant) -> bool {
-        let mut second = self.second.lock();
-        let (began, spent) = &mut *second;
-        if began.is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1)) {
-            (*began, *spent) = (Some(now), 0);
+        let mut window = self.window.lock();
+        let (start, attempts) = &mut *window;
+        if start.is_none_or(|start| now.duration_since(start) >= Duration::from_secs(1)) {
+            (*start, *attempts) = (Some(now), 0);
         }
-        *spent += 1;
-        *spent <= self.most
+        *attempts += 1;
+        *attempts <= self.limit
     }
 }
 
@@ -184,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_spent_and_comes_back() {
-        let budget = RateLimiter::per_second(2);
+    fn a_rate_limiter_resets_every_second() {
+        let limiter = RateLimiter::per_second(2);
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        let spent: Vec<bool> = [start, start, start, later, later, later]
+        let acquired: Vec<bool> = [start, start, start, later, later, later]
             .into_iter()
-            .map(|now| budget.try_acquire(now))
+            .map(|now| limiter.try_acquire(now))
             .collect();
-        assert_eq!(spent, [true, true, false, true, true, false]);
+        assert_eq!(acquired, [true, true, false, true, true, false]);
     }
 }

@@ -1,7 +1,7 @@
-//! Who is calling, and what they may do.
+//! Authentication of callers, and their roles.
 //!
-//! Roles are values: a [`Caller`] cannot be absent, and what only staff may do wants a
-//! [`Staff`], which only [`Role::of`] gives.
+//! Roles are values: operations restricted to staff take a [`Staff`], which only [`Role::of`]
+//! creates.
 
 mod authenticator;
 mod token;
@@ -10,10 +10,10 @@ pub use authenticator::Authenticator;
 
 use crate::error::ApiError;
 
-/// Who sent a request.
+/// The authenticated sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// A program that holds the API key; it may do what staff may.
+    /// A program with the API key; it has the permissions of staff.
     ApiKey,
     /// A member of staff.
     Staff {
@@ -31,13 +31,13 @@ pub enum Caller {
 #[derive(Debug, Clone, Copy)]
 pub struct Staff(Caller);
 
-/// Proof that the caller is a program with the API key; a token that claims its user number is
-/// none.
+/// Proof that the caller is a program with the API key. A token that claims its user number is
+/// not sufficient.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyHolder(());
 
 impl Staff {
-    /// Who it is.
+    /// The caller.
     #[must_use]
     pub fn caller(self) -> Caller {
         self.0
@@ -51,10 +51,10 @@ impl Staff {
 }
 
 impl Caller {
-    /// The caller in `DEV_MODE`, as the older server has it.
+    /// The caller in `DEV_MODE`, as in the older server.
     pub(crate) const DEVELOPER: Self = Self::Staff { user_number: 123 };
 
-    /// The user number; −1 for programs, as the older server has it.
+    /// The user number; −1 for programs, as in the older server.
     #[must_use]
     pub fn user_number(self) -> i32 {
         match self {
@@ -64,16 +64,16 @@ impl Caller {
     }
 }
 
-/// What a route asks of its caller; stands in the signature of its handler.
+/// The role that a route requires, visible in the signature of its handler.
 pub trait Role: Sized + Send {
-    /// Takes the caller in this role.
+    /// Checks that the caller has this role.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`] where the caller does not have it.
+    /// [`ApiError::Forbidden`] if the caller lacks it.
     fn of(caller: Caller) -> Result<Self, ApiError>;
 }
 
-/// Anybody with a valid token.
+/// Any caller with a valid token.
 impl Role for Caller {
     fn of(caller: Caller) -> Result<Self, ApiError> {
         Ok(caller)

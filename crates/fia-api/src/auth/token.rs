@@ -1,4 +1,4 @@
-//! What a token says, and whether it can be believed.
+//! Local verification of tokens, and their claims.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +10,7 @@ use serde_json::Value;
 
 use crate::auth::Caller;
 
-/// The claims that matter, of any JSON type: what they must be is checked by
-/// [`Claims::caller`].
+/// The claims in use, of any JSON type; [`Claims::caller`] checks their types.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     #[serde(default)]
@@ -21,9 +20,9 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// The caller that these claims describe. `None` unless the user number is an integer
-    /// above 0 that the database can hold, and the role is one of the two: a refresh token is
-    /// validly signed and carries neither.
+    /// The caller that these claims describe. `None` unless the user number is an integer above 0
+    /// within PostgreSQL's `integer`, and the role is `staff` or `user`: a refresh token has a valid
+    /// signature and neither claim.
     fn caller(&self) -> Option<Caller> {
         let user_number = self.usernumber.as_i64().filter(|number| *number > 0)?;
         let user_number = i32::try_from(user_number).ok()?;
@@ -35,14 +34,14 @@ impl Claims {
     }
 }
 
-/// What a local check of a token found.
+/// The result of a local token check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Signed with our secret, in time, and complete.
+    /// Valid signature, not expired, all claims present.
     Valid(Caller),
-    /// Signed with another secret: the auth service may have changed its own.
-    OtherSignature,
-    /// Expired, malformed, or without the claims it needs.
+    /// Signed with another secret: the auth service may have rotated its own.
+    UnknownSignature,
+    /// Expired, malformed, or without the required claims.
     Invalid,
 }
 
@@ -55,7 +54,7 @@ pub(super) struct Verifier {
 impl Verifier {
     pub(super) fn new(secret: &SecretString) -> Self {
         let mut rules = Validation::new(Algorithm::HS256);
-        // The library's own default would take a token for a minute after its end.
+        // The library's default accepts a token for a minute after it expired.
         rules.leeway = 0;
         rules.validate_aud = false;
         Self {
@@ -70,27 +69,28 @@ impl Verifier {
                 .claims
                 .caller()
                 .map_or(Verdict::Invalid, Verdict::Valid),
-            Err(error) if *error.kind() == ErrorKind::InvalidSignature => Verdict::OtherSignature,
+            Err(error) if *error.kind() == ErrorKind::InvalidSignature => Verdict::UnknownSignature,
             Err(_) => Verdict::Invalid,
         }
     }
 }
 
-/// When a token ends, by its own word.
-pub(super) fn end(token: &str) -> Option<SystemTime> {
-    let end: End = dangerous::insecure_decode(token).ok()?.claims;
-    let seconds = end.exp.as_f64().filter(|seconds| *seconds >= 0.0)?;
+/// The expiry that a token claims, unverified.
+pub(super) fn expiry(token: &str) -> Option<SystemTime> {
+    let claims: Expiry = dangerous::insecure_decode(token).ok()?.claims;
+    let seconds = claims.exp.as_f64().filter(|seconds| *seconds >= 0.0)?;
     UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
-/// The claim of a token's end, which may have a fraction.
+/// The claim of a token's expiry in seconds, which may have a fraction.
 #[derive(Debug, Deserialize)]
-struct End {
+struct Expiry {
     exp: Value,
 }
 
-/// The caller that a token describes, for a token that the auth service vouched for.
-pub(super) fn vouched_caller(token: &str) -> Option<Caller> {
+/// The caller that a token describes, without a check of its signature: for tokens that the auth
+/// service has verified.
+pub(super) fn unverified_caller(token: &str) -> Option<Caller> {
     dangerous::insecure_decode::<Claims>(token)
         .ok()?
         .claims

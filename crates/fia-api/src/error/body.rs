@@ -1,4 +1,4 @@
-//! What a failed request is answered with: status, headers, body.
+//! The responses of failed requests: status, headers, body.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,15 +13,15 @@ const NO_SCRIPT: &str = "The script could not be found locally or on remote, it 
 const NO_TRANSFORM: &str = "There is no transform for the scripts of this instrument";
 const BAD_CHARACTERS: &str = "The given request contains bad characters";
 const BAD_FILTER: &str = "\"A bad request was made, bad filter provided\"";
-/// The space at the end is the older server's.
+/// The trailing space is inherited from the older server.
 const GITHUB: &str = "\"Github API request failed \"";
 const UNREADABLE: &str = "There was an error parsing the body";
 const NO_FOLDER: &str = "Record missing experiment, instrument, or user number";
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let detail = |status, text| answer(status, "detail", text);
-        let message = |status, text| answer(status, "message", text);
+        let detail = |status, text| json_member(status, "detail", text);
+        let message = |status, text| json_member(status, "message", text);
         match self {
             Self::NoRoute => detail(StatusCode::NOT_FOUND, "Not Found"),
             Self::Method => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
@@ -56,7 +56,7 @@ impl IntoResponse for ApiError {
 }
 
 /// `{"<key>":"<text>"}`.
-fn answer(status: StatusCode, key: &str, text: &str) -> Response {
+fn json_member(status: StatusCode, key: &str, text: &str) -> Response {
     json_response(status, format!(r#"{{"{key}":"{text}"}}"#))
 }
 
@@ -74,7 +74,7 @@ fn text(status: StatusCode, text: &'static str) -> Response {
 }
 
 fn unauthenticated() -> Response {
-    let mut response = answer(StatusCode::UNAUTHORIZED, "detail", "Not authenticated");
+    let mut response = json_member(StatusCode::UNAUTHORIZED, "detail", "Not authenticated");
     let scheme = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
     response
@@ -89,7 +89,7 @@ fn invalid(text: &str) -> Response {
 }
 
 fn retry_later(status: StatusCode, text: &str) -> Response {
-    let mut response = answer(status, "detail", text);
+    let mut response = json_member(status, "detail", text);
     let seconds = HeaderValue::from_static("1");
     response.headers_mut().insert(RETRY_AFTER, seconds);
     response
@@ -111,10 +111,10 @@ fn none_found(missing: &MissingFiles) -> Response {
     response
 }
 
-/// Says in an answer's headers what an archive does not hold.
+/// Adds the headers that name the files missing from an archive.
 pub fn add_missing_file_headers(headers: &mut HeaderMap, missing: &MissingFiles) {
     headers.insert("x-missing-files-count", missing.0.len().into());
-    // Percent-encoded: fit for a header.
+    // The names are percent-encoded, so this cannot fail.
     if let Ok(names) = HeaderValue::try_from(missing.header()) {
         headers.insert("x-missing-files", names);
     }

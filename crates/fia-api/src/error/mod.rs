@@ -1,9 +1,10 @@
-//! Every way in which a request can fail, one variant for each body on the wire.
+//! Failures of requests, one variant for each response body on the wire.
 
 mod body;
 
 use crate::cached::CacheError;
 use crate::files::FileError;
+use crate::model::input::ValidationErrors;
 use crate::model::{BadFilter, MissingFiles};
 use crate::scripts::{BadInput, ScriptError};
 use crate::store::StoreError;
@@ -12,44 +13,44 @@ use crate::upstream::UpstreamError;
 
 pub use body::add_missing_file_headers;
 
-/// A failed request. How each variant looks is fixed by the clients of the older server.
+/// A failed request. The responses are fixed by the clients of the older server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// No such route.
+    /// The path matches no route.
     #[error("no such route")]
     NoRoute,
-    /// The route exists, but not with this method.
+    /// The route does not have this method.
     #[error("method not allowed")]
     Method,
-    /// The record that the request names does not exist.
+    /// The requested record does not exist.
     #[error("record missing")]
     Missing,
-    /// No usable bearer token was sent.
+    /// The request has no usable bearer token.
     #[error("no bearer token")]
     Unauthenticated,
-    /// The token is not valid, or its role may not do this. Not 401: the front end renews its
+    /// The token is invalid, or its role lacks the permission. Not 401: the front end refreshes its
     /// token on 403 only.
     #[error("forbidden")]
     Forbidden,
-    /// Input of the right form with wrong values; the text says which.
+    /// The input has invalid values, described by the text.
     #[error("invalid: {0}")]
     Invalid(String),
-    /// A job that has no run cannot be done again.
+    /// The job has no run, so it cannot be rerun.
     #[error("malformed job request")]
     MalformedJob,
     /// The instrument has no script on GitHub.
     #[error("script missing")]
     NoScript,
-    /// Nothing is known of how the instrument's script is made ready for a job.
+    /// The instrument has no transform for its script.
     #[error("transform missing")]
     NoTransform,
-    /// An instrument's name that could lead out of the folder of scripts.
+    /// The instrument's name could escape the directory of scripts.
     #[error("bad characters")]
     BadCharacters,
-    /// Filters that cannot be used.
+    /// The filters are invalid.
     #[error("bad filter")]
     BadFilter,
-    /// GitHub does not tell the runner images.
+    /// GitHub did not return the runner images.
     #[error("GitHub unavailable")]
     GitHub,
     /// The body is not UTF-8.
@@ -58,40 +59,40 @@ pub enum ApiError {
     /// The body is larger than allowed.
     #[error("body too large")]
     TooLarge,
-    /// The body is no form of the announced kind.
+    /// The body is not valid multipart data.
     #[error("invalid multipart data")]
     InvalidMultipart,
-    /// The body's header does not say what parts the form.
+    /// The content type of a multipart body has no boundary.
     #[error("no boundary")]
     NoBoundary,
-    /// More files than one archive may hold.
+    /// The archive would exceed its limits.
     #[error("too much for one archive")]
     TooMuch,
-    /// None of the files that an archive was to hold is there.
+    /// None of the requested files of an archive exists.
     #[error("no file for the archive")]
     NoneFound(MissingFiles),
-    /// The job does not say where its files are.
+    /// The job lacks the numbers that its folder is derived from.
     #[error("no folder for the job")]
     NoFolder,
-    /// The header `Range` cannot be read.
+    /// The header `Range` is malformed.
     #[error("malformed range")]
     MalformedRange,
-    /// The header `Range` lies beyond the file, which has so many bytes.
+    /// The header `Range` is beyond the end of the file, whose size in bytes this is.
     #[error("range beyond {0} bytes")]
     UnsatisfiableRange(u64),
     /// The disk is full.
     #[error("no space left")]
     NoSpace,
-    /// The caller has as much under way as one caller may.
+    /// The caller has reached its limit of concurrent requests.
     #[error("too many requests of one caller")]
     TooMany,
-    /// The body did not arrive in time.
+    /// Receiving the body timed out.
     #[error("body did not arrive in time")]
     TooSlow,
-    /// Something that this needs is away; to be tried again.
+    /// A dependency is unavailable; clients may retry.
     #[error("unavailable")]
     Unavailable,
-    /// A defect; its cause is in the log.
+    /// A defect, whose cause is logged.
     #[error("internal error")]
     Internal,
 }
@@ -108,8 +109,16 @@ impl From<CacheError> for ApiError {
     }
 }
 
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::Invalid(errors.to_string())
+    }
+}
+
 impl From<BadFilter> for ApiError {
-    fn from(_: BadFilter) -> Self {
+    fn from(error: BadFilter) -> Self {
+        // The body is fixed by the older server and names no reason.
+        tracing::info!(reason = %error, "filters rejected");
         Self::BadFilter
     }
 }
@@ -124,16 +133,16 @@ impl From<FileError> for ApiError {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Missing => Self::Missing,
-            // As the older server has it: a folder that is not there is one that nobody may see.
+            // As in the older server, a missing folder is 403.
             FileError::NoFolder | FileError::Refused => Self::Forbidden,
             FileError::TooLarge => Self::TooLarge,
             FileError::TooMuch => Self::TooMuch,
             FileError::NoSpace => {
-                tracing::error!(%error, "an upload was refused");
+                tracing::error!(%error, "disk full: upload rejected");
                 Self::NoSpace
             }
             FileError::CutShort | FileError::Busy | FileError::Failed(_) => {
-                tracing::warn!(%error, "a request for files cannot be served");
+                tracing::warn!(%error, "file request failed");
                 Self::Unavailable
             }
         }
@@ -154,7 +163,7 @@ impl From<StreamError> for ApiError {
         match error {
             StreamError::TooMany => Self::TooMany,
             StreamError::Full | StreamError::NoValkey => {
-                tracing::warn!(%error, "a live log cannot be served");
+                tracing::warn!(%error, "log stream rejected");
                 Self::Unavailable
             }
         }
@@ -171,7 +180,7 @@ impl From<BadInput> for ApiError {
 
 impl From<UpstreamError> for ApiError {
     fn from(error: UpstreamError) -> Self {
-        tracing::warn!(%error, "the auth service cannot be asked about a token");
+        tracing::warn!(%error, "token verification failed: auth service unavailable");
         Self::Unavailable
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body: received within its limits, then read in the older server's lax mode.
+//! The body of a request: received within its limits, then parsed.
 
 use std::time::Duration;
 
@@ -11,28 +11,28 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::error::ApiError;
-use crate::extract::{ValidationErrors, coerce};
+use crate::model::input::{FromObject, ValidationErrors};
 use crate::model::json;
 
-/// How long a body may take to arrive.
-const RECEIVE: Duration = Duration::from_secs(9);
+/// The timeout for receiving a body.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// What arrived.
+/// A body as it was received.
 #[derive(Debug)]
 pub enum RawBody {
     /// The route reads no body.
     Unread,
-    /// Nothing, or the JSON literal `null`.
+    /// No body, or the JSON literal `null`.
     Empty,
-    /// Something that does not say it is JSON.
+    /// A body whose content type is not JSON.
     NotJson,
     /// A JSON value.
     Value(Value),
 }
 
-/// A value read from a request's body.
+/// A value parsed from a request's body.
 pub trait FromBody: Sized + Send {
-    /// Takes the body off the wire and checks its syntax.
+    /// Receives the body and checks its JSON syntax.
     fn receive(
         headers: &HeaderMap,
         body: Body,
@@ -41,7 +41,7 @@ pub trait FromBody: Sized + Send {
         receive_json(headers, body, limit)
     }
 
-    /// Reads the value, or notes what is wrong.
+    /// Parses the value, or adds validation errors.
     fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self>;
 }
 
@@ -56,22 +56,25 @@ impl FromBody for () {
     }
 }
 
-/// Any JSON object that PostgreSQL can keep as `jsonb`.
+/// A declared body.
+impl<T: FromObject + Send> FromBody for T {
+    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        T::from_object(body.object(errors)?, errors)
+    }
+}
+
+/// Any JSON object that PostgreSQL can store as `jsonb`.
 #[derive(Debug)]
 pub struct Json(pub Value);
 
 impl FromBody for Json {
     fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
-        let fields = Fields::of(body, errors)?;
-        let value = Value::Object(fields.object.clone());
+        let value = Value::Object(body.object(errors)?.clone());
         if json::holds_nul(&value) {
             errors.add("value_error", &["body"], "Input should not hold NUL");
         } else if !json::is_storable(&value) {
-            errors.add(
-                "finite_number",
-                &["body"],
-                "Input should hold finite numbers only",
-            );
+            let message = "Input should hold finite numbers only";
+            errors.add("finite_number", &["body"], message);
         } else {
             return Some(Self(value));
         }
@@ -79,137 +82,33 @@ impl FromBody for Json {
     }
 }
 
-/// The fields of a body that must be an object.
-pub struct Fields<'a> {
-    object: &'a Map<String, Value>,
-}
-
-impl<'a> Fields<'a> {
-    /// The body's fields, or what is wrong with it as a whole.
-    pub fn of(body: &'a RawBody, errors: &mut ValidationErrors) -> Option<Self> {
-        match body {
-            RawBody::Value(Value::Object(object)) => return Some(Self { object }),
-            RawBody::Unread | RawBody::Empty => {
-                errors.add("missing", &["body"], "Field required");
-            }
-            RawBody::NotJson | RawBody::Value(_) => {
+impl RawBody {
+    /// The JSON object in the body, or a validation error.
+    pub fn object(&self, errors: &mut ValidationErrors) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Value(Value::Object(object)) => return Some(object),
+            Self::Unread | Self::Empty => errors.add("missing", &["body"], "Field required"),
+            Self::NotJson | Self::Value(_) => {
                 let message = "Input should be a valid dictionary or object to extract fields from";
                 errors.add("model_attributes_type", &["body"], message);
             }
         }
         None
     }
-
-    /// All fields with their names, in the order they were sent.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
-        self.object.iter()
-    }
-
-    /// A field that must be there and be a string, without NUL.
-    pub fn string(&self, name: &str, errors: &mut ValidationErrors) -> Option<String> {
-        let loc = ["body", name];
-        match self.object.get(name) {
-            None => errors.add("missing", &loc, "Field required"),
-            Some(Value::String(text)) if text.contains('\0') => {
-                errors.add("value_error", &loc, "Input should not hold NUL");
-            }
-            Some(Value::String(text)) => return Some(text.clone()),
-            Some(_) => errors.add("string_type", &loc, "Input should be a valid string"),
-        }
-        None
-    }
-
-    /// A field that must be there and be an integer, or what the older server takes for one: a
-    /// text of one, a number without a fraction, a truth value. Clamped to 64 bits.
-    pub fn integer(&self, name: &str, errors: &mut ValidationErrors) -> Option<i64> {
-        let loc = ["body", name];
-        let Some(value) = self.object.get(name) else {
-            errors.add("missing", &loc, "Field required");
-            return None;
-        };
-        let number = match value {
-            Value::Bool(truth) => Some(i128::from(*truth)),
-            Value::Number(number) => coerce::whole(number),
-            Value::String(text) => coerce::integer(text),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        };
-        if number.is_none() {
-            errors.add("int_parsing", &loc, "Input should be a valid integer");
-        }
-        number.map(coerce::clamp)
-    }
-
-    /// A field as [`Fields::integer`] that the database's `integer` must hold.
-    pub fn small_integer(&self, name: &str, errors: &mut ValidationErrors) -> Option<i32> {
-        let number = i32::try_from(self.integer(name, errors)?).ok();
-        if number.is_none() {
-            let message = "Input should be an integer of at most 32 bits";
-            errors.add("value_error", &["body", name], message);
-        }
-        number
-    }
-
-    /// A field that must be there and be an object that PostgreSQL can keep as `jsonb`.
-    pub fn storable_object(
-        &self,
-        name: &str,
-        errors: &mut ValidationErrors,
-    ) -> Option<Map<String, Value>> {
-        let loc = ["body", name];
-        let Some(value) = self.object.get(name) else {
-            errors.add("missing", &loc, "Field required");
-            return None;
-        };
-        match value {
-            Value::Object(_) if !json::is_storable(value) || json::holds_nul(value) => {
-                let message = "Input should hold finite numbers, and no NUL";
-                errors.add("value_error", &loc, message);
-                None
-            }
-            Value::Object(fields) => Some(fields.clone()),
-            _ => {
-                errors.add("dict_type", &loc, "Input should be a valid dictionary");
-                None
-            }
-        }
-    }
-
-    /// A field that may be absent or `null`, and else must be a string.
-    pub fn optional_string(&self, name: &str, errors: &mut ValidationErrors) -> Option<&'a str> {
-        match self.object.get(name)? {
-            Value::Null => {}
-            Value::String(text) => return Some(text),
-            _ => {
-                let message = "Input should be a valid string";
-                errors.add("string_type", &["body", name], message);
-            }
-        }
-        None
-    }
-
-    /// Demands that every field is a string, as a body of type `dict[str, str]`.
-    pub fn all_strings(&self, errors: &mut ValidationErrors) {
-        for (name, value) in self.object {
-            if !value.is_string() {
-                let loc = ["body", name.as_str()];
-                errors.add("string_type", &loc, "Input should be a valid string");
-            }
-        }
-    }
 }
 
 async fn receive_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<RawBody, ApiError> {
-    let announced = headers.get(CONTENT_LENGTH);
-    let announced: Option<usize> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length| length > limit) {
+    let length = headers.get(CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge);
     }
-    let bytes = timeout(RECEIVE, Limited::new(body, limit).collect())
+    let bytes = timeout(RECEIVE_TIMEOUT, Limited::new(body, limit).collect())
         .await
         .map_err(|_| ApiError::TooSlow)?
         .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
             Some(_) => ApiError::TooLarge,
-            // The client went away or broke the framing: nobody will read this.
+            // The client disconnected or sent an invalid frame; the response is not read.
             None => ApiError::UnreadableBody,
         })?
         .to_bytes();
@@ -230,7 +129,7 @@ fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<RawBody, ApiError> {
         Err(_) => {
             let mut errors = ValidationErrors::default();
             errors.add("json_invalid", &["body"], "JSON decode error");
-            Err(errors.into_error())
+            Err(errors.into())
         }
     }
 }

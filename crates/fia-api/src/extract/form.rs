@@ -1,4 +1,4 @@
-//! A form with files, read while it arrives.
+//! Multipart forms with files, parsed while they are received.
 
 use std::io;
 use std::time::Duration;
@@ -14,30 +14,30 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::ApiError;
 use crate::extract::ValidationErrors;
 
-/// How long a body may stand still.
-const STANDSTILL: Duration = Duration::from_secs(9);
-/// How long it may take in all.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// What a form may be larger than its file.
+/// The idle timeout between two chunks of a body.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(9);
+/// The timeout of a whole body.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// The most bytes of a form beside its file.
 const FRAMING: u64 = 64 * 1024;
 
-/// A form in the body of a request.
+/// A multipart form in the body of a request.
 pub struct Form(Multipart<'static>);
 
 /// One file of a form.
 pub struct FormFile(Field<'static>);
 
 impl Form {
-    /// Prepares to read a form that holds a file of `limit` bytes at most.
+    /// Starts to parse a form whose file has at most `limit` bytes.
     ///
     /// # Errors
-    /// [`ApiError::TooLarge`] where it says that it is; [`ApiError::Invalid`] where the body is
-    /// no form at all.
+    /// [`ApiError::TooLarge`] if `Content-Length` exceeds the limit; [`ApiError::NoBoundary`] and
+    /// [`ApiError::Invalid`] if the content type is not that of a form.
     pub fn of(headers: &HeaderMap, body: Body, limit: u64) -> Result<Self, ApiError> {
         let limit = limit.saturating_add(FRAMING);
-        let announced = headers.get(CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit) {
+        let length = headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limit) {
             return Err(ApiError::TooLarge);
         }
         let kind = headers
@@ -50,16 +50,16 @@ impl Form {
         })?;
         let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(limit));
         Ok(Self(Multipart::with_constraints(
-            moving(body),
+            with_timeouts(body),
             boundary,
             limits,
         )))
     }
 
-    /// The next file in a field of this name; other fields are passed over.
+    /// The next file in a field of this name; other fields are skipped.
     ///
     /// # Errors
-    /// When the form is broken off, too large or no form.
+    /// If the form is incomplete, too large, too slow or malformed.
     pub async fn next_file(&mut self, name: &str) -> Result<Option<FormFile>, ApiError> {
         while let Some(field) = self.0.next_field().await.map_err(cause)? {
             if field.name() == Some(name) && field.file_name().is_some() {
@@ -80,19 +80,19 @@ impl FormFile {
     }
 }
 
-/// What is wrong with a request that has no field `file` with a file in it.
+/// The error of a request without a file in the field `file`.
 #[must_use]
 pub fn missing_file() -> ApiError {
     let mut errors = ValidationErrors::default();
     errors.add("missing", &["body", "file"], "Field required");
-    errors.into_error()
+    errors.into()
 }
 
-/// A body, given up when it stands still or takes too long.
-fn moving(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let end = Instant::now() + LONGEST;
+/// A body that fails when a timeout expires.
+fn with_timeouts(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let end = Instant::now() + TOTAL_TIMEOUT;
     stream::unfold(body.into_data_stream(), move |mut body| async move {
-        let limit = end.min(Instant::now() + STANDSTILL);
+        let limit = end.min(Instant::now() + IDLE_TIMEOUT);
         let next = match timeout_at(limit, body.next()).await {
             Ok(next) => next?.map_err(io::Error::other),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -110,7 +110,7 @@ fn cause(error: multer::Error) -> ApiError {
             let error = error.downcast_ref::<io::Error>().map(io::Error::kind);
             match error {
                 Some(io::ErrorKind::TimedOut) => ApiError::TooSlow,
-                // The client went away or broke the framing: nobody will read this.
+                // The client disconnected or sent an invalid frame; the response is not read.
                 _ => ApiError::UnreadableBody,
             }
         }

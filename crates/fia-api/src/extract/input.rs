@@ -1,14 +1,14 @@
-//! A request's path and query.
+//! The path and query of a request.
 
 use axum::RequestPartsExt as _;
 use axum::extract::RawPathParams;
 use http::request::Parts;
 
-use crate::extract::{ValidationErrors, coerce};
 use crate::model::InstrumentName;
+use crate::model::input::{ValidationErrors, coerce};
 use crate::state::AppState;
 
-/// The parameters of a request's path, percent-decoded, and its query, as sent.
+/// The percent-decoded parameters of a path, and the query as sent.
 pub struct Input {
     path: Option<RawPathParams>,
     query: Option<String>,
@@ -22,7 +22,7 @@ impl Input {
         }
     }
 
-    /// The value of a parameter of the path; empty where the route has no such parameter.
+    /// The value of a path parameter; empty if the route has no such parameter.
     #[must_use]
     pub fn path(&self, name: &str) -> &str {
         self.path
@@ -32,7 +32,7 @@ impl Input {
             .unwrap_or_default()
     }
 
-    /// An integer in the path, clamped to 64 bits; beyond them there are no ids.
+    /// Parses an integer of the path, clamped to 64 bits.
     pub fn path_integer(&self, name: &str, errors: &mut ValidationErrors) -> Option<i64> {
         let number = coerce::integer(self.path(name));
         if number.is_none() {
@@ -47,9 +47,9 @@ impl Input {
     }
 }
 
-/// A value read from a request's path and query.
+/// A value parsed from the path and query of a request.
 pub trait FromInput: Sized + Send {
-    /// Reads the value, or notes what is wrong.
+    /// Parses the value, or adds validation errors.
     fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self>;
 }
 
@@ -59,7 +59,7 @@ impl FromInput for () {
     }
 }
 
-/// One part after the other.
+/// Two parts of one input; errors of both are reported.
 impl<A: FromInput, B: FromInput> FromInput for (A, B) {
     fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
         let (first, second) = (A::parse(input, errors), B::parse(input, errors));
@@ -67,7 +67,7 @@ impl<A: FromInput, B: FromInput> FromInput for (A, B) {
     }
 }
 
-/// The segment `{instrument}`, in any case.
+/// The path parameter `{instrument}`, case-insensitive.
 impl FromInput for InstrumentName {
     fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
         let name = Self::new(input.path("instrument"));

@@ -1,24 +1,22 @@
-//! From a request to a handler's arguments, in the one order that clients know:
-//! JSON syntax of the body, bearer token, its validity, then path, query and body, all their
-//! errors together, and the caller's role last.
+//! Extractors: the arguments of handlers, in the order of checks that clients rely on: JSON
+//! syntax of the body, presence of a bearer token, its validity, validation of path, query and
+//! body with all errors together, and the role of the caller last.
 //!
 //! The framework's own extractors reject in another order and with other bodies, so none is
 //! used for input.
 
 mod body;
-mod coerce;
 mod form;
 mod input;
 mod query;
 mod streamed;
-mod validation;
 
-pub use body::{Fields, FromBody, Json, RawBody};
+pub use crate::model::input::ValidationErrors;
+pub use body::{FromBody, Json, RawBody};
 pub use form::{Form, FormFile, missing_file};
 pub use input::{FromInput, Input};
 pub use query::Query;
 pub use streamed::Streamed;
-pub use validation::ValidationErrors;
 
 use axum::extract::{FromRequest, Request};
 
@@ -26,28 +24,27 @@ use crate::auth::{Caller, Role};
 use crate::error::ApiError;
 use crate::state::AppState;
 
-/// What a handler that wants a token gets: the caller in the role `C`, the path and query, the
-/// body.
+/// An authenticated request: the caller in the role `C`, the path and query, the body.
 #[derive(Debug)]
 pub struct Authed<C, P, B = ()> {
-    /// Who sent the request.
+    /// The caller.
     pub caller: C,
-    /// The path's and query's parameters.
+    /// The parameters of the path and the query.
     pub input: P,
     /// The body.
     pub body: B,
 }
 
-/// What a handler gets that wants a token only where `REQUIRE_AUTH_COUNTS` says so.
+/// A request that needs a token only if `REQUIRE_AUTH_COUNTS` is on.
 #[derive(Debug)]
 pub struct OptionalAuth<P> {
-    /// Who sent the request, where a token is wanted.
+    /// The caller, if a token is required.
     pub caller: Option<Caller>,
-    /// The path's and query's parameters.
+    /// The parameters of the path and the query.
     pub input: P,
 }
 
-/// What a handler that wants no token gets: the path and query.
+/// A request that needs no token: its path and query.
 #[derive(Debug)]
 pub struct Unauthenticated<P>(pub P);
 
@@ -67,7 +64,7 @@ impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, 
                 input,
                 body,
             }),
-            _ => Err(errors.into_error()),
+            _ => Err(errors.into()),
         }
     }
 }
@@ -99,7 +96,7 @@ impl<P: FromInput> FromRequest<AppState> for Unauthenticated<P> {
         let mut errors = ValidationErrors::default();
         match P::parse(&Input::of(&mut parts, state).await, &mut errors) {
             Some(input) if errors.is_empty() => Ok(Self(input)),
-            _ => Err(errors.into_error()),
+            _ => Err(errors.into()),
         }
     }
 }

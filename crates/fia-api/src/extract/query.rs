@@ -1,12 +1,13 @@
-//! The parameters of a request's query.
+//! Query parameters.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::extract::{Input, ValidationErrors, coerce};
+use crate::extract::Input;
+use crate::model::input::{ValidationErrors, coerce};
 
-/// Reads a request's query, one parameter after another, and notes what is wrong with them.
+/// Parses the parameters of a query and collects their validation errors.
 pub struct Query<'a> {
     raw: &'a str,
     errors: &'a mut ValidationErrors,
@@ -21,7 +22,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// A text as it was sent. Of several of one name the last counts.
+    /// A decoded text. The last of repeated parameters wins.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut pairs = self.raw.rsplit('&').filter(|pair| !pair.is_empty());
@@ -31,8 +32,8 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// How many of something, 0 where it is not given. Neither negative nor more than
-    /// PostgreSQL's `bigint` holds.
+    /// A count, 0 if the parameter is absent. Negative numbers and numbers beyond PostgreSQL's
+    /// `bigint` are rejected.
     pub fn count(&mut self, name: &str) -> i64 {
         let Some(text) = self.text(name) else {
             return 0;
@@ -52,7 +53,7 @@ impl<'a> Query<'a> {
         0
     }
 
-    /// Whether something is wanted; not, where it is not given.
+    /// A boolean, false if the parameter is absent.
     pub fn flag(&mut self, name: &str) -> bool {
         let given = self.text(name).map(|text| coerce::boolean(&text));
         if given == Some(None) {
@@ -62,14 +63,23 @@ impl<'a> Query<'a> {
         given.flatten().unwrap_or(false)
     }
 
-    /// One of several words, `default` where it is not given.
-    pub fn choice<T>(&mut self, name: &str, default: T, read: fn(&str) -> Option<T>) -> T {
-        let given = self.text(name).map(|text| read(&text));
-        if matches!(given, Some(None)) {
-            let message = "Input should be one of the words that the documentation lists";
-            self.errors.add("literal_error", &["query", name], message);
+    /// One of the allowed values, by its word; `default` if the parameter is absent.
+    pub fn choice<T: Copy>(
+        &mut self,
+        name: &str,
+        default: T,
+        allowed: &[T],
+        word: fn(T) -> &'static str,
+    ) -> T {
+        let Some(text) = self.text(name) else {
+            return default;
+        };
+        if let Some(value) = allowed.iter().find(|value| word(**value) == text) {
+            return *value;
         }
-        given.flatten().unwrap_or(default)
+        let words: Vec<&str> = allowed.iter().map(|value| word(*value)).collect();
+        self.errors.add_not_one_of(&["query", name], &words);
+        default
     }
 }
 
@@ -135,9 +145,14 @@ mod tests {
         ] {
             assert_eq!(read(raw, |query| query.flag("n")), (flag, fine), "{raw}");
         }
-        let parse: fn(&str) -> Option<char> = |text| (text == "x").then_some('x');
-        for (raw, choice, fine) in [("", 'd', true), ("n=x", 'x', true), ("n=", 'd', false)] {
-            let chosen = read(raw, |query| query.choice("n", 'd', parse));
+        let word: fn(char) -> &'static str = |value| if value == 'x' { "x" } else { "why" };
+        for (raw, choice, fine) in [
+            ("", 'd', true),
+            ("n=x", 'x', true),
+            ("n=why", 'y', true),
+            ("n=", 'd', false),
+        ] {
+            let chosen = read(raw, |query| query.choice("n", 'd', &['x', 'y'], word));
             assert_eq!(chosen, (choice, fine), "{raw}");
         }
     }

@@ -1,4 +1,4 @@
-//! Requests whose body is not read before it is known who sent it, and why.
+//! Requests whose body is received by the handler, after authentication and validation.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -9,17 +9,17 @@ use crate::error::ApiError;
 use crate::extract::{Authed, FromInput};
 use crate::state::AppState;
 
-/// What a handler gets that reads the body itself, piece by piece: the caller in the role `C`,
-/// the path and query, and what is still to come.
+/// An authenticated request whose handler receives the body in chunks: the caller in the role `C`,
+/// the path and query, and the body.
 #[derive(Debug)]
 pub struct Streamed<C, P> {
-    /// Who sent the request.
+    /// The caller.
     pub caller: C,
-    /// The path's and query's parameters.
+    /// The parameters of the path and the query.
     pub input: P,
-    /// What says of which kind the body is.
+    /// The headers of the request.
     pub headers: HeaderMap,
-    /// The body, not read yet.
+    /// The body, not received yet.
     pub body: Body,
 }
 

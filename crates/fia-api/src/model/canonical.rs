@@ -1,4 +1,4 @@
-//! JSON in the one form that keys of the job caches are digests of.
+//! Canonical JSON, whose digests are part of the job caches' keys.
 //!
 //! Python's `json.dumps(value, sort_keys=True, separators=(",", ":"))`: keys sorted by code
 //! point, everything but printable ASCII escaped, floats by their `repr`.
@@ -8,17 +8,13 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::model::hex;
 use crate::model::json::python_number;
 
-/// The SHA-256 of a value's canonical text, in hexadecimal.
+/// The SHA-256 of a value's canonical form, in hexadecimal digits.
 #[must_use]
 pub fn digest(value: &Value) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(canonical(value)) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex(&Sha256::digest(canonical(value)))
 }
 
 fn canonical(value: &Value) -> String {
@@ -45,7 +41,7 @@ fn write(out: &mut String, value: &Value) {
             out.push(']');
         }
         Value::Object(fields) => {
-            // UTF-8 sorts as code points do.
+            // The order of UTF-8 is that of code points.
             let mut keys: Vec<&String> = fields.keys().collect();
             keys.sort_unstable();
             out.push('{');
@@ -88,7 +84,7 @@ fn write_string(out: &mut String, text: &str) {
 mod tests {
     use super::*;
 
-    /// The older server's own keys.
+    /// Recorded keys of the older server.
     #[test]
     fn digests_are_those_of_the_older_server() {
         for (text, expected) in [

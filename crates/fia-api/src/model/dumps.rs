@@ -1,5 +1,5 @@
-//! JSON as Python's `json.dumps` writes it by default: a space after each separator, and
-//! everything beyond ASCII escaped. Messages on RabbitMQ have this form.
+//! JSON in the default form of Python's `json.dumps`: a space after each separator, and non-ASCII
+//! characters escaped. Messages on RabbitMQ have this form.
 
 use std::io;
 
@@ -13,11 +13,11 @@ use crate::model::json::python_number;
 pub fn dumps(value: &impl Serialize) -> String {
     let mut out = Vec::new();
     let written = value.serialize(&mut Serializer::with_formatter(&mut out, Spaced));
-    // A memory buffer takes everything, and what is written here has string keys only.
+    // Writing to memory cannot fail, and all values written here have string keys.
     match written.map(|()| String::from_utf8(out)) {
         Ok(Ok(text)) => text,
         failed => {
-            tracing::error!(?failed, "a value could not be written as JSON");
+            tracing::error!(?failed, "serializing a value failed: null is sent instead");
             "null".to_owned()
         }
     }

@@ -1,16 +1,16 @@
-//! The name of an instrument.
+//! Names of instruments.
 
 use std::fmt;
 
-/// An instrument's name as the database and the cache keys hold it: upper case, without NUL.
+/// An instrument's name in the form of the database and of cache keys: upper case, without NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InstrumentName(String);
 
 impl InstrumentName {
-    /// Takes a name as a client writes it, in any case.
+    /// Converts a client's spelling of a name, which is case-insensitive.
     ///
     /// Upper-cased as Unicode does (`ß` becomes `SS`), as the older server's `str.upper()`.
-    /// `None` where it holds NUL, which PostgreSQL cannot store.
+    /// `None` if it contains NUL, which PostgreSQL cannot store.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         (!name.contains('\0')).then(|| Self(name.to_uppercase()))

@@ -1,20 +1,20 @@
-//! A job, a reduction of a run's data, as clients see it.
+//! Jobs, reductions of a run's data, in the form of responses.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::model::{InstrumentName, Timestamp};
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobState {
-    /// It gave a result.
+    /// It produced a result.
     Successful,
-    /// It ran and gave none.
+    /// It ran and produced none.
     Unsuccessful,
     /// It failed.
     Error,
-    /// It waits for a runner, or runs.
+    /// It waits for a runner, or is running.
     NotStarted,
 }
 
@@ -26,13 +26,13 @@ impl JobState {
         Self::NotStarted,
     ];
 
-    /// The state of this name.
+    /// Parses the name of a state.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Its name in the database and on the wire.
+    /// The name in the database and on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -44,34 +44,34 @@ impl JobState {
     }
 }
 
-/// A job in an answer. The fields stand in the order of the wire, and none is ever left out but
-/// the run, which some answers do not have.
+/// A job in a response. The fields are in the order of the wire; none but the run is ever
+/// omitted.
 #[derive(Debug, Serialize)]
 pub struct Job<'a> {
-    /// Number of the job.
+    /// The id.
     pub id: i32,
-    /// When its runner started.
+    /// The start of its runner.
     pub start: Option<Timestamp>,
-    /// When its runner ended.
+    /// The end of its runner.
     pub end: Option<Timestamp>,
-    /// Name of the [`JobState`].
+    /// The name of the [`JobState`].
     pub state: &'a str,
-    /// What the runner says about the state.
+    /// The runner's message about the state.
     pub status_message: Option<&'a str>,
-    /// What the script was given.
+    /// The inputs of the script.
     pub inputs: Box<RawValue>,
-    /// The files that came out, as the runner lists them.
+    /// The output files, as listed by the runner.
     pub outputs: Option<&'a str>,
-    /// Where the script failed.
+    /// The stack trace of a failed script.
     pub stacktrace: Option<&'a str>,
-    /// What was run.
+    /// The script.
     pub script: Option<ScriptText>,
-    /// Image of the container that ran it.
+    /// The container image that runs it.
     pub runner_image: Option<&'a str>,
-    /// `JobType.` and the name of the type.
+    /// The type, prefixed with `JobType.`.
     #[serde(rename = "type")]
     pub job_type: &'a str,
-    /// The run; the outer `None` leaves the field out.
+    /// The run; the outer `None` omits the field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Option<Run<'a>>>,
 }
@@ -86,27 +86,27 @@ pub struct ScriptText {
 /// A run of an instrument, the measurement behind a job.
 #[derive(Debug, Serialize)]
 pub struct Run<'a> {
-    /// Its data file.
+    /// The data file.
     pub filename: &'a str,
     /// The experiment (RB) number of its owner.
     pub experiment_number: Option<i32>,
-    /// Its title.
+    /// The title.
     pub title: &'a str,
-    /// Who measured.
+    /// The experimenters.
     pub users: &'a str,
-    /// When it started.
+    /// The start of the measurement.
     pub run_start: Timestamp,
-    /// When it ended.
+    /// The end of the measurement.
     pub run_end: Timestamp,
-    /// Frames that were recorded and are good.
+    /// Good frames among those recorded.
     pub good_frames: i32,
-    /// Frames that were recorded.
+    /// Frames recorded.
     pub raw_frames: i32,
-    /// Its instrument.
+    /// The name of the instrument.
     pub instrument_name: &'a str,
 }
 
-/// Whom a job belongs to: an experiment, or a user.
+/// The owner of a job: an experiment or a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// The experiment (RB) number.
@@ -115,30 +115,13 @@ pub struct Owner {
     pub user_number: Option<i32>,
 }
 
-/// What says where a job's files are.
+/// The properties of a job that its folder is derived from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobOrigin {
-    /// Whom it belongs to.
+    /// The owner.
     pub owner: Owner,
-    /// Its own instrument, which may be another than the run's.
+    /// The job's own instrument, which may differ from the run's.
     pub instrument: Option<InstrumentName>,
-    /// Whether it is a script by itself, without a run.
+    /// True for a script without a run.
     pub is_simple: bool,
-}
-
-/// What a client may change of a job; `None` leaves a field as it is.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct JobChanges {
-    /// The state.
-    pub state: Option<JobState>,
-    /// What the runner says about it.
-    pub status_message: Option<String>,
-    /// The files that came out.
-    pub outputs: Option<String>,
-    /// Where the script failed.
-    pub stacktrace: Option<String>,
-    /// When the runner started.
-    pub start: Option<Timestamp>,
-    /// When the runner ended.
-    pub end: Option<Timestamp>,
 }

@@ -1,66 +1,66 @@
-//! What a list or a count of jobs asks for.
+//! The parameters of a list or count of jobs.
 
 use serde_json::{Map, Value};
 
 use crate::model::canonical::digest;
 use crate::model::{Condition, Filters, InstrumentName};
 
-/// Which jobs are meant, whoever asks.
+/// The jobs that a list or count covers, before restriction to a user.
 #[derive(Debug, Clone)]
 pub struct Selection {
-    /// Those of this instrument's runs; `None` for all.
+    /// The instrument of their runs; `None` for all.
     pub instrument: Option<InstrumentName>,
-    /// Those that fulfil these filters.
+    /// The filters that they match.
     pub filters: Filters,
 }
 
 /// A page of a list of jobs.
 #[derive(Debug, Clone)]
 pub struct JobList {
-    /// Which jobs.
+    /// The jobs.
     pub selection: Selection,
-    /// Only those that this user may see; `None` for all. The API key's user is −1.
+    /// The user that the list is restricted to; `None` for all. −1 is the API key.
     pub user_number: Option<i32>,
-    /// Which part of the list.
+    /// The part of the list.
     pub page: Page,
-    /// In which order.
+    /// The order.
     pub ordering: Ordering,
-    /// Whether each job comes with its run.
+    /// Includes the run of each job.
     pub include_run: bool,
 }
 
 /// A part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// How many at most; 0 for all.
+    /// The most jobs; 0 for all.
     pub limit: i64,
-    /// How many to pass over.
+    /// The number of jobs to skip.
     pub offset: i64,
 }
 
-/// An order of jobs; equals stand in the order of their ids.
+/// An order of jobs; equal ones are ordered by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ordering {
-    /// By what.
+    /// The value that is compared.
     pub by: OrderBy,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
 }
 
-/// What jobs can be ordered by.
+/// The values that jobs can be ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderBy {
-    /// When the job started.
+    /// The start of the job.
     Start,
-    /// When the job ended.
+    /// The end of the job.
     End,
     /// The state, in the order of the database's type.
     State,
-    /// The number of the job.
+    /// The id of the job.
     Id,
-    /// When the run started.
+    /// The start of the run.
     RunStart,
-    /// When the run ended.
+    /// The end of the run.
     RunEnd,
     /// The outputs, as a text.
     Outputs,
@@ -72,17 +72,17 @@ pub enum OrderBy {
     Filename,
 }
 
-/// Which way an order goes.
+/// The direction of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// The least first, what is missing last.
+    /// Ascending, NULL last.
     Ascending,
-    /// What is missing first, then the greatest.
+    /// Descending, NULL first.
     Descending,
 }
 
 impl OrderBy {
-    /// Every order there is.
+    /// Every order.
     pub const ALL: [Self; 10] = [
         Self::Start,
         Self::End,
@@ -96,19 +96,13 @@ impl OrderBy {
         Self::Filename,
     ];
 
-    /// The order of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|order| order.name() == name)
-    }
-
-    /// Whether it compares texts.
+    /// Returns true if texts are compared.
     #[must_use]
     pub fn is_text(self) -> bool {
         matches!(self, Self::Outputs | Self::ExperimentTitle | Self::Filename)
     }
 
-    /// Its name on the wire.
+    /// The name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -127,15 +121,10 @@ impl OrderBy {
 }
 
 impl Direction {
-    /// The direction of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Ascending, Self::Descending]
-            .into_iter()
-            .find(|direction| direction.name() == name)
-    }
+    /// Both directions.
+    pub const ALL: [Self; 2] = [Self::Ascending, Self::Descending];
 
-    /// Its name on the wire.
+    /// The name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -146,13 +135,13 @@ impl Direction {
 }
 
 impl Selection {
-    /// What the key of the count's cache entry ends with.
+    /// The digest at the end of the count's cache key.
     #[must_use]
     pub fn digest(&self) -> String {
         digest(&Value::Object(self.members()))
     }
 
-    /// Whether the older server counts the same jobs.
+    /// Returns true if the older server counts the same jobs.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.filters.conditions().iter().all(Condition::is_literal)
@@ -169,16 +158,16 @@ impl Selection {
 }
 
 impl JobList {
-    /// More rows than a page should have: they are read and sent one by one.
+    /// Lists with more rows are streamed instead of cached.
     const LONG: i64 = 1000;
 
-    /// Whether the list may be so long that it must not be held as a whole.
+    /// Returns true if the list may be too long to be held in memory as a whole.
     #[must_use]
     pub fn is_long(&self) -> bool {
         !(1..=Self::LONG).contains(&self.page.limit)
     }
 
-    /// What the key of its cache entry ends with.
+    /// The digest at the end of its cache key.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut members = self.selection.members();
@@ -195,8 +184,8 @@ impl JobList {
         digest(&Value::Object(members))
     }
 
-    /// Whether the older server lists the same jobs. For a user, it does not restrict the list
-    /// of all instruments' jobs by `instrument_in`.
+    /// Returns true if the older server lists the same jobs. It ignores `instrument_in` in a
+    /// user's list of all instruments.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         let unrestricted = self.user_number.is_some()
@@ -247,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_older_server_answers_otherwise_is_not_shared() {
+    fn lists_that_differ_from_the_older_servers_are_not_shared() {
         let by_name = r#"{"instrument_in": ["MARI"]}"#;
         for (instrument, filters, user, shared) in [
             (None, "{}", Some(1), true),
@@ -268,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_those_without_a_small_limit() {
+    fn lists_without_a_small_limit_are_long() {
         for (limit, long) in [(0, true), (1, false), (1000, false), (1001, true)] {
             let mut list = list(None, "", None);
             list.page.limit = limit;

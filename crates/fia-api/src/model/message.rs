@@ -1,44 +1,47 @@
-//! Messages to the programs that run jobs, as those parse them: down to the byte.
+//! Messages to the consumers that run jobs, byte for byte in the form that they parse.
 
 use serde_json::json;
 
 use crate::model::dumps::dumps;
+use crate::model::input::request_body;
 use crate::model::python;
 
-/// The queue whose consumer looks at files as if they had just been measured.
+/// The queue of run-detection, whose messages are the names of new files.
 const WATCHED_FILES: &str = "watched-files";
 
-/// A message, and where it goes.
+/// A message and its queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The name of the exchange and of the one queue behind it.
+    /// The name of the exchange and of its only queue.
     pub queue: String,
-    /// What the consumer gets.
+    /// The body.
     pub body: String,
 }
 
-/// What is to be run, and in which container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// Image of the container.
-    pub runner_image: String,
-    /// The script.
-    pub script: String,
+request_body! {
+    /// A script and the container image that runs it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Program {
+        /// The container image.
+        runner_image: String,
+        /// The text of the script.
+        script: String,
+    }
 }
 
-/// The run whose data a job reduces, as the job's message names it.
+/// The run of a job, in the job's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunData {
-    /// Its data file, with the path.
+    /// The path of the data file.
     pub filename: String,
-    /// The experiment (RB) number that it belongs to.
+    /// The experiment (RB) number of its owner.
     pub rb_number: Option<i32>,
-    /// Name of the instrument.
+    /// The name of the instrument.
     pub instrument: String,
 }
 
 impl Message {
-    /// Asks for a script to be run that reduces no run's data.
+    /// Requests the execution of a script without a run.
     #[must_use]
     pub fn simple(queue: &str, job_id: i32, program: &Program, user_number: i32) -> Self {
         let body = dumps(&json!({
@@ -55,7 +58,7 @@ impl Message {
         }
     }
 
-    /// Asks for a run's data to be reduced once more.
+    /// Requests another reduction of a run.
     #[must_use]
     pub fn rerun(queue: &str, job_id: i32, program: &Program, run: &RunData) -> Self {
         let body = dumps(&json!({
@@ -73,7 +76,7 @@ impl Message {
         }
     }
 
-    /// Asks for a file to be looked at as if it had just been measured.
+    /// Publishes a file as if it had just been measured.
     #[must_use]
     pub fn watch_file(filename: &str) -> Self {
         Self {
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_simple_job_is_announced_as_its_consumer_parses_it() {
+    fn the_message_of_a_simple_job_has_the_form_that_its_consumer_parses() {
         assert_eq!(
             Message::simple("scheduled-jobs", 7, &program(), -1).body,
             r#"{"runner_image": "img@sha256:1", "script": "print(\"\u00fc\")\n", "job_type": "simple", "experiment_number": null, "user_number": -1, "job_id": 7}"#
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rerun_is_announced_as_its_consumer_parses_it() {
+    fn the_message_of_a_rerun_has_the_form_that_its_consumer_parses() {
         let run = RunData {
             filename: "/archive/MAR25581.nxs".to_owned(),
             rb_number: None,

@@ -1,23 +1,24 @@
-//! What an archive was to hold and does not.
+//! Files that an archive lacks.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stands unencoded in the header, beside letters and digits.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+/// The characters of a file name that headers percent-encode: all but letters, digits, and
+/// `_.-~/`.
+pub const HEADER_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'-')
     .remove(b'~')
     .remove(b'/');
-/// The longest header: proxies refuse longer ones.
+/// The longest header in bytes; proxies reject longer ones.
 const MAX_HEADER: usize = 8 * 1024;
 
-/// Files that are not there, each as `<job>/<name>`, in the order they were asked for.
+/// The missing files, each as `<job>/<name>`, in the order of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingFiles(pub Vec<String>);
 
 impl MissingFiles {
-    /// The header `x-missing-files`: names joined by `;`, as many as fit.
+    /// The value of the header `x-missing-files`: names joined by `;`, as many as fit.
     #[must_use]
     pub fn header(&self) -> String {
         let mut header = String::new();
@@ -26,7 +27,7 @@ impl MissingFiles {
             if i > 0 {
                 header.push(';');
             }
-            header.extend(utf8_percent_encode(name, ENCODED));
+            header.extend(utf8_percent_encode(name, HEADER_ENCODED));
             if header.len() > MAX_HEADER {
                 header.truncate(end);
                 break;
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_encoded_and_cut_between_two() {
+    fn names_are_encoded_and_truncated_at_a_name() {
         let header = |names: &[&str]| {
             MissingFiles(names.iter().map(|name| (*name).to_owned()).collect()).header()
         };

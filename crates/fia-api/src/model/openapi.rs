@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::model::json;
 
-/// The document as it stands in the source.
+/// The document in the source tree.
 pub const SOURCE: &str = include_str!("../../openapi.json");
 
-/// The document as it is served. In `DEV_MODE` nothing is served under `/api`, so that prefix
-/// is not named as the server.
+/// The document as served. In `DEV_MODE` nothing is served under `/api`, so the server with that
+/// prefix is removed.
 #[must_use]
 pub fn document(dev_mode: bool) -> Bytes {
     let Ok(mut document) = serde_json::from_str::<Value>(SOURCE) else {

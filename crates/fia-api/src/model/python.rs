@@ -1,5 +1,5 @@
-//! Values as Python prints them, and lines as Python splits them: reduction scripts are
-//! written in Python, and edited as the older server edits them.
+//! Python's text conventions: `str`, `repr`, `int` and `splitlines`. Reduction scripts are written
+//! in Python and must be edited exactly as the older server edits them.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::model::json::python_number;
 
-/// Python's `str()` of a JSON value: a string stands bare, everything else as its [`repr`].
+/// The most digits that Python's `int()` accepts.
+pub(in crate::model) const MAX_INT_DIGITS: usize = 4300;
+
+/// Python's `str()` of a JSON value: a string without quotes, everything else as its [`repr`].
 #[must_use]
 pub fn python_str(value: &Value) -> String {
     match value {
@@ -59,7 +62,7 @@ fn separate(out: &mut String, index: usize) {
     }
 }
 
-/// In single quotes, or in double quotes where that saves an escape.
+/// Writes a text in single quotes, or in double quotes where that saves an escape.
 fn write_text_repr(out: &mut String, text: &str) {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
@@ -84,8 +87,8 @@ fn write_text_repr(out: &mut String, text: &str) {
     out.push(quote);
 }
 
-/// Whether Python's `str.isprintable` takes a character. The standard library has the same
-/// table, for its `Debug`; behind another character it looks at nothing but that table.
+/// Python's `str.isprintable` of one character. The standard library uses the same table for
+/// `Debug`; a leading character keeps it from escaping combining characters too.
 fn is_printable(c: char) -> bool {
     if matches!(c, ' '..='~') {
         return true;
@@ -94,7 +97,7 @@ fn is_printable(c: char) -> bool {
     text.escape_debug().eq(text.chars())
 }
 
-/// Python's `str.splitlines()`: a break at the end begins no further line.
+/// Python's `str.splitlines()`: a final line break does not start another line.
 pub fn split_lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -123,19 +126,30 @@ fn ends_line(c: char) -> bool {
     )
 }
 
-/// Python's `int()` of a text: white space around it, a sign, and single underscores between
-/// digits are fine. `None` where it is no such text or beyond 64 bits.
+/// Python's `int()` of a text: surrounding white space, a sign, and single underscores between
+/// digits are accepted. Saturates at 128 bits.
 #[must_use]
-pub fn python_int(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let well_formed = digits
-        .split('_')
-        .all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
-    if !well_formed {
+pub fn python_int(text: &str) -> Option<i128> {
+    parse_digits(text.trim())
+}
+
+/// Parses what `int()` accepts, without surrounding white space. Saturates at 128 bits.
+pub(in crate::model) fn parse_digits(text: &str) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let groups = || digits.split('_');
+    let is_number = |group: &str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
+    if digits.len() > MAX_INT_DIGITS || !groups().all(is_number) {
         return None;
     }
-    text.replace('_', "").parse().ok()
+    let magnitude = groups().flat_map(str::bytes).fold(0_i128, |number, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(i128::from(digit - b'0'))
+    });
+    Some(if negative { -magnitude } else { magnitude })
 }
 
 /// Python's `PurePosixPath(path).stem`: the last component without its last suffix.
@@ -230,7 +244,7 @@ mod tests {
             ("+", None),
             ("- 1", None),
             ("", None),
-            ("99999999999999999999", None),
+            ("99999999999999999999", Some(99_999_999_999_999_999_999)),
         ] {
             assert_eq!(python_int(text), number, "{text:?}");
         }

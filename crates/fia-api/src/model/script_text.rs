@@ -1,20 +1,20 @@
-//! A reduction script as clients may see it.
+//! Reduction scripts without secrets.
 
 use crate::model::python;
 
-/// What a line holds that gives a GitHub token away.
-const MARKS: [&str; 2] = ["ghp_", "network.github.api_token"];
+/// The markers of lines with a GitHub token.
+const TOKEN_MARKERS: [&str; 2] = ["ghp_", "network.github.api_token"];
 
-/// The script without the lines that hold a token, its lines joined by `\n`.
+/// The script without the lines that contain a token, joined by `\n`.
 ///
-/// Lines end where Python's `str.splitlines` ends them, and a line end at the end is lost, as in
-/// the older server's answers.
+/// Lines are split as by Python's `str.splitlines`, and a trailing line break is lost, as in the
+/// older server's responses.
 #[must_use]
 pub fn without_token_lines(script: &str) -> String {
     let mut kept = String::with_capacity(script.len());
     let mut first = true;
     for line in python::split_lines(script) {
-        if MARKS.iter().any(|mark| line.contains(mark)) {
+        if TOKEN_MARKERS.iter().any(|marker| line.contains(marker)) {
             continue;
         }
         if !first {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_lines_are_left_out() {
+    fn token_lines_are_removed() {
         for (script, seen) in [
             ("", ""),
             ("a\r\nb\r\n", "a\nb"),

@@ -1,46 +1,49 @@
-//! The job for a file that was just measured: its run, and the script that its instrument's
-//! rules make of the inputs.
+//! Autoreduction jobs: the run of a new data file, and the script that its instrument's transform
+//! generates from the inputs.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::model::{Program, json};
+use crate::model::input::request_body;
+use crate::model::{NewRun, Program, json};
 use crate::scripts::{Inputs, Scripts, Transform};
 use crate::store::Db;
-use crate::store::new_jobs::{self, NewJob, NewRun};
+use crate::store::new_jobs::{self, NewJob};
 
-/// Makes autoreduction jobs.
+/// Creates autoreduction jobs.
 pub struct Autoreduction {
     db: Db,
     scripts: Scripts,
-    /// Pasted into scripts.
+    /// Inserted into scripts.
     github_token: SecretString,
     dev_mode: bool,
 }
 
-/// A file that was measured, and how it is to be reduced.
-#[derive(Debug)]
-pub struct Measured {
-    /// Its run.
-    pub run: NewRun,
-    /// What run-detection's rules give the script.
-    pub inputs: Map<String, Value>,
-    /// Image of the container that runs the script.
-    pub runner_image: String,
+request_body! {
+    /// A measured run and how to reduce it: the body of `POST /job/autoreduction`.
+    #[derive(Debug)]
+    pub struct AutoreductionRequest {
+        /// The run.
+        run: NewRun,
+        /// The inputs of the script, from run-detection's rules.
+        additional_values: Map<String, Value>,
+        /// The container image that runs the script.
+        runner_image: String,
+    }
 }
 
-/// A job, with its script.
+/// A new job and its script.
 #[derive(Debug)]
-pub struct Prepared {
-    /// The script, token included: its caller runs it.
+pub struct PreparedJob {
+    /// The script, with the GitHub token: the caller runs it.
     pub script: String,
-    /// Number of the job.
+    /// The id of the job.
     pub job_id: i32,
 }
 
 impl Autoreduction {
-    /// Puts together what jobs are made with.
+    /// Creates the operation from its dependencies.
     #[must_use]
     pub fn new(db: Db, scripts: Scripts, github_token: SecretString, dev_mode: bool) -> Self {
         Self {
@@ -51,67 +54,67 @@ impl Autoreduction {
         }
     }
 
-    /// Makes the job. A file that is known keeps its run, with its owner and instrument;
-    /// nothing is published, as the caller runs the script itself.
+    /// Creates the job. If the file has a run already, that run with its owner and instrument is
+    /// used. No message is published: the caller runs the script itself.
     ///
     /// # Errors
     /// [`ApiError::BadCharacters`], [`ApiError::NoTransform`] and [`ApiError::NoScript`] for an
-    /// instrument that has no scripts, [`ApiError::Invalid`] for inputs that its script cannot
-    /// take, [`ApiError::Unavailable`] where the database or GitHub is away.
-    pub async fn prepare(&self, measured: &Measured) -> Result<Prepared, ApiError> {
-        let filename = &measured.run.filename;
+    /// instrument without scripts, [`ApiError::Invalid`] for inputs that its transform rejects,
+    /// [`ApiError::Unavailable`] if the database or GitHub is unavailable.
+    pub async fn prepare(&self, request: &AutoreductionRequest) -> Result<PreparedJob, ApiError> {
+        let filename = &request.run.filename;
         let known = new_jobs::run_of_file(&self.db, filename).await?;
         let instrument = match known {
             Some(run) => run.instrument,
-            None => measured.run.instrument.clone(),
+            None => request.run.instrument_name.clone(),
         };
-        if let Some(prepared) = self.prepare_as(measured, &instrument).await? {
+        if let Some(prepared) = self.prepare_as(request, &instrument).await? {
             return Ok(prepared);
         }
-        // Another request has just added the file's run, with another instrument.
+        // A concurrent request added the file's run with another instrument.
         let known = new_jobs::run_of_file(&self.db, filename).await?;
         let instrument = known.ok_or(ApiError::Internal)?.instrument;
-        let prepared = self.prepare_as(measured, &instrument).await?;
+        let prepared = self.prepare_as(request, &instrument).await?;
         prepared.ok_or(ApiError::Internal)
     }
 
-    /// Makes the job with the script of this instrument; `None` where the file's run turns out
-    /// to be another's.
+    /// Creates the job with the script of this instrument; `None` if the file's run has another
+    /// instrument.
     async fn prepare_as(
         &self,
-        measured: &Measured,
+        request: &AutoreductionRequest,
         instrument: &str,
-    ) -> Result<Option<Prepared>, ApiError> {
-        // Before the transaction: GitHub may take its time.
-        let (script, sha) = self.script(measured, instrument).await?;
+    ) -> Result<Option<PreparedJob>, ApiError> {
+        // Before the transaction, which must not wait for GitHub.
+        let (script, sha) = self.script(request, instrument).await?;
         let program = Program {
-            runner_image: measured.runner_image.clone(),
+            runner_image: request.runner_image.clone(),
             script,
         };
-        let inputs = json::render(&measured.inputs);
+        let inputs = json::render(&request.additional_values);
         let new = NewJob {
             program: &program,
             sha: sha.as_deref(),
             inputs: &String::from_utf8_lossy(&inputs),
         };
         let transaction = self.db.begin().await?;
-        let run = new_jobs::run_of(&transaction, &measured.run).await?;
+        let run = new_jobs::run_of(&transaction, &request.run).await?;
         if run.instrument != instrument {
             transaction.roll_back().await;
             return Ok(None);
         }
         let job_id = new_jobs::insert_autoreduction(&transaction, new, &run).await?;
         transaction.commit().await?;
-        Ok(Some(Prepared {
+        Ok(Some(PreparedJob {
             script: program.script,
             job_id,
         }))
     }
 
-    /// The script of a job, and the commit that it comes from.
+    /// The script of a job, and the commit it was fetched from.
     async fn script(
         &self,
-        measured: &Measured,
+        request: &AutoreductionRequest,
         instrument: &str,
     ) -> Result<(String, Option<String>), ApiError> {
         if instrument.contains(['.', '/', '\\']) {
@@ -119,7 +122,7 @@ impl Autoreduction {
         }
         let transform = Transform::of(instrument).ok_or(ApiError::NoTransform)?;
         let script = self.scripts.fetch(transform).await?;
-        let inputs = Inputs::new(&measured.inputs, self.dev_mode);
+        let inputs = Inputs::new(&request.additional_values, self.dev_mode);
         let token = self.github_token.expose_secret();
         Ok((transform.apply(&script.text, &inputs, token)?, script.sha))
     }

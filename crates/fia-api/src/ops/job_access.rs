@@ -1,15 +1,16 @@
-//! May this caller see this job, and have what came out of it?
+//! Access to single jobs and their files.
 
 use crate::auth::Caller;
 use crate::cached::Cached;
 use crate::error::ApiError;
 use crate::model::Owner;
 
-/// Lets staff see every job, and a user those that are theirs or of their experiments.
+/// Checks access to a job: staff may see every job, a user their own and those of their
+/// experiments.
 ///
 /// # Errors
-/// [`ApiError::Forbidden`] for anybody else; [`ApiError::Unavailable`] where the user's
-/// experiments cannot be found out.
+/// [`ApiError::Forbidden`] for other users; [`ApiError::Unavailable`] if the user's experiments
+/// are unavailable.
 pub async fn check(cached: &Cached, caller: Caller, owner: Owner) -> Result<(), ApiError> {
     let user_number = match caller {
         Caller::ApiKey | Caller::Staff { .. } => return Ok(()),

@@ -1,4 +1,4 @@
-//! Where the files of jobs are, for those who may have them.
+//! Folders of jobs' files, with access checks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,9 +14,8 @@ use crate::store::{Db, jobs};
 /// The folder of a job's files.
 ///
 /// # Errors
-/// [`ApiError::Missing`] where there is no such job, for everybody; [`ApiError::Forbidden`]
-/// where the caller may not have its files; [`ApiError::NoFolder`] where nothing says where they
-/// would be.
+/// [`ApiError::Missing`] for a missing job, for every caller; [`ApiError::Forbidden`] without
+/// access to the job; [`ApiError::NoFolder`] if the job lacks the numbers of its folder.
 pub async fn folder(
     db: &Db,
     cached: &Cached,
@@ -26,14 +25,14 @@ pub async fn folder(
     let mut origins = jobs::origins(db, &[job]).await?;
     let origin = origins.remove(&job).ok_or(ApiError::Missing)?;
     job_access::check(cached, caller, origin.owner).await?;
-    place(origin).ok_or(ApiError::NoFolder)
+    folder_of(origin).ok_or(ApiError::NoFolder)
 }
 
-/// The folders of several jobs' files, by the job's id; `None` where nothing says where they
-/// would be.
+/// The folders of several jobs' files, by the job's id; `None` if a job lacks the numbers of its
+/// folder.
 ///
 /// # Errors
-/// Those of the first job in question, for all of them.
+/// As [`folder`], for the first job that fails.
 pub async fn folders(
     db: &Db,
     cached: &Cached,
@@ -52,16 +51,17 @@ pub async fn folders(
             job_access::check(cached, caller, origin.owner).await?;
             checked.push(origin.owner);
         }
-        folders.insert(*id, place(origin).map(Arc::new));
+        folders.insert(*id, folder_of(origin).map(Arc::new));
     }
     Ok(folders)
 }
 
-/// Lets staff look into every folder, and a user into those of their experiments and their own.
+/// Checks access to a folder: staff may read every folder, a user their own and those of their
+/// experiments.
 ///
 /// # Errors
-/// [`ApiError::Forbidden`] for anybody else; [`ApiError::Unavailable`] where the user's
-/// experiments cannot be found out.
+/// [`ApiError::Forbidden`] for other users; [`ApiError::Unavailable`] if the user's experiments
+/// are unavailable.
 pub async fn check_folder_access(
     cached: &Cached,
     caller: Caller,
@@ -81,8 +81,8 @@ pub async fn check_folder_access(
     may.then_some(()).ok_or(ApiError::Forbidden)
 }
 
-/// A number of 0 is none, as ever.
-fn place(origin: JobOrigin) -> Option<Folder> {
+/// The folder that a job's origin implies. As in the older server, the number 0 counts as absent.
+fn folder_of(origin: JobOrigin) -> Option<Folder> {
     let number = |number: Option<i32>| number.map(i64::from).filter(|number| *number != 0);
     let experiment = number(origin.owner.experiment_number);
     if origin.is_simple {
@@ -101,7 +101,7 @@ mod tests {
     use crate::model::InstrumentName;
 
     #[test]
-    fn what_a_job_is_says_where_its_files_are() {
+    fn the_folder_follows_from_the_kind_and_owner_of_a_job() {
         let mari = || InstrumentName::new("MARI");
         let instrument = || Folder::Instrument {
             instrument: mari().unwrap(),
@@ -126,7 +126,7 @@ mod tests {
                 instrument,
                 is_simple,
             };
-            assert_eq!(place(origin), folder, "{owner:?}");
+            assert_eq!(folder_of(origin), folder, "{owner:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! New jobs: each in one transaction with the message that announces it. A request that is
-//! refused, or fails, leaves nothing behind.
+//! New jobs: each is created in one transaction with its message. A rejected or failed request
+//! leaves nothing behind.
 
 use crate::auth::Caller;
 use crate::cached::Cached;
@@ -9,18 +9,18 @@ use crate::ops::Outbox;
 use crate::store::Db;
 use crate::store::new_jobs::{self, Original};
 
-/// Makes jobs.
+/// Creates jobs.
 pub struct Jobs {
     db: Db,
     outbox: Outbox,
-    /// Where jobs are announced.
+    /// The queue that jobs are published to.
     queue: String,
-    /// What the images that users name must begin with; empty means anything.
+    /// The prefixes of runner images that users may name; empty allows every image.
     allowed_images: Vec<String>,
 }
 
 impl Jobs {
-    /// Puts together what jobs are made with.
+    /// Creates the operation from its dependencies.
     #[must_use]
     pub fn new(db: Db, outbox: Outbox, queue: String, allowed_images: Vec<String>) -> Self {
         Self {
@@ -31,17 +31,17 @@ impl Jobs {
         }
     }
 
-    /// How messages get to the broker.
+    /// The outbox of the jobs' messages.
     #[must_use]
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Makes a job that runs a script on no run's data. Gives its id.
+    /// Creates a job that runs a script without a run, and returns its id.
     ///
     /// # Errors
-    /// [`ApiError::Unavailable`] where the database is away, or the broker and there is no
-    /// outbox.
+    /// [`ApiError::Unavailable`] if the database is unavailable, or without an outbox table the
+    /// broker.
     pub async fn simple(&self, user_number: i32, program: &Program) -> Result<i32, ApiError> {
         let transaction = self.db.begin().await?;
         let id = new_jobs::insert_simple(&transaction, program, user_number).await?;
@@ -50,10 +50,10 @@ impl Jobs {
         Ok(id)
     }
 
-    /// Makes a job that reduces the data of another's run once more. Gives its id.
+    /// Creates a job that reduces the run of another job again, and returns its id.
     ///
     /// # Errors
-    /// As [`Jobs::resubmit`]; [`ApiError::Invalid`] for an image that users may not name.
+    /// As [`Jobs::resubmit`]; [`ApiError::Invalid`] for an image that users may not use.
     pub async fn rerun(
         &self,
         cached: &Cached,
@@ -71,12 +71,12 @@ impl Jobs {
         Ok(id)
     }
 
-    /// Has the file of a job's run looked at as if it had just been measured.
+    /// Publishes the file of a job's run to run-detection, as if it had just been measured.
     ///
     /// # Errors
-    /// [`ApiError::Missing`] where there is no such job or it belongs to no experiment,
-    /// [`ApiError::Forbidden`] where the caller takes no part in that,
-    /// [`ApiError::MalformedJob`] where it has no run or the run no file; else as
+    /// [`ApiError::Missing`] for a missing job or one without an experiment,
+    /// [`ApiError::Forbidden`] if the caller is not part of the experiment,
+    /// [`ApiError::MalformedJob`] if the job has no run or the run no file; else as
     /// [`Jobs::simple`].
     pub async fn resubmit(
         &self,
@@ -91,8 +91,8 @@ impl Jobs {
         self.outbox.send(Message::watch_file(&run.filename)).await
     }
 
-    /// A job that is to be done again, if the caller may have that. (Here a user must take part
-    /// in the experiment; to be the job's owner is not enough.)
+    /// The job to run again, after the access check. A user must be part of the experiment;
+    /// owning the job is not sufficient.
     async fn original(
         &self,
         cached: &Cached,

@@ -1,5 +1,5 @@
-//! Work that touches two or more systems: who may see a job, and new jobs, which are made in
-//! the database and announced over RabbitMQ, with scripts from GitHub.
+//! Operations on two or more systems: access checks of jobs, and new jobs, which are created in
+//! the database and published over RabbitMQ, with scripts from GitHub.
 
 mod autoreduction;
 pub mod job_access;
@@ -7,6 +7,6 @@ pub mod job_files;
 mod jobs;
 mod outbox;
 
-pub use autoreduction::{Autoreduction, Measured, Prepared};
+pub use autoreduction::{Autoreduction, AutoreductionRequest, PreparedJob};
 pub use jobs::Jobs;
 pub use outbox::{Outbox, Statistics};

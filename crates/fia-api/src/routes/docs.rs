@@ -1,4 +1,4 @@
-//! The OpenAPI document and a page to try it, all from this binary.
+//! The OpenAPI document, and Swagger UI served from this binary.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::extract::{FromInput, Input, Unauthenticated, ValidationErrors};
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
-/// Addresses are relative, so that the page works under any prefix.
+/// Its links are relative, so that the page works under any prefix.
 const PAGE: &str = include_str!("docs.html");
 
 /// `GET /openapi.json`
@@ -36,7 +36,7 @@ pub(super) async fn asset(Unauthenticated(Asset(name)): Unauthenticated<Asset>) 
     vendored(&name)
 }
 
-/// The segment `{asset}`.
+/// The path parameter `{asset}`.
 pub(super) struct Asset(String);
 
 impl FromInput for Asset {

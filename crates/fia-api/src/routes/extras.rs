@@ -1,4 +1,4 @@
-//! The extras: files that instrument scientists keep for their reductions. For staff.
+//! Extras: files that instrument scientists upload for their reductions. Staff only.
 
 use axum::extract::State;
 
@@ -10,14 +10,14 @@ use crate::model::json::render;
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
-/// The instruments with a folder of their own, as the older server lists them.
+/// The instruments that have a folder, as in the older server.
 const INSTRUMENTS: &[&str] = &[
     "alf", "argus", "chipir", "chronus", "crisp", "emu", "enginx", "gem", "hifi", "hrpd", "imat",
     "ines", "inter", "iris", "larmor", "let", "loq", "maps", "mari", "merlin", "musr", "nimrod",
     "offspec", "osiris", "pearl", "polaris", "polref", "sandals", "sans2d", "surf", "sxd", "tosca",
     "vesuvio", "wish", "zoom", "test",
 ];
-/// The longest name that file systems take, in bytes.
+/// The longest file name that file systems accept, in bytes.
 const MAX_NAME: usize = 255;
 
 /// `GET /extras/`
@@ -40,7 +40,7 @@ pub(super) async fn list_sub_folder(
     Ok(json(render(&names)))
 }
 
-/// `POST /extras/{instrument}/{filename}`: of several files in the form the last counts.
+/// `POST /extras/{instrument}/{filename}`: the last of several files wins.
 pub(super) async fn upload(
     State(state): State<AppState>,
     call: Streamed<Staff, Target>,
@@ -59,7 +59,7 @@ pub(super) async fn upload(
     Ok(json(render(&format!("Successfully uploaded {name}"))))
 }
 
-/// The segment `{subdir}`.
+/// The path parameter `{subdir}`.
 pub(super) struct SubFolder(String);
 
 impl FromInput for SubFolder {
@@ -68,7 +68,7 @@ impl FromInput for SubFolder {
     }
 }
 
-/// The segments `{instrument}` and `{filename}` of an upload.
+/// The path parameters `{instrument}` and `{filename}` of an upload.
 pub(super) struct Target {
     instrument: &'static str,
     name: String,

@@ -1,4 +1,4 @@
-//! Is this process alive, and can it serve?
+//! Liveness and readiness probes.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -10,17 +10,17 @@ use crate::state::AppState;
 
 const OK: Bytes = Bytes::from_static(b"\"ok\"");
 
-/// `GET /healthz`: asks nothing of anybody.
+/// `GET /healthz`: checks no dependency.
 pub(super) async fn healthz() -> Response {
     json(OK)
 }
 
-/// `GET /ready`: the database alone; without Valkey this server is slower, but it serves.
+/// `GET /ready`: checks PostgreSQL only; without Valkey the server is slower but can serve.
 pub(super) async fn ready(State(state): State<AppState>) -> HandlerResult {
     match state.db.ping().await {
         Ok(()) => Ok(json(OK)),
         Err(error) => {
-            tracing::warn!(%error, "not ready");
+            tracing::warn!(%error, "readiness check failed: PostgreSQL unavailable");
             Err(ApiError::Unavailable)
         }
     }

@@ -1,9 +1,10 @@
-//! An instrument's specification and latest run: for staff and programs.
+//! Specifications and latest runs of instruments, for staff and programs.
 
 use axum::extract::State;
 
 use crate::auth::Staff;
-use crate::extract::{Authed, Fields, FromBody, Json, RawBody, ValidationErrors};
+use crate::extract::{Authed, FromBody, Json, RawBody, ValidationErrors};
+use crate::model::input::{FromObject as _, request_body};
 use crate::model::json::render;
 use crate::model::{CachedColumn, InstrumentName};
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
@@ -26,9 +27,9 @@ pub(super) async fn latest_run(
 /// `PUT /instrument/{instrument}/latest-run`
 pub(super) async fn update_latest_run(
     State(state): State<AppState>,
-    call: Authed<Staff, InstrumentName, LatestRun>,
+    call: Authed<Staff, InstrumentName, AllStrings>,
 ) -> HandlerResult {
-    let run = call.body.0;
+    let AllStrings(LatestRun { latest_run: run }) = call.body;
     let body = render(&serde_json::json!({ "latest_run": run }));
     state
         .cached
@@ -50,7 +51,7 @@ pub(super) async fn specification(
     Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
 }
 
-/// `PUT /instrument/{instrument}/specification`: answers with what was sent, in its order.
+/// `PUT /instrument/{instrument}/specification`: returns the request body, in its order.
 pub(super) async fn update_specification(
     State(state): State<AppState>,
     call: Authed<Staff, InstrumentName, Json>,
@@ -64,13 +65,25 @@ pub(super) async fn update_specification(
     Ok(json(body))
 }
 
-/// `{"latest_run": "…"}`; further fields may be there, as strings.
-pub(super) struct LatestRun(String);
+request_body! {
+    /// A new latest run.
+    pub(super) struct LatestRun {
+        /// The name of its data file.
+        latest_run: String,
+    }
+}
 
-impl FromBody for LatestRun {
+/// A body of type `dict[str, str]`, as the older server declares it: other fields must be strings
+/// too.
+pub(super) struct AllStrings(LatestRun);
+
+impl FromBody for AllStrings {
     fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
-        let fields = Fields::of(body, errors)?;
-        fields.all_strings(errors);
-        fields.string("latest_run", errors).map(Self)
+        let fields = body.object(errors)?;
+        for (name, _) in fields.iter().filter(|(_, value)| !value.is_string()) {
+            let loc = ["body", name.as_str()];
+            errors.add("string_type", &loc, "Input should be a valid string");
+        }
+        LatestRun::from_object(fields, errors).map(Self)
     }
 }

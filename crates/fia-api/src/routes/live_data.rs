@@ -1,10 +1,11 @@
-//! Live data: which instruments have it, the script each runs, and how that went.
+//! Live data: the instruments that have it, their scripts and tracebacks.
 
 use axum::extract::State;
 use bytes::Bytes;
 
 use crate::auth::Staff;
-use crate::extract::{Authed, Fields, FromBody, RawBody, Unauthenticated, ValidationErrors};
+use crate::extract::{Authed, Unauthenticated};
+use crate::model::input::request_body;
 use crate::model::{CachedColumn, InstrumentName};
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::routes::{HandlerResult, json};
@@ -37,7 +38,7 @@ pub(super) async fn update_script(
     State(state): State<AppState>,
     call: Authed<Staff, InstrumentName, Script>,
 ) -> HandlerResult {
-    let Script(script) = call.body;
+    let Script { value: script } = call.body;
     state
         .cached
         .set_column(CachedColumn::LiveDataScript, call.input, script)
@@ -45,7 +46,7 @@ pub(super) async fn update_script(
     Ok(json(Bytes::from_static(b"\"ok\"")))
 }
 
-/// `GET /live-data/{instrument}/traceback`: what the live-data processor left in Valkey.
+/// `GET /live-data/{instrument}/traceback`: the live-data processor's last traceback, from Valkey.
 pub(super) async fn traceback(
     State(state): State<AppState>,
     Unauthenticated(instrument): Unauthenticated<InstrumentName>,
@@ -53,12 +54,10 @@ pub(super) async fn traceback(
     Ok(json(state.cached.traceback(&instrument).await))
 }
 
-/// `{"value": "…"}`
-pub(super) struct Script(String);
-
-impl FromBody for Script {
-    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
-        let fields = Fields::of(body, errors)?;
-        fields.string("value", errors).map(Self)
+request_body! {
+    /// A new script.
+    pub(super) struct Script {
+        /// Its text.
+        value: String,
     }
 }

@@ -1,4 +1,4 @@
-//! The live log of an instrument, as server-sent events.
+//! Log streams of live-data processors, as server-sent events.
 
 use std::borrow::Cow;
 
@@ -21,8 +21,8 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("x-accel-buffering"), "no"),
 ];
 
-/// `GET /live-data/{instrument}/logs`: the name of the instrument as the log has it, in
-/// whatever case. A browser that comes again says in a header where it was.
+/// `GET /live-data/{instrument}/logs`: the instrument is not upper-cased, as in the key of the
+/// stream. A browser that reconnects sends its position in `Last-Event-ID`.
 pub(super) async fn stream(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -44,7 +44,7 @@ pub(super) async fn stream(
     Ok(response)
 }
 
-/// The segment `{instrument}` and `?since=`.
+/// The path parameter `{instrument}` and the query parameter `since`.
 pub(super) struct Log {
     instrument: String,
     since: Since,

@@ -1,4 +1,4 @@
-//! The route table, and what every handler answers with.
+//! The route table.
 
 mod conditional;
 mod docs;
@@ -23,7 +23,7 @@ pub(crate) use conditional::{CacheScope, IfNoneMatch, Indexable};
 use crate::error::ApiError;
 use crate::state::AppState;
 
-/// Every path and what answers it. The first method of a path is the one that a 405 names.
+/// Every path and its handlers. A 405 response names the first method of a path.
 #[rustfmt::skip]
 fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
     vec![
@@ -70,8 +70,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
 /// The one path that HEAD is served for.
 const DOWNLOAD: &str = "/job/{job_id}/filename/{filename}";
 
-/// Whether HEAD is served for a path. The framework would let it pass wherever there is a GET;
-/// the older server has none.
+/// Returns true if HEAD is served for a path. The framework serves it for every GET; the older
+/// server for none.
 #[must_use]
 pub fn serves_head(path: &str) -> bool {
     let mut segments = path.split('/');
@@ -85,22 +85,21 @@ pub fn serves_head(path: &str) -> bool {
     }) && segments.next().is_none()
 }
 
-/// What answers at `/job/{job_id}`. A path of its own below `/job/` (`/job/simple`) is to merge
-/// it into its methods: in the older server, a method that such a path lacks falls to the job of
-/// that "id", and is 422.
+/// The handlers of `/job/{job_id}`. Every fixed path below `/job/` (`/job/simple`) adds them to its
+/// own: in the older server, other methods of such a path match `/job/{job_id}` and are 422.
 fn job_by_id() -> MethodRouter<AppState> {
     get(jobs::one).patch(jobs::update)
 }
 
-/// The routes, with what answers where none fits.
+/// The router, with fallbacks for unknown paths and methods.
 pub fn router(state: AppState) -> Router {
     let mut paths = matchit::Router::new();
     let mut router = Router::new();
     for (path, methods) in table() {
         router = router.route(path, methods);
-        // What axum took, its own matcher takes too.
+        // Cannot fail: axum accepted the path, and uses the same matcher.
         if let Err(error) = paths.insert(path, ()) {
-            tracing::error!(%error, path, "this route will not be redirected to");
+            tracing::error!(%error, path, "path rejected by the matcher: no redirects to it");
         }
     }
     router
@@ -115,10 +114,10 @@ pub fn paths() -> Vec<&'static str> {
     table().into_iter().map(|(path, _)| path).collect()
 }
 
-/// A redirect to the same path with or without its last slash, where that one is a route.
+/// A redirect to the same path with or without its trailing slash, if that is a route.
 ///
-/// Relative to the request's own address: a gateway may have taken a prefix off, and the
-/// scheme is not known here either.
+/// Relative to the URL of the request: a gateway may have removed a prefix, and the scheme is not
+/// known here.
 fn other_slash(paths: &matchit::Router<()>, uri: &Uri) -> Option<Response> {
     let path = uri.path();
     let (other, mut location) = match path.strip_suffix('/') {
@@ -140,7 +139,7 @@ fn other_slash(paths: &matchit::Router<()>, uri: &Uri) -> Option<Response> {
     Some((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response())
 }
 
-/// An answer with a JSON body that is written already.
+/// A response with a serialized JSON body.
 fn json(body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     let json = HeaderValue::from_static("application/json");
@@ -148,5 +147,5 @@ fn json(body: impl Into<Body>) -> Response {
     response
 }
 
-/// What a handler gives.
+/// The result of a handler.
 type HandlerResult = Result<Response, ApiError>;

@@ -1,4 +1,4 @@
-//! The images that jobs can run in.
+//! Runner images of jobs.
 
 use axum::extract::State;
 
@@ -8,8 +8,8 @@ use crate::routes::HandlerResult;
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::state::AppState;
 
-/// `GET /jobs/runners`: digests with their versions, newest first. Where GitHub fails, the last
-/// known ones, marked as stale.
+/// `GET /jobs/runners`: digests with their versions, in GitHub's order. If GitHub is unavailable,
+/// the last known ones, marked as stale.
 pub(super) async fn images(
     State(state): State<AppState>,
     if_none_match: IfNoneMatch,

@@ -10,6 +10,8 @@ use flate2::write::DeflateEncoder;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime};
 
+use crate::model::civil_date;
+
 /// Compression level: the fastest, so that the network remains the bottleneck.
 const LEVEL: i64 = 1;
 /// Size of a sample that is test-compressed, in bytes.
@@ -65,7 +67,7 @@ fn shrinks(file: &File, size: u64) -> io::Result<bool> {
 /// Converts a Unix time to a DOS date: UTC, from 1980 on, in steps of 2 s.
 fn date(seconds: i64) -> DateTime {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     let part = |value: i64| u8::try_from(value).unwrap_or(0);
     u16::try_from(year)
         .ok()
@@ -75,21 +77,6 @@ fn date(seconds: i64) -> DateTime {
             DateTime::from_date_and_time(year, part(month), part(day), time.0, time.1, time.2).ok()
         })
         .unwrap_or_default()
-}
-
-/// Converts days since 1970 to year, month and day in the Gregorian calendar. Years are counted
-/// from March, so that a leap day is the last of its year.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = 400 * era + year_of_era + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
@@ -118,7 +105,7 @@ mod tests {
             (1_735_689_600, (2025, 1, 1)),
             (4_107_542_400, (2100, 3, 1)),
         ] {
-            assert_eq!(civil(seconds / 86_400), date, "{seconds}");
+            assert_eq!(civil_date(seconds / 86_400), date, "{seconds}");
         }
         let shown = date(1_735_689_599);
         let time = (shown.hour(), shown.minute(), shown.second());

@@ -1,4 +1,4 @@
-//! One batch of messages on its way to the broker.
+//! Delivery of one batch of messages to the broker.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::broker::Connection;
 use crate::ops::outbox::shared::Shared;
 use crate::store::outbox::{self, CLAIM, Claimed};
 
-/// How often the claims on messages that are not confirmed yet are renewed.
-const RENEW: Duration = Duration::from_secs(5);
-/// How long to wait after a failed attempt to delete what the broker has.
-const AGAIN: Duration = Duration::from_millis(500);
-/// From this age on a message's wait is worth a word.
+/// The renewal interval of claims on unconfirmed messages.
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+/// The backoff after a failed deletion of confirmed messages.
+const DELETE_BACKOFF: Duration = Duration::from_millis(500);
+/// The age from which a message's wait is logged.
 const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// Publishes messages and deletes those that the broker confirms. The claim on a message is
-/// kept for as long as its confirmation may still come; it is given up when the connection
-/// breaks or the broker refuses.
+/// renewed while its confirmation may still arrive, and released if the connection breaks or the
+/// broker rejects it.
 pub(super) async fn deliver(shared: Arc<Shared>, link: Arc<Connection>, claimed: Vec<Claimed>) {
     report_wait(&claimed);
     let mut waiting: BTreeSet<i64> = claimed.iter().map(|claimed| claimed.id).collect();
@@ -31,9 +31,9 @@ pub(super) async fn deliver(shared: Arc<Shared>, link: Arc<Connection>, claimed:
         async move { (claimed.id, link.publish(&claimed.message).await) }
     };
     let mut confirms: FuturesUnordered<_> = claimed.into_iter().map(publish).collect();
-    let mut renewal = interval(RENEW);
+    let mut renewal = interval(RENEW_INTERVAL);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Its first tick is at once, and nothing is old then.
+    // The first tick is immediate, when the claims are new.
     renewal.tick().await;
     let mut confirmed = Vec::new();
     let mut failed = Vec::new();
@@ -46,26 +46,26 @@ pub(super) async fn deliver(shared: Arc<Shared>, link: Arc<Connection>, claimed:
                     confirmed.push(id);
                 }
                 Some((id, Err(error))) => {
-                    tracing::debug!(%error, message = id, "a message was not confirmed");
+                    tracing::debug!(%error, message_id = id, "message not confirmed: its claim will be released");
                     waiting.remove(&id);
                     failed.push(id);
                 }
             },
             _ = renewal.tick() => {
-                shared.settle(&mut confirmed, &mut failed).await;
+                shared.finish(&mut confirmed, &mut failed).await;
                 let ids: Vec<i64> = waiting.iter().copied().collect();
                 if let Err(error) = outbox::renew(&shared.db, &ids).await {
-                    tracing::warn!(%error, "the claims on messages could not be renewed");
+                    tracing::warn!(%error, "renewing message claims failed: messages may be sent twice");
                 }
             }
         }
     }
-    shared.settle(&mut confirmed, &mut failed).await;
+    shared.finish(&mut confirmed, &mut failed).await;
 }
 
 impl Shared {
-    /// Deletes what the broker has, and gives the claims on what it has not up.
-    async fn settle(&self, confirmed: &mut Vec<i64>, failed: &mut Vec<i64>) {
+    /// Deletes confirmed messages and releases the claims on failed ones.
+    async fn finish(&self, confirmed: &mut Vec<i64>, failed: &mut Vec<i64>) {
         let counts = &self.counts;
         counts
             .published
@@ -78,29 +78,32 @@ impl Shared {
             confirmed.clear();
         }
         if !failed.is_empty() {
-            tracing::warn!(messages = failed.len(), "messages will be sent again");
+            tracing::warn!(
+                messages = failed.len(),
+                "messages not confirmed: sending them again"
+            );
             if let Err(error) = outbox::release(&self.db, failed).await {
-                tracing::debug!(%error, "claims are left to lapse");
+                tracing::debug!(%error, "releasing claims failed: they will expire");
             }
             failed.clear();
         }
     }
 
-    /// Insists while the claims last: what is not deleted is sent again.
+    /// Retries for as long as the claims last: messages that are not deleted are sent again.
     async fn delete(&self, ids: &[i64]) {
-        let attempts = CLAIM.as_millis() / (2 * AGAIN.as_millis());
+        let attempts = CLAIM.as_millis() / (2 * DELETE_BACKOFF.as_millis());
         for _ in 0..attempts {
             match outbox::delete(&self.db, ids).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "sent messages could not be deleted");
-                    sleep(AGAIN).await;
+                    tracing::debug!(%error, "deleting confirmed messages failed: retrying");
+                    sleep(DELETE_BACKOFF).await;
                 }
             }
         }
         tracing::error!(
             messages = ids.len(),
-            "messages that were sent will be sent again: the database is away"
+            "deleting confirmed messages failed: they will be sent twice"
         );
     }
 }
@@ -111,7 +114,7 @@ fn report_wait(claimed: &[Claimed]) {
         tracing::info!(
             messages = claimed.len(),
             oldest_seconds = oldest.as_secs(),
-            "sending messages that have waited"
+            "sending delayed messages"
         );
     }
 }

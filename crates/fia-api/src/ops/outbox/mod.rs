@@ -1,10 +1,9 @@
-//! From a job's transaction to the broker: no message is lost, and none speaks of a job that
-//! does not exist.
+//! Transactional outbox: every committed job's message reaches the broker, and no message refers
+//! to a job that does not exist.
 //!
-//! A message is written in the transaction that makes the job, and a [relay]
-//! publishes it after the commit: at once, or when the broker is back. Where the table for
-//! that does not exist, the message is published before the commit instead, and a job is only
-//! made while the broker answers.
+//! A message is inserted in the transaction that creates the job, and the [relay] publishes it
+//! after the commit: immediately, or once the broker is reachable. Without the outbox table, the
+//! message is published before the commit, and jobs are created only while the broker confirms.
 
 mod delivery;
 mod relay;
@@ -25,28 +24,28 @@ use crate::ops::outbox::shared::Shared;
 use crate::store::outbox::{self, Backlog};
 use crate::store::{Db, Transaction};
 
-/// How long messages under way may take when the process ends.
-const CLOSE: Duration = Duration::from_secs(1);
+/// The timeout for in-flight messages at shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The way of messages to the broker.
+/// The outbox of messages for the broker.
 pub struct Outbox {
     shared: Arc<Shared>,
     relay: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// How the way to the broker is.
+/// The state of the outbox.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Statistics {
-    /// Messages that the broker has confirmed.
+    /// Messages confirmed by the broker.
     pub published: u64,
-    /// Attempts that it did not confirm.
+    /// Attempts that the broker did not confirm.
     pub failed: u64,
-    /// Messages that wait, as of the last look at the table, a few seconds ago.
+    /// Messages waiting in the table, as of the last sweep.
     pub backlog: Backlog,
 }
 
 impl Outbox {
-    /// Starts the relay. To be called within a Tokio runtime.
+    /// Starts the relay. Must be called within a Tokio runtime.
     #[must_use]
     pub fn new(db: Db, broker: Broker) -> Self {
         let shared = Arc::new(Shared::new(db, broker));
@@ -57,14 +56,14 @@ impl Outbox {
         }
     }
 
-    /// Commits the transaction of a job, and sees to it that its message is published.
+    /// Commits the transaction of a job and has its message published.
     ///
     /// # Errors
-    /// When the database fails; or, without the table, when the broker does not confirm the
-    /// message within 2 s: then the transaction leaves nothing behind.
+    /// If the database fails; without the table also if the broker does not confirm the message
+    /// within 2 s, and the transaction is rolled back.
     pub async fn commit(&self, transaction: Transaction, message: Message) -> Result<(), ApiError> {
         let shared = Arc::clone(&self.shared);
-        // In a task of its own: a client that hangs up cannot part the commit from the message.
+        // In its own task: a client that disconnects must not separate the commit from the message.
         let work = async move {
             if shared.has_table_in(&transaction).await? {
                 outbox::add(&transaction, &message).await?;
@@ -76,12 +75,12 @@ impl Outbox {
             }
         };
         tokio::spawn(work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a commit did not end");
+            tracing::error!(%error, "commit task failed: outcome of the transaction unknown");
             Err(ApiError::Internal)
         })
     }
 
-    /// Sees to it that a message without a job of its own is published.
+    /// Has a message published that belongs to no new job.
     ///
     /// # Errors
     /// As [`Outbox::commit`].
@@ -90,7 +89,7 @@ impl Outbox {
         self.commit(transaction, message).await
     }
 
-    /// What has been done so far, and what waits.
+    /// The counters and the backlog.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let counts = &self.shared.counts;
@@ -101,15 +100,15 @@ impl Outbox {
         }
     }
 
-    /// Publishes what was just committed, for 1 s at most. What remains waits for the next
+    /// Publishes committed messages for at most 1 s. The rest stays in the table for the next
     /// process.
     pub async fn close(&self) {
         let relay = self.relay.lock().take();
         let Some(mut relay) = relay else { return };
         self.shared.stop.notify_one();
-        if timeout(CLOSE, &mut relay).await.is_err() {
+        if timeout(CLOSE_TIMEOUT, &mut relay).await.is_err() {
             relay.abort();
-            tracing::warn!("some messages wait for the next process");
+            tracing::warn!("outbox not drained at shutdown: remaining messages stay in the table");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Publishes what waits in the outbox: what was just committed at once, what another process
-//! left behind or the broker could not take as soon as may be.
+//! The relay of the outbox: publishes committed messages immediately, and in regular sweeps those
+//! that another process left or the broker did not accept.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,26 +12,26 @@ use crate::ops::outbox::shared::Shared;
 use crate::store::StoreError;
 use crate::store::outbox::{self, Backlog};
 
-/// How often the table is looked at when nobody says that there is something.
-const SWEEP: Duration = Duration::from_secs(2);
-/// How many messages are claimed together.
+/// The interval of sweeps, which find messages without a wake-up.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+/// The most messages of a batch.
 const BATCH: usize = 32;
-/// How many batches may be under way; one message that is not confirmed holds up its own batch.
-const BATCHES: usize = 4;
-/// How old a message is when waiting is worth a word, and how often.
+/// The most batches in flight; an unconfirmed message delays only its own batch.
+const MAX_BATCHES: usize = 4;
+/// The age from which a message's wait is logged, and the interval of that log line.
 const LONG_WAIT: Duration = Duration::from_secs(10);
-const SAY_AGAIN: Duration = Duration::from_secs(30);
+const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Runs until the process ends.
+/// Runs until shutdown.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut relay = Relay {
         shared: Arc::clone(&shared),
         batches: JoinSet::new(),
         behind: false,
-        trouble: None,
-        said: None,
+        last_error: None,
+        reported: None,
     };
-    let mut sweep = interval(SWEEP);
+    let mut sweep = interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -52,16 +52,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
 struct Relay {
     shared: Arc<Shared>,
     batches: JoinSet<()>,
-    /// More waits than was claimed.
+    /// More messages wait than were claimed.
     behind: bool,
-    /// Why nothing could be published when it was last tried.
-    trouble: Option<String>,
-    said: Option<Instant>,
+    /// The reason why the last attempt to publish failed.
+    last_error: Option<String>,
+    /// The last report of waiting messages.
+    reported: Option<Instant>,
 }
 
 impl Relay {
     async fn sweep(&mut self) {
-        match self.look().await {
+        match self.backlog().await {
             Ok(Some(backlog)) => {
                 if backlog.messages > 0 {
                     self.publish_waiting().await;
@@ -69,21 +70,23 @@ impl Relay {
                 self.report(backlog);
             }
             Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "the outbox cannot be looked at"),
+            Err(error) => {
+                tracing::debug!(%error, "sweeping the outbox failed: retrying at the next sweep");
+            }
         }
     }
 
-    /// What waits; `None` where there is no table.
-    async fn look(&self) -> Result<Option<Backlog>, StoreError> {
+    /// The backlog; `None` without the table.
+    async fn backlog(&self) -> Result<Option<Backlog>, StoreError> {
         if !self.shared.has_table() {
-            self.shared.look_for_table().await?;
+            self.shared.detect_table().await?;
         }
         if !self.shared.has_table() {
             return Ok(None);
         }
         let backlog = outbox::backlog(&self.shared.db).await;
         if let Err(StoreError::Refused(_)) = backlog {
-            // Somebody dropped it.
+            // The table was dropped.
             self.shared.forget_table();
         }
         let backlog = backlog?;
@@ -94,29 +97,29 @@ impl Relay {
 
     async fn publish_waiting(&mut self) {
         self.behind = false;
-        self.trouble = None;
+        self.last_error = None;
         while self.shared.has_table() {
-            if self.batches.len() >= BATCHES {
+            if self.batches.len() >= MAX_BATCHES {
                 self.behind = true;
                 return;
             }
             match self.claim_and_spawn().await {
                 Ok(claimed) if claimed == BATCH => {}
                 Ok(_) => return,
-                Err(trouble) => {
-                    self.trouble = Some(trouble);
+                Err(error) => {
+                    self.last_error = Some(error);
                     return;
                 }
             }
         }
     }
 
-    /// Claims messages, if the broker takes any, and has them published. Gives their number.
+    /// Claims messages if the broker accepts any, starts their delivery, and returns their number.
     async fn claim_and_spawn(&mut self) -> Result<usize, String> {
         let link = self.shared.broker.connection().await;
         let link = link.map_err(|error| error.to_string())?;
         if link.is_blocked() {
-            return Err("the broker takes no messages".to_owned());
+            return Err("the broker blocks publishers".to_owned());
         }
         let claimed = outbox::claim(&self.shared.db, BATCH).await;
         let claimed = claimed.map_err(|error| error.to_string())?;
@@ -130,20 +133,20 @@ impl Relay {
 
     fn report(&mut self, backlog: Backlog) {
         let waits_long = backlog.messages > 0 && backlog.oldest >= LONG_WAIT;
-        match self.said {
-            Some(at) if waits_long && at.elapsed() < SAY_AGAIN => {}
+        match self.reported {
+            Some(at) if waits_long && at.elapsed() < REPORT_INTERVAL => {}
             _ if waits_long => {
                 tracing::warn!(
                     messages = backlog.messages,
                     oldest_seconds = backlog.oldest.as_secs(),
-                    trouble = self.trouble.as_deref().unwrap_or("none"),
-                    "messages wait for RabbitMQ"
+                    reason = self.last_error.as_deref().unwrap_or("none"),
+                    "messages are waiting for RabbitMQ"
                 );
-                self.said = Some(Instant::now());
+                self.reported = Some(Instant::now());
             }
             Some(_) => {
-                tracing::info!("no message waits for RabbitMQ any more");
-                self.said = None;
+                tracing::info!("all waiting messages were published");
+                self.reported = None;
             }
             None => {}
         }

@@ -1,4 +1,4 @@
-//! What requests and the relay share, and whether the outbox has its table.
+//! State shared by requests and the relay, and the presence of the outbox table.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,27 +13,27 @@ use crate::model::Message;
 use crate::store::outbox::{self, Backlog};
 use crate::store::{Db, StoreError, Transaction};
 
-/// How long the broker may take to confirm a message while its job's transaction is open.
-const CONFIRM: Duration = Duration::from_secs(2);
+/// The timeout of a confirmation while the job's transaction is open.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 const UNKNOWN: u8 = 0;
 const PRESENT: u8 = 1;
 const ABSENT: u8 = 2;
 
-/// What the relay and the requests share.
+/// State shared by requests and the relay.
 pub(super) struct Shared {
     pub(super) db: Db,
     pub(super) broker: Broker,
-    /// A message was committed.
+    /// Notified when a message was committed.
     pub(super) wake: Notify,
-    /// The process ends.
+    /// Notified at shutdown.
     pub(super) stop: Notify,
     pub(super) counts: Counts,
-    /// Whether the table was there at the last look.
+    /// The presence of the table when it was last checked.
     table: AtomicU8,
 }
 
-/// What has been done so far.
+/// Counters of the outbox.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) published: AtomicU64,
@@ -53,32 +53,32 @@ impl Shared {
         }
     }
 
-    /// Whether the table was there at the last look.
+    /// Returns true if the table existed when it was last checked.
     pub(super) fn has_table(&self) -> bool {
         self.table.load(Ordering::Relaxed) == PRESENT
     }
 
-    /// Has the next who asks look whether the table is there.
+    /// Has the presence of the table checked again before its next use.
     pub(super) fn forget_table(&self) {
         self.table.store(UNKNOWN, Ordering::Relaxed);
     }
 
-    /// Looks whether the table is there.
-    pub(super) async fn look_for_table(&self) -> Result<(), StoreError> {
+    /// Checks the presence of the table.
+    pub(super) async fn detect_table(&self) -> Result<(), StoreError> {
         let transaction = self.db.begin().await?;
-        let found = self.look(&transaction).await;
+        let found = self.detect_in(&transaction).await;
         transaction.roll_back().await;
         found.map(drop)
     }
 
     pub(super) async fn has_table_in(&self, transaction: &Transaction) -> Result<bool, StoreError> {
         match self.table.load(Ordering::Relaxed) {
-            UNKNOWN => self.look(transaction).await,
+            UNKNOWN => self.detect_in(transaction).await,
             known => Ok(known == PRESENT),
         }
     }
 
-    async fn look(&self, transaction: &Transaction) -> Result<bool, StoreError> {
+    async fn detect_in(&self, transaction: &Transaction) -> Result<bool, StoreError> {
         let present = outbox::exists(transaction).await?;
         let now = if present { PRESENT } else { ABSENT };
         if self.table.swap(now, Ordering::Relaxed) != now {
@@ -88,22 +88,22 @@ impl Shared {
                 );
             } else {
                 tracing::warn!(
-                    "there is no table fia_api_outbox (see `fia-api schema --apply`): \
-                     jobs are refused while RabbitMQ is away"
+                    "no table fia_api_outbox (see `fia-api schema --apply`): jobs are rejected \
+                     while RabbitMQ is unavailable"
                 );
             }
         }
         Ok(present)
     }
 
-    /// Without the table: publishes before the commit, or makes no job.
+    /// Publishes before the commit, without the table; rolls back if the broker does not confirm.
     pub(super) async fn publish_and_commit(
         &self,
         transaction: Transaction,
         message: &Message,
     ) -> Result<(), ApiError> {
         let publish = async { self.broker.connection().await?.publish(message).await };
-        let trouble = match timeout(CONFIRM, publish).await {
+        let reason = match timeout(CONFIRM_TIMEOUT, publish).await {
             Ok(Ok(())) => {
                 self.counts.published.fetch_add(1, Ordering::Relaxed);
                 return Ok(transaction.commit().await?);
@@ -112,7 +112,7 @@ impl Shared {
             Err(_) => "no confirmation in time".to_owned(),
         };
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(trouble, "a job is refused: its message cannot be sent");
+        tracing::warn!(reason, "job rejected: its message was not published");
         transaction.roll_back().await;
         Err(ApiError::Unavailable)
     }

@@ -1,23 +1,23 @@
-//! The body of a request for an archive: `{"<job>": ["<name>", …], …}`.
+//! The body of an archive request: `{"<job>": ["<name>", …], …}`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::extract::{Fields, FromBody, RawBody, ValidationErrors};
+use crate::extract::{FromBody, RawBody, ValidationErrors};
 use crate::files::Folder;
 use crate::files::zip::Request;
 use crate::model::python;
 
-/// The names that are wanted of each job, in the order of the body.
-pub(in crate::routes) struct Wanted(Vec<(i64, Vec<String>)>);
+/// The names of files by job, in the order of the body.
+pub(in crate::routes) struct RequestedFiles(Vec<(i64, Vec<String>)>);
 
-impl FromBody for Wanted {
+impl FromBody for RequestedFiles {
     fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
-        let mut wanted = Vec::new();
-        for (key, names) in Fields::of(body, errors)?.iter() {
-            let job = python::python_int(key);
+        let mut requested = Vec::new();
+        for (key, names) in body.object(errors)? {
+            let job = python::python_int(key).and_then(|number| i64::try_from(number).ok());
             if job.is_none() {
                 errors.add(
                     "int_parsing",
@@ -26,9 +26,9 @@ impl FromBody for Wanted {
                 );
             }
             let names = read_names(key, names, errors);
-            wanted.extend(job.zip(names));
+            requested.extend(job.zip(names));
         }
-        Some(Self(wanted))
+        Some(Self(requested))
     }
 }
 
@@ -49,13 +49,13 @@ fn read_names(key: &str, names: &Value, errors: &mut ValidationErrors) -> Option
     names
 }
 
-impl Wanted {
-    /// The jobs, in order.
+impl RequestedFiles {
+    /// The ids of the jobs, in order.
     pub(super) fn jobs(&self) -> Vec<i64> {
         self.0.iter().map(|(job, _)| *job).collect()
     }
 
-    /// The files, once it is known where they are.
+    /// The requested files in their folders.
     pub(super) fn requests(self, folders: &HashMap<i64, Option<Arc<Folder>>>) -> Vec<Request> {
         let of_job = |(job, names): (i64, Vec<String>)| {
             let folder = folders.get(&job).cloned().flatten();

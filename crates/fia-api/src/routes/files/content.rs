@@ -1,4 +1,4 @@
-//! The content of a file as an answer: all of it or parts.
+//! Responses with the content of a file, or with ranges of it.
 
 use std::ops::Range;
 
@@ -10,36 +10,30 @@ use http::header::{
     IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use crate::error::ApiError;
 use crate::files::range::{self, BadRange};
 use crate::files::{OpenFile, Piece};
+use crate::model::HEADER_ENCODED;
 use crate::routes::HandlerResult;
 
-/// What stands unencoded in the name of a download, beside letters and digits.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'-')
-    .remove(b'~')
-    .remove(b'/');
 const ANY_BYTES: &str = "application/octet-stream";
 
-/// Answers with a file, or with the parts of it that the request asks for.
+/// Responds with a file, or with the ranges of it that the request names.
 ///
 /// # Errors
 /// [`ApiError::MalformedRange`] and [`ApiError::UnsatisfiableRange`].
-pub(super) fn answer(
+pub(super) fn respond(
     file: OpenFile,
     name: &str,
     method: &Method,
-    asked: &HeaderMap,
+    request: &HeaderMap,
 ) -> HandlerResult {
     let mut headers = describe(&file, name)?;
     let size = file.size();
-    let parts = match asked.get(RANGE) {
-        Some(range) if method == Method::GET && is_still_the_same(asked, &headers) => {
+    let parts = match request.get(RANGE) {
+        Some(range) if method == Method::GET && is_same_version(request, &headers) => {
             parts(range, size)?
         }
         _ => Vec::new(),
@@ -58,7 +52,7 @@ pub(super) fn answer(
             let boundary = format!("{:032x}", rand::random::<u128>());
             let kind = format!("multipart/byteranges; boundary={boundary}");
             headers.insert(CONTENT_TYPE, header(kind)?);
-            several(parts, size, &boundary)
+            multipart(parts, size, &boundary)
         }
     };
     headers.insert(
@@ -76,7 +70,7 @@ pub(super) fn answer(
 }
 
 fn describe(file: &OpenFile, name: &str) -> Result<HeaderMap, ApiError> {
-    let encoded = utf8_percent_encode(name, ENCODED).to_string();
+    let encoded = utf8_percent_encode(name, HEADER_ENCODED).to_string();
     let disposition = if encoded == name {
         format!("attachment; filename=\"{name}\"")
     } else {
@@ -92,10 +86,9 @@ fn describe(file: &OpenFile, name: &str) -> Result<HeaderMap, ApiError> {
     Ok(headers)
 }
 
-/// Parts make sense only of the file that the client has a part of already, where it says which
-/// that is.
-fn is_still_the_same(asked: &HeaderMap, headers: &HeaderMap) -> bool {
-    asked.get(IF_RANGE).is_none_or(|mark| {
+/// Returns true unless `If-Range` names another version of the file than this one.
+fn is_same_version(request: &HeaderMap, headers: &HeaderMap) -> bool {
+    request.get(IF_RANGE).is_none_or(|mark| {
         let is = |name| headers.get(name) == Some(mark);
         is(ETAG) || is(LAST_MODIFIED)
     })
@@ -113,8 +106,8 @@ fn content_range(part: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", part.start, part.end - 1)
 }
 
-/// Several parts, each with a header of its own.
-fn several(parts: &[Range<u64>], size: u64, boundary: &str) -> Vec<Piece> {
+/// A multipart body: several ranges, each with its own header.
+fn multipart(parts: &[Range<u64>], size: u64, boundary: &str) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     let mut before = "";
     for part in parts {
@@ -137,7 +130,7 @@ fn length(piece: &Piece) -> u64 {
     }
 }
 
-/// Everything that becomes a header here is ASCII by construction.
+/// A header value; all texts here are ASCII by construction.
 fn header(text: String) -> Result<HeaderValue, ApiError> {
     HeaderValue::try_from(text).map_err(|_| ApiError::Internal)
 }

@@ -1,10 +1,10 @@
-//! What requests for files say.
+//! The inputs of requests for files.
 
 use std::borrow::Cow;
 
 use crate::extract::{FromInput, Input, Query, ValidationErrors};
 
-/// The segment `{experiment_number}`.
+/// The path parameter `{experiment_number}`.
 pub(in crate::routes) struct ExperimentNumber(pub(super) i64);
 
 impl FromInput for ExperimentNumber {
@@ -13,7 +13,7 @@ impl FromInput for ExperimentNumber {
     }
 }
 
-/// The segment `{user_number}`.
+/// The path parameter `{user_number}`.
 pub(in crate::routes) struct UserNumber(pub(super) i64);
 
 impl FromInput for UserNumber {
@@ -22,10 +22,10 @@ impl FromInput for UserNumber {
     }
 }
 
-/// The file that is looked for: `?filename=`.
-pub(in crate::routes) struct Sought(pub(super) String);
+/// The file to find: the query parameter `filename`.
+pub(in crate::routes) struct FileQuery(pub(super) String);
 
-impl FromInput for Sought {
+impl FromInput for FileQuery {
     fn parse(input: &Input, errors: &mut ValidationErrors) -> Option<Self> {
         let name = Query::of(input, errors).text("filename");
         let name = name.map(Cow::into_owned);
@@ -36,7 +36,7 @@ impl FromInput for Sought {
     }
 }
 
-/// The segments `{job_id}` and `{filename}`.
+/// The path parameters `{job_id}` and `{filename}`.
 pub(in crate::routes) struct JobFile {
     pub(super) job: i64,
     pub(super) name: String,

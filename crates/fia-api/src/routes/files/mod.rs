@@ -1,4 +1,4 @@
-//! Reduced data: where files are, single files, and archives of several.
+//! Reduced data: locations of files, single files, and archives.
 
 mod archive;
 mod content;
@@ -19,43 +19,43 @@ use crate::model::json::render;
 use crate::ops::job_files;
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
-use archive::Wanted;
-use input::{ExperimentNumber, JobFile, Sought, UserNumber};
+use archive::RequestedFiles;
+use input::{ExperimentNumber, FileQuery, JobFile, UserNumber};
 
 /// `GET /find_file/instrument/{instrument}/experiment_number/{experiment_number}`
 pub(super) async fn find_of_instrument(
     State(state): State<AppState>,
-    call: Authed<Caller, (InstrumentName, (ExperimentNumber, Sought))>,
+    call: Authed<Caller, (InstrumentName, (ExperimentNumber, FileQuery))>,
 ) -> HandlerResult {
-    let (instrument, (ExperimentNumber(experiment), sought)) = call.input;
+    let (instrument, (ExperimentNumber(experiment), file)) = call.input;
     let folder = Folder::Instrument {
         instrument,
         experiment,
     };
-    find(&state, call.caller, folder, sought).await
+    find(&state, call.caller, folder, file).await
 }
 
 /// `GET /find_file/generic/experiment_number/{experiment_number}`
 pub(super) async fn find_of_experiment(
     State(state): State<AppState>,
-    call: Authed<Caller, (ExperimentNumber, Sought)>,
+    call: Authed<Caller, (ExperimentNumber, FileQuery)>,
 ) -> HandlerResult {
-    let (ExperimentNumber(number), sought) = call.input;
-    find(&state, call.caller, Folder::Experiment(number), sought).await
+    let (ExperimentNumber(number), file) = call.input;
+    find(&state, call.caller, Folder::Experiment(number), file).await
 }
 
 /// `GET /find_file/generic/user_number/{user_number}`
 pub(super) async fn find_of_user(
     State(state): State<AppState>,
-    call: Authed<Caller, (UserNumber, Sought)>,
+    call: Authed<Caller, (UserNumber, FileQuery)>,
 ) -> HandlerResult {
-    let (UserNumber(number), sought) = call.input;
-    find(&state, call.caller, Folder::User(number), sought).await
+    let (UserNumber(number), file) = call.input;
+    find(&state, call.caller, Folder::User(number), file).await
 }
 
-async fn find(state: &AppState, caller: Caller, folder: Folder, sought: Sought) -> HandlerResult {
+async fn find(state: &AppState, caller: Caller, folder: Folder, file: FileQuery) -> HandlerResult {
     job_files::check_folder_access(&state.cached, caller, &folder).await?;
-    let name = Name::new(&sought.0).ok_or(ApiError::Missing)?;
+    let name = Name::new(&file.0).ok_or(ApiError::Missing)?;
     Ok(json(render(&state.files.find(folder, name).await?)))
 }
 
@@ -70,13 +70,13 @@ pub(super) async fn download(
     let folder = job_files::folder(&state.db, &state.cached, call.caller, job).await?;
     let name = Name::new(&name).ok_or(ApiError::Missing)?;
     let file = state.files.open(folder, name.clone()).await?;
-    content::answer(file, name.last(), &method, &headers)
+    content::respond(file, name.last(), &method, &headers)
 }
 
 /// `POST /job/download-zip`
 pub(super) async fn download_zip(
     State(state): State<AppState>,
-    call: Authed<Caller, (), Wanted>,
+    call: Authed<Caller, (), RequestedFiles>,
 ) -> HandlerResult {
     let jobs = call.body.jobs();
     let folders = job_files::folders(&state.db, &state.cached, call.caller, &jobs).await?;
@@ -95,5 +95,5 @@ pub(super) async fn download_zip(
     Ok(response.into_response())
 }
 
-/// What an archive is called.
+/// The content disposition of archives.
 const ARCHIVE: &str = "attachment; filename=reduction_files.zip";

@@ -1,16 +1,17 @@
-//! What requests about jobs say.
+//! The inputs of requests about jobs.
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Fields, FromBody, FromInput, Input, Query, RawBody, ValidationErrors};
+use crate::extract::{FromInput, Input, Query};
+use crate::model::input::{FromObject, SentTimestamp, ValidationErrors};
 use crate::model::{
-    BadFilter, Direction, Filters, InstrumentName, JobChanges, JobList, JobState, OrderBy,
-    Ordering, Page, Selection, Timestamp,
+    BadFilter, Direction, Filters, InstrumentName, JobList, OrderBy, Ordering, Page, Selection,
+    Timestamp,
 };
 use crate::store::jobs::parse_timestamp;
 use crate::store::{Db, StoreError};
 
-/// The segment `{job_id}`. Beyond the database's integers there are no jobs.
+/// The path parameter `{job_id}`, clamped to 64 bits.
 pub(in crate::routes) struct JobId(pub(super) i64);
 
 impl FromInput for JobId {
@@ -51,8 +52,13 @@ impl FromInput for List {
                 offset: query.count("offset"),
             },
             ordering: Ordering {
-                by: query.choice("order_by", OrderBy::Start, OrderBy::parse),
-                direction: query.choice("order_direction", Direction::Descending, Direction::parse),
+                by: query.choice("order_by", OrderBy::Start, &OrderBy::ALL, OrderBy::name),
+                direction: query.choice(
+                    "order_direction",
+                    Direction::Descending,
+                    &Direction::ALL,
+                    Direction::name,
+                ),
             },
             include_run: query.flag("include_run"),
             filters: query.text("filters").map(Into::into),
@@ -62,7 +68,7 @@ impl FromInput for List {
 }
 
 impl List {
-    /// The list for this caller: staff see all jobs, or on demand what they see as users.
+    /// The list for a caller: staff see all jobs, or with `as_user` what they see as users.
     pub(super) fn of(
         self,
         instrument: Option<InstrumentName>,
@@ -82,81 +88,41 @@ impl List {
     }
 }
 
-/// What is to be changed of a job, with the moments as they were sent.
-pub(in crate::routes) struct Changes {
-    changes: JobChanges,
-    start: Option<String>,
-    end: Option<String>,
-}
-
-impl FromBody for Changes {
-    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
-        let fields = Fields::of(body, errors)?;
-        let mut text = |name| {
-            let text = fields.optional_string(name, errors)?;
-            // What the database cannot store is left out: the watcher would try for ever.
-            Some(text.replace('\0', ""))
-        };
-        let state = text("state");
-        let changes = JobChanges {
-            state: state.as_deref().and_then(JobState::parse),
-            status_message: text("status_message"),
-            outputs: text("outputs"),
-            stacktrace: text("stacktrace"),
-            start: None,
-            end: None,
-        };
-        let (start, end) = (text("start"), text("end"));
-        if state.is_some() && changes.state.is_none() {
-            errors.add(
-                "enum",
-                &["body", "state"],
-                "Input should be a state of jobs",
-            );
+/// Has the database parse the timestamps of a body.
+///
+/// # Errors
+/// [`ApiError::Invalid`] for texts that are no timestamps and for those that the older server
+/// cannot read back; [`ApiError::Unavailable`] if the database fails.
+pub(super) async fn resolve_timestamps(
+    db: &Db,
+    body: &mut impl FromObject,
+) -> Result<(), ApiError> {
+    let mut errors = ValidationErrors::default();
+    let mut found = Vec::new();
+    body.timestamps("", &mut found);
+    for (name, sent) in found {
+        if let SentTimestamp::Text(text) = sent
+            && let Some(timestamp) = parse(db, name, text, &mut errors).await?
+        {
+            *sent = SentTimestamp::Parsed(timestamp);
         }
-        Some(Self {
-            changes,
-            start: start.filter(|text| is_given(text)),
-            end: end.filter(|text| is_given(text)),
-        })
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors.into())
     }
 }
 
-/// The watcher sends `None` for a moment that it does not know.
-fn is_given(moment: &str) -> bool {
-    !matches!(moment.trim(), "" | "None")
-}
-
-impl Changes {
-    /// Has the database read the moments.
-    pub(super) async fn resolve_timestamps(self, db: &Db) -> Result<JobChanges, ApiError> {
-        let mut errors = ValidationErrors::default();
-        let changes = JobChanges {
-            start: resolve_timestamp(db, "start", self.start, &mut errors).await?,
-            end: resolve_timestamp(db, "end", self.end, &mut errors).await?,
-            ..self.changes
-        };
-        if errors.is_empty() {
-            Ok(changes)
-        } else {
-            Err(errors.into_error())
-        }
-    }
-}
-
-/// What the database reads from a moment's text, or what is wrong with it.
-pub(super) async fn resolve_timestamp(
+async fn parse(
     db: &Db,
     name: &str,
-    text: Option<String>,
+    text: &str,
     errors: &mut ValidationErrors,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let Some(text) = text else {
-        return Ok(None);
-    };
     let loc = ["body", name];
-    match parse_timestamp(db, &text).await {
-        Ok(moment) if moment.is_readable() => return Ok(Some(moment)),
+    match parse_timestamp(db, text).await {
+        Ok(timestamp) if timestamp.is_readable() => return Ok(Some(timestamp)),
         Ok(_) => errors.add(
             "datetime_range",
             &loc,

@@ -1,4 +1,4 @@
-//! Jobs: lists, counts, one of them, and what the job watcher says of it.
+//! Jobs: lists, counts, single jobs and their updates.
 
 mod input;
 pub(super) mod new;
@@ -11,14 +11,14 @@ use futures_util::{StreamExt as _, stream};
 use crate::auth::{Caller, Staff};
 use crate::error::ApiError;
 use crate::extract::{Authed, OptionalAuth};
-use crate::model::{Filters, InstrumentName, Selection};
+use crate::model::{Filters, InstrumentName, JobChanges, Selection};
 use crate::ops::job_access;
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 use crate::store::StoreError;
 use crate::store::jobs::{self, Listing};
-use input::{Changes, Count, JobId, List};
+use input::{Count, JobId, List, resolve_timestamps};
 
 /// `GET /jobs`
 pub(super) async fn all(
@@ -82,7 +82,7 @@ fn cache_scope<P>(counted: OptionalAuth<P>) -> (CacheScope, P) {
     )
 }
 
-/// `GET /job/{job_id}`: a job that is not there is 404 for everybody.
+/// `GET /job/{job_id}`: a missing job is 404 for every caller.
 pub(super) async fn one(
     State(state): State<AppState>,
     call: Authed<Caller, JobId>,
@@ -93,12 +93,13 @@ pub(super) async fn one(
     Ok(json(found.body))
 }
 
-/// `PATCH /job/{job_id}`: its caller tries for ever until the answer is 200.
+/// `PATCH /job/{job_id}`: the job watcher retries forever on any status but 200.
 pub(super) async fn update(
     State(state): State<AppState>,
-    call: Authed<Staff, JobId, Changes>,
+    call: Authed<Staff, JobId, JobChanges>,
 ) -> HandlerResult {
-    let changes = call.body.resolve_timestamps(&state.db).await?;
+    let mut changes = call.body;
+    resolve_timestamps(&state.db, &mut changes).await?;
     let body = jobs::update(&state.db, call.input.0, changes).await?;
     Ok(json(body.ok_or(ApiError::Missing)?))
 }
@@ -118,8 +119,8 @@ async fn list(
     Ok(if_none_match.respond(state.cached.job_list(list).await?, scope))
 }
 
-/// Sends a list while it is read. What goes wrong before the first piece is still an error of
-/// the request; later on all that can be done is to break the connection.
+/// Streams a list. A failure before the first chunk is an error response; a later one breaks
+/// the connection.
 async fn long(mut listing: Listing) -> HandlerResult {
     let first = listing.next().await?.unwrap_or_default();
     if listing.is_at_end() {
@@ -134,5 +135,5 @@ async fn long(mut listing: Listing) -> HandlerResult {
 }
 
 fn cut(error: &StoreError) {
-    tracing::warn!(%error, "a long list of jobs was cut short");
+    tracing::warn!(%error, "streaming a job list failed: response truncated");
 }

@@ -6,6 +6,7 @@ use bytes::{BufMut as _, BytesMut};
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use crate::model::Timestamp;
+use crate::model::input::SentTimestamp;
 
 impl<'a> FromSql<'a> for Timestamp {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
@@ -19,6 +20,24 @@ impl ToSql for Timestamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.put_i64(self.micros());
         Ok(IsNull::No)
+    }
+
+    accepts!(TIMESTAMP);
+    to_sql_checked!();
+}
+
+/// Fails for a timestamp that was not parsed: its year could be one that makes the older server's
+/// lists fail.
+impl ToSql for SentTimestamp {
+    fn to_sql(
+        &self,
+        of: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Parsed(timestamp) => timestamp.to_sql(of, out),
+            Self::Text(_) => Err("a timestamp was not parsed before it was stored".into()),
+        }
     }
 
     accepts!(TIMESTAMP);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio_postgres::types::Type;
 
 use crate::model::json::render;
-use crate::model::{JobChanges, Timestamp};
+use crate::model::{JobChanges, NewValue, Timestamp};
 use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_SCRIPT};
 use crate::store::jobs::values::Values;
 use crate::store::{Db, StoreError};
@@ -52,25 +52,13 @@ pub async fn update(db: &Db, id: i64, changes: JobChanges) -> Result<Option<Byte
 }
 
 fn assignments(changes: JobChanges, values: &mut Values) -> Vec<String> {
-    let mut set = Vec::new();
-    if let Some(state) = changes.state {
-        let state = values.text(state.name().to_owned());
-        set.push(format!("state = {state}::state"));
-    }
-    for (column, text) in [
-        ("status_message", changes.status_message),
-        ("outputs", changes.outputs),
-        ("stacktrace", changes.stacktrace),
-    ] {
-        if let Some(text) = text {
-            set.push(format!("{column} = {}", values.text(text)));
-        }
-    }
-    for (column, timestamp) in [("start", changes.start), ("\"end\"", changes.end)] {
-        if let Some(timestamp) = timestamp {
-            let timestamp = values.bind(timestamp, Type::TIMESTAMP);
-            set.push(format!("{column} = {timestamp}"));
-        }
-    }
-    set
+    let assignment = |(column, value): (&str, NewValue)| {
+        let value = match value {
+            NewValue::State(state) => format!("{}::state", values.text(state.name().to_owned())),
+            NewValue::Text(text) => values.text(text),
+            NewValue::Timestamp(timestamp) => values.bind(timestamp, Type::TIMESTAMP),
+        };
+        format!("\"{column}\" = {value}")
+    };
+    changes.0.into_iter().map(assignment).collect()
 }

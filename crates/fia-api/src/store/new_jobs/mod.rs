@@ -10,4 +10,4 @@ mod run;
 
 pub use insert::{NewJob, insert_autoreduction, insert_rerun, insert_simple};
 pub use original::{Original, original};
-pub use run::{KnownRun, NewRun, run_of, run_of_file};
+pub use run::{KnownRun, run_of, run_of_file};

@@ -1,10 +1,9 @@
 //! Rows that a job refers to, inserted if they do not exist.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest as _, Sha512};
 use tokio_postgres::types::Type;
 
+use crate::model::hex;
 use crate::store::db::Param;
 use crate::store::transaction::AdvisoryLock;
 use crate::store::{StoreError, Transaction};
@@ -106,10 +105,5 @@ pub(super) fn no_id() -> StoreError {
 
 /// Returns the SHA-512 digest in hexadecimal.
 fn hash(text: &str) -> String {
-    let digest = Sha512::digest(text);
-    digest.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&Sha512::digest(text))
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::model::Timestamp;
+use crate::model::NewRun;
 use crate::store::new_jobs::parts;
 use crate::store::transaction::AdvisoryLock;
 use crate::store::{Db, StoreError, Transaction};
@@ -18,29 +18,6 @@ pub struct KnownRun {
     pub instrument_id: i32,
     /// The name of its instrument.
     pub instrument: String,
-}
-
-/// A run as described by run-detection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRun {
-    /// Its data file.
-    pub filename: String,
-    /// The experiment (RB) number that it belongs to.
-    pub rb_number: i32,
-    /// Name of its instrument.
-    pub instrument: String,
-    /// Its title.
-    pub title: String,
-    /// The users who measured.
-    pub users: String,
-    /// When it started.
-    pub start: Timestamp,
-    /// When it ended.
-    pub end: Timestamp,
-    /// Number of good frames.
-    pub good_frames: i32,
-    /// Number of recorded frames.
-    pub raw_frames: i32,
 }
 
 /// Selects the oldest run of a file: old databases may hold several.
@@ -69,8 +46,8 @@ pub async fn run_of(transaction: &Transaction, run: &NewRun) -> Result<KnownRun,
     if let Some(known) = find(transaction, &run.filename).await? {
         return Ok(known);
     }
-    let instrument_id = parts::instrument(transaction, &run.instrument).await?;
-    let owner_id = parts::experiment(transaction, run.rb_number).await?;
+    let instrument_id = parts::instrument(transaction, &run.instrument_name).await?;
+    let owner_id = parts::experiment(transaction, run.rb_number.0).await?;
     let id = transaction
         .value(
             "INSERT INTO runs (filename, instrument_id, title, users, run_start, run_end, \
@@ -81,8 +58,8 @@ pub async fn run_of(transaction: &Transaction, run: &NewRun) -> Result<KnownRun,
                 (&instrument_id, Type::INT4),
                 (&run.title, Type::TEXT),
                 (&run.users, Type::TEXT),
-                (&run.start, Type::TIMESTAMP),
-                (&run.end, Type::TIMESTAMP),
+                (&run.run_start, Type::TIMESTAMP),
+                (&run.run_end, Type::TIMESTAMP),
                 (&run.good_frames, Type::INT4),
                 (&run.raw_frames, Type::INT4),
                 (&owner_id, Type::INT4),
@@ -93,7 +70,7 @@ pub async fn run_of(transaction: &Transaction, run: &NewRun) -> Result<KnownRun,
         id: id.ok_or_else(parts::no_id)?,
         owner_id,
         instrument_id,
-        instrument: run.instrument.clone(),
+        instrument: run.instrument_name.clone(),
     })
 }
 

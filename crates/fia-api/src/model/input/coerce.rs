@@ -1,33 +1,24 @@
-//! Numbers and flags as the older server takes them from paths and queries: in many spellings.
+//! Lax coercions of numbers and booleans in paths, queries and bodies, as in the older server.
 
-/// An integer: surrounding spaces, a sign, leading zeros, single underscores between digits and
-/// a fraction of zeros are fine. What 128 bits cannot hold is their nearest.
-pub(super) fn integer(text: &str) -> Option<i128> {
+use crate::model::python::parse_digits;
+
+/// Parses an integer: surrounding spaces, a sign, leading zeros, single underscores between
+/// digits and a fraction of zeros are accepted. Saturates at 128 bits.
+#[must_use]
+pub fn integer(text: &str) -> Option<i128> {
     let text = text.trim();
-    let text = match text.split_once('.') {
-        Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
-        Some(_) => return None,
-        None => text,
-    };
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let groups = || digits.split('_');
-    let is_number = |group: &str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
-    if digits.len() > MAX_DIGITS || !groups().all(is_number) {
-        return None;
+    match text.split_once('.') {
+        Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => {
+            parse_digits(whole)
+        }
+        Some(_) => None,
+        None => parse_digits(text),
     }
-    let magnitude = groups().flat_map(str::bytes).fold(0_i128, |number, digit| {
-        number
-            .saturating_mul(10)
-            .saturating_add(i128::from(digit - b'0'))
-    });
-    Some(if negative { -magnitude } else { magnitude })
 }
 
-/// An integer of JSON, or a number of its without a fraction.
-pub(super) fn whole(number: &serde_json::Number) -> Option<i128> {
+/// Converts a JSON number without a fraction to an integer.
+#[must_use]
+pub fn whole(number: &serde_json::Number) -> Option<i128> {
     let text = number.as_str();
     if !text.contains(['e', 'E']) {
         return integer(text);
@@ -36,17 +27,16 @@ pub(super) fn whole(number: &serde_json::Number) -> Option<i128> {
     integer(&value.to_string())
 }
 
-/// The nearest number of 64 bits; beyond them there are no ids.
-pub(super) fn clamp(number: i128) -> i64 {
+/// Clamps an id to 64 bits; no id lies beyond them.
+#[must_use]
+pub fn clamp(number: i128) -> i64 {
     let nearest = if number < 0 { i64::MIN } else { i64::MAX };
     i64::try_from(number).unwrap_or(nearest)
 }
 
-/// Python's own limit for reading an integer.
-const MAX_DIGITS: usize = 4300;
-
-/// A truth value, in any case.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+/// Parses a boolean, in any case.
+#[must_use]
+pub fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "on" | "yes" | "y" | "t" => Some(true),
         "false" | "0" | "off" | "no" | "n" | "f" => Some(false),

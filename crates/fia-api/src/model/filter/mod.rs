@@ -1,46 +1,65 @@
-//! The filters of job lists and counts: a JSON object, all of whose conditions must hold.
+//! Filters of job lists and counts: a JSON object whose conditions are combined with AND.
 
-use serde_json::{Map, Value};
+mod keys;
+
+use serde_json::Value;
 
 use crate::model::JobState;
-use crate::model::json::{self, holds_nul, python_number};
+use crate::model::json::{self, holds_nul};
+use keys::keys;
 
-/// The filters cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("bad filter")]
-pub struct BadFilter;
+/// Rejected filters. The texts are for the log: they hold no value of the request, and of an
+/// unknown key its beginning.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadFilter {
+    /// The text is not a JSON object, or holds what PostgreSQL cannot store.
+    #[error("filters are not a JSON object without NUL")]
+    NotAnObject,
+    /// A key that is no filter.
+    #[error("unknown filter {key:?}, allowed are {}", keys().collect::<Vec<_>>().join(", "))]
+    UnknownKey {
+        /// The key, truncated.
+        key: String,
+    },
+    /// A value of the wrong type or range.
+    #[error("the value of filter {key} has the wrong type or range")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+    },
+}
 
-/// The filters of a request: their conditions, and the value they were read from, which the
-/// key of a cache entry holds.
+/// The filters of a request: their conditions, and the JSON value they were parsed from, which
+/// is part of the cache key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filters {
     conditions: Vec<Condition>,
     value: Value,
 }
 
-/// A condition on a job, its run, or that run's owner and instrument. A job without the thing
-/// in question (a start, an experiment number) fulfils none.
+/// A condition on a job, its run, or that run's owner and instrument. NULL matches no
+/// condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// The run's instrument is one of these, letter by letter.
+    /// The run's instrument is one of these, case-sensitively.
     InstrumentIn(Vec<String>),
     /// The state is one of these.
     StateIn(Vec<JobState>),
     /// The experiment number of the run's owner is one of these.
     ExperimentIn(Vec<i32>),
-    /// It is at most this.
+    /// The experiment number is at most this.
     ExperimentAtMost(i64),
-    /// It is at least this.
+    /// The experiment number is at least this.
     ExperimentAtLeast(i64),
-    /// The text holds this, in any case.
+    /// The text contains this, case-insensitively.
     Contains(TextField, String),
-    /// The moment is before this text's, which PostgreSQL is to read.
+    /// The timestamp is before this one, which PostgreSQL parses.
     Before(TimeField, String),
-    /// The moment is after this text's.
+    /// The timestamp is after this one.
     After(TimeField, String),
 }
 
-/// A text that can be searched.
+/// A searchable text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextField {
     /// The run's title.
@@ -49,43 +68,45 @@ pub enum TextField {
     Filename,
 }
 
-/// A moment that can be compared.
+/// A comparable timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeField {
-    /// When the job started.
+    /// The start of the job.
     JobStart,
-    /// When the job ended.
+    /// The end of the job.
     JobEnd,
-    /// When the run started.
+    /// The start of the run.
     RunStart,
-    /// When the run ended.
+    /// The end of the run.
     RunEnd,
 }
 
 impl Filters {
-    /// Reads the query parameter. Nothing, and everything that Python takes as false, is no
-    /// filter.
+    /// Parses the query parameter. An absent parameter and every value that is falsy in Python
+    /// mean no filter, as in the older server.
     ///
     /// # Errors
-    /// [`BadFilter`] for what is no JSON, no object, or has a condition that is not known or
-    /// whose value it cannot have.
+    /// [`BadFilter`] for anything but a JSON object of known keys with valid values.
     pub fn parse(text: Option<&str>) -> Result<Self, BadFilter> {
         let value = match text {
             None | Some("") => Value::Null,
-            Some(text) => json::parse(text.as_bytes()).ok_or(BadFilter)?,
+            Some(text) => json::parse(text.as_bytes()).ok_or(BadFilter::NotAnObject)?,
         };
         if holds_nul(&value) {
-            return Err(BadFilter);
+            return Err(BadFilter::NotAnObject);
         }
         let conditions = match &value {
-            Value::Object(fields) => read_all(fields)?,
+            Value::Object(fields) => {
+                let condition = |(key, value): (&String, _)| keys::condition(key, value);
+                fields.iter().map(condition).collect::<Result<_, _>>()?
+            }
             other if is_false(other) => Vec::new(),
-            _ => return Err(BadFilter),
+            _ => return Err(BadFilter::NotAnObject),
         };
         Ok(Self { conditions, value })
     }
 
-    /// The conditions, in the order given.
+    /// The conditions, in the order of the request.
     #[must_use]
     pub fn conditions(&self) -> &[Condition] {
         &self.conditions
@@ -109,98 +130,9 @@ fn is_false(value: &Value) -> bool {
     }
 }
 
-fn read_all(fields: &Map<String, Value>) -> Result<Vec<Condition>, BadFilter> {
-    fields
-        .iter()
-        .map(|(key, value)| read(key, value).ok_or(BadFilter))
-        .collect()
-}
-
-fn read(key: &str, value: &Value) -> Option<Condition> {
-    use TextField::{Filename, Title};
-    use TimeField::{JobEnd, JobStart, RunEnd, RunStart};
-    let text = |field| Some(Condition::Contains(field, searched(value)?));
-    let moment = || value.as_str().map(str::to_owned);
-    let before = |field| Some(Condition::Before(field, moment()?));
-    let after = |field| Some(Condition::After(field, moment()?));
-    match key {
-        "instrument_in" => list(value, |item| item.as_str().map(str::to_owned).map(Some))
-            .map(Condition::InstrumentIn),
-        "job_state_in" => {
-            list(value, |item| JobState::parse(item.as_str()?).map(Some)).map(Condition::StateIn)
-        }
-        "experiment_number_in" => list(value, experiment).map(Condition::ExperimentIn),
-        "experiment_number_before" => bound(value, f64::floor).map(Condition::ExperimentAtMost),
-        "experiment_number_after" => bound(value, f64::ceil).map(Condition::ExperimentAtLeast),
-        "title" => text(Title),
-        "filename" => text(Filename),
-        "job_start_before" => before(JobStart),
-        "job_start_after" => after(JobStart),
-        "job_end_before" => before(JobEnd),
-        "job_end_after" => after(JobEnd),
-        "run_start_before" => before(RunStart),
-        "run_start_after" => after(RunStart),
-        "run_end_before" => before(RunEnd),
-        "run_end_after" => after(RunEnd),
-        _ => None,
-    }
-}
-
-/// The items of a list but for those that nothing equals: `null` (the front end sends it), and
-/// what `read` gives an inner `None` for.
-fn list<T>(value: &Value, read: impl Fn(&Value) -> Option<Option<T>>) -> Option<Vec<T>> {
-    let items = value.as_array()?.iter().filter(|item| !item.is_null());
-    let items: Vec<Option<T>> = items.map(read).collect::<Option<_>>()?;
-    Some(items.into_iter().flatten().collect())
-}
-
-/// An experiment number to look for. The inner `None`: no such number can be in the database.
-fn experiment(value: &Value) -> Option<Option<i32>> {
-    match value {
-        Value::String(text) => numeral(text).map(Some),
-        Value::Number(_) => {
-            let (low, high) = (whole(value, f64::floor)?, whole(value, f64::ceil)?);
-            Some(i32::try_from(low).ok().filter(|_| low == high))
-        }
-        _ => None,
-    }
-}
-
-/// A bound of the experiment number, rounded inwards: the numbers are whole.
-fn bound(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
-    match value {
-        Value::String(text) => numeral(text).map(i64::from),
-        Value::Number(_) => whole(value, round),
-        _ => None,
-    }
-}
-
-/// A JSON number as an integer, clamped to those that 64 bits hold.
-fn whole(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "clamping is meant")]
-    let rounded = |number: f64| round(number) as i64;
-    value.as_i64().or_else(|| value.as_f64().map(rounded))
-}
-
-/// A string that PostgreSQL reads as an `integer`.
-fn numeral(text: &str) -> Option<i32> {
-    text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
-        .parse()
-        .ok()
-}
-
-/// What a text is searched for; a number as Python writes it.
-fn searched(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(python_number(number.as_str()).into_owned()),
-        _ => None,
-    }
-}
-
 impl Condition {
-    /// Whether the older server gives the same rows for this condition. It takes `%`, `_` and
-    /// `\` in a search as a pattern's signs.
+    /// Returns true if the older server matches the same rows. It interprets `%`, `_` and `\` in
+    /// a search as pattern characters.
     #[must_use]
     pub fn is_literal(&self) -> bool {
         !matches!(self, Self::Contains(_, text) if text.contains(['%', '_', '\\']))
@@ -216,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_takes_as_false_is_no_filter() {
+    fn values_that_are_falsy_in_python_are_no_filter() {
         assert_eq!(Filters::parse(None).unwrap().value, Value::Null);
         for text in [
             "", "null", "0", "-0", "0.0", "false", r#""""#, "[]", "{}", " {} ",
@@ -226,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_keep_their_order_and_the_last_of_a_name_wins() {
+    fn conditions_keep_their_order_and_the_last_of_a_repeated_key_wins() {
         let text = r#"{"title": "x", "job_state_in": ["ERROR"], "title": "y"}"#;
         assert_eq!(
             conditions(text),
@@ -238,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_the_older_server_reads_them() {
+    fn values_are_coerced_as_in_the_older_server() {
         use Condition::{
             Contains, ExperimentAtLeast, ExperimentAtMost, ExperimentIn, InstrumentIn,
         };
@@ -283,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused() {
+    fn invalid_filters_are_rejected() {
         for text in [
             " ",
             "{",
@@ -319,18 +251,39 @@ mod tests {
             r#"{"experiment_number_after": Infinity}"#,
             r#"{"experiment_number_after": 1e999}"#,
         ] {
-            assert_eq!(Filters::parse(Some(text)), Err(BadFilter), "{text}");
+            assert!(Filters::parse(Some(text)).is_err(), "{text}");
         }
         let digits = format!(r#"{{"experiment_number_after": {}}}"#, "1".repeat(4301));
-        assert_eq!(Filters::parse(Some(&digits)), Err(BadFilter));
-        assert_eq!(Filters::parse(Some(&"[".repeat(2000))), Err(BadFilter));
+        assert!(Filters::parse(Some(&digits)).is_err());
+        assert!(Filters::parse(Some(&"[".repeat(2000))).is_err());
     }
 
     #[test]
-    fn signs_of_a_pattern_are_noticed() {
+    fn pattern_characters_are_detected() {
         for (text, literal) in [("a%", false), ("_", false), ("\\", false), ("a.*", true)] {
             let condition = Condition::Contains(TextField::Title, text.to_owned());
             assert_eq!(condition.is_literal(), literal, "{text}");
         }
+    }
+
+    #[test]
+    fn a_rejection_names_the_key_but_no_value() {
+        for (text, reason) in [
+            (
+                r#"{"title": ["secret"]}"#,
+                "the value of filter title has the wrong type or range",
+            ),
+            (r#"["secret"]"#, "filters are not a JSON object without NUL"),
+        ] {
+            let error = Filters::parse(Some(text)).unwrap_err();
+            assert_eq!(error.to_string(), reason, "{text}");
+        }
+        let key = "k".repeat(100);
+        let error = Filters::parse(Some(&format!(r#"{{"{key}": "secret"}}"#))).unwrap_err();
+        let text = error.to_string();
+        let shown = &key[..32];
+        let beginning = format!("unknown filter \"{shown}\", allowed are instrument_in, ");
+        assert!(text.starts_with(&beginning), "{text}");
+        assert!(text.ends_with(", run_end_after"), "{text}");
     }
 }
