@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that handlers share.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ pub struct AppState(Arc<Services>);
 
 /// The services behind the routes.
 pub struct Services {
-    /// Who is calling.
+    /// Authentication of callers.
     pub authenticator: Authenticator,
-    /// The reads that are cached, and the writes that change them.
+    /// The cached reads, and the writes that invalidate them.
     pub cached: Cached,
     /// The database.
     pub db: Db,
@@ -36,17 +36,17 @@ pub struct Services {
     pub logs: LogStreams,
     /// New jobs.
     pub jobs: Jobs,
-    /// New jobs of files that were just measured.
+    /// New jobs for runs that were just recorded.
     pub autoreduction: Autoreduction,
     /// Limits of a request.
     pub limits: Http,
-    /// Whether the job counts want a token, too.
+    /// Whether job counts require a token.
     pub require_auth_counts: bool,
-    /// The OpenAPI document, as it is served.
+    /// The OpenAPI document as served.
     pub openapi: Bytes,
 }
 
-/// The state could not be built; the text says why.
+/// The reason why the state cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StateError(String);
@@ -58,11 +58,11 @@ impl From<UpstreamError> for StateError {
 }
 
 impl AppState {
-    /// Prepares everything; nothing is connected yet, and none of the servers needs to be
-    /// there. To be called within a Tokio runtime, where the cache keeps its connection.
+    /// Creates all services. Dependencies are optional at startup and used once reachable. Must be
+    /// called within a Tokio runtime, in which the cache keeps its connection.
     ///
     /// # Errors
-    /// When a library cannot be set up or an address cannot be parsed.
+    /// When a library cannot be initialised or a URL cannot be parsed.
     pub fn new(config: &Config) -> Result<Self, StateError> {
         let db = Db::new(&config.database).map_err(|error| StateError(error.to_string()))?;
         let upstreams = Upstreams {

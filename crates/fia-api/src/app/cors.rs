@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 /// The methods that a browser may use, as the older server lists them.
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY";
 
-/// Whose pages may call.
+/// The policy on cross-origin requests.
 #[derive(Debug, Clone)]
 pub(super) struct Cors {
-    /// Empty: anybody's.
+    /// Empty: any origin.
     allowed_origins: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl Cors {
         Self { allowed_origins }
     }
 
-    /// The request's origin, if it may call.
+    /// The request's origin, if it is allowed.
     pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         let allowed = self.allowed_origins.is_empty()
@@ -34,44 +34,45 @@ impl Cors {
         allowed.then(|| origin.clone())
     }
 
-    /// The answer to a preflight request, on whatever path; `None` for any other request.
+    /// The response to a preflight request on any path; `None` for other requests.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
         if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
             return None;
         }
-        let asked = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
-        let known = asked
+        let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+        let is_known = method
             .to_str()
-            .is_ok_and(|asked| METHODS.split(", ").any(|m| m == asked));
-        let (status, text) = match (self.origin(headers), known) {
+            .is_ok_and(|method| METHODS.split(", ").any(|known| known == method));
+        let (status, text) = match (self.origin(headers), is_known) {
             (None, _) => (StatusCode::BAD_REQUEST, "Disallowed CORS origin"),
             (_, false) => (StatusCode::BAD_REQUEST, "Disallowed CORS method"),
             _ => (StatusCode::OK, "OK"),
         };
         let mut response = (status, text).into_response();
-        let answer = response.headers_mut();
-        answer.insert(
+        let fields = response.headers_mut();
+        fields.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
-        answer.insert(
+        fields.insert(
             ACCESS_CONTROL_ALLOW_METHODS,
             HeaderValue::from_static(METHODS),
         );
-        answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        fields.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         if let Some(wanted) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-            answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+            fields.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
         }
         Some(response)
     }
 
-    /// Marks an answer, errors included, so that the page that asked may read it.
-    pub(super) fn mark(answer: &mut HeaderMap, origin: Option<HeaderValue>) {
-        answer.append(VARY, HeaderValue::from_static("Origin"));
+    /// Adds the headers with which a browser lets the calling page read a response, errors
+    /// included.
+    pub(super) fn mark(fields: &mut HeaderMap, origin: Option<HeaderValue>) {
+        fields.append(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = origin {
-            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             let yes = HeaderValue::from_static("true");
-            answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+            fields.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
         }
     }
 }

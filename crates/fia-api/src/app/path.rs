@@ -7,7 +7,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// What may not stand raw in a path.
+/// The characters that are percent-encoded in a path.
 const ESCAPED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -23,10 +23,10 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// The address to route by. `None` where no route can fit: the path holds a `.` or `..`
+/// The URI for routing. `None` where no route can match: the path contains a `.` or `..`
 /// segment, encoded or not.
 ///
-/// An encoded slash parts segments like a plain one, undecodable UTF-8 becomes U+FFFD. In
+/// An encoded slash separates segments like a plain one; invalid UTF-8 becomes U+FFFD. In
 /// `DEV_MODE` the prefix is `/` instead of `/api`.
 pub(super) fn routed(uri: &Uri, dev_mode: bool) -> Option<Cow<'_, Uri>> {
     let raw = uri.path();

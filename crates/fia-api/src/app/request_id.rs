@@ -1,16 +1,16 @@
-//! The name of a request, for finding it again in the logs of several programs.
+//! Request ids, which correlate the logs of several programs.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Taken from the caller, given back to it, and written to the log.
+/// Accepted from the caller, returned to it, and logged.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest name that is taken over from a caller, in bytes.
-const LONGEST: usize = 64;
+/// The longest id that is accepted from a caller, in bytes.
+const MAX_LENGTH: usize = 64;
 
-/// Names requests: each with a number, under a random name of this process.
+/// Generates request ids: a random prefix of this process and a counter.
 pub(super) struct RequestIds {
     process: u32,
     next: AtomicU64,
@@ -25,7 +25,7 @@ impl RequestIds {
         }
     }
 
-    /// The caller's name for its request, where it may stand in a log; else a new one.
+    /// The caller's id for the request, if it is safe to log; otherwise a new one.
     pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
         if let Some(given) = headers.get(HEADER)
             && is_plain(given.as_bytes())
@@ -40,7 +40,7 @@ impl RequestIds {
 
 fn is_plain(id: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    !id.is_empty() && id.len() <= LONGEST && id.iter().all(plain)
+    !id.is_empty() && id.len() <= MAX_LENGTH && id.iter().all(plain)
 }
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_name_is_kept_and_any_other_replaced() {
+    fn a_plain_id_is_kept_and_any_other_replaced() {
         let ids = RequestIds::new();
         for (given, kept) in [
             ("abc-1.2_3", true),
@@ -60,7 +60,7 @@ mod tests {
             headers.insert(HEADER, given.parse().unwrap());
             assert_eq!(ids.of(&headers) == given, kept, "{given}");
         }
-        let long = "x".repeat(LONGEST + 1);
+        let long = "x".repeat(MAX_LENGTH + 1);
         let headers = HeaderMap::from_iter([(HEADER, long.parse().unwrap())]);
         assert_ne!(ids.of(&headers), long);
         assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));

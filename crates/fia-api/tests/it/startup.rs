@@ -183,8 +183,23 @@ async fn unreachable_required_dependencies_are_reported_with_exit_status_69() {
 async fn a_healthy_start_logs_no_warning() {
     let dependencies = Dependencies::start().await;
     let mut settings = dependencies.settings.clone();
-    // A well-known key is a reason to warn.
-    settings.extend(vars(&[("FIA_API_API_KEY", "not-well-known")]));
+    // Well-known secrets are a reason to warn, so that the role needs another password.
+    let (database, secret) = (&dependencies.fixture.database, "not-well-known");
+    let create = format!(
+        "CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{secret}'",
+        role = database.name
+    );
+    database
+        .client()
+        .await
+        .batch_execute(&create)
+        .await
+        .unwrap();
+    settings.extend(vars(&[
+        ("FIA_API_API_KEY", secret),
+        ("DB_USERNAME", &database.name),
+        ("DB_PASSWORD", secret),
+    ]));
     let mut server = command(&["serve"], &settings).spawn().unwrap();
     let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
     let mut log = Vec::new();
