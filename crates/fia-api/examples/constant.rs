@@ -1,5 +1,5 @@
-//! The server with a constant instead of its routes: what its edge costs, for `fia-bench
-//! routes`. Settings are the server's; `CONSTANT_BYTES` is the size of the body.
+//! The server with a constant response instead of its routes, to measure the cost of its edge in
+//! `fia-bench routes`. Settings are those of the server; `CONSTANT_BYTES` is the size of the body.
 #![expect(
     clippy::disallowed_methods,
     reason = "the size of the body is no setting of the server"

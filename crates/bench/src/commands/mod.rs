@@ -242,18 +242,11 @@ async fn start(server: &Path, stack: &Stack, settings: &[(&str, String)]) -> Out
     Ok(Api::start(server, env).await?)
 }
 
-/// The settings that give every cached read this TTL.
+/// The settings that give every cached read of the service's own data this TTL.
 fn ttl_settings(seconds: u64) -> Vec<(&'static str, String)> {
-    [
-        "LIVE_DATA_INSTRUMENTS_CACHE_TTL_SECONDS",
-        "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",
-        "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
-        "INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS",
-        "JOB_LIST_CACHE_TTL_SECONDS",
-        "JOB_COUNT_CACHE_TTL_SECONDS",
-    ]
-    .map(|name| (name, seconds.to_string()))
-    .to_vec()
+    fia_bench::TTL_VARIABLES
+        .map(|name| (name, seconds.to_string()))
+        .to_vec()
 }
 
 /// Prints which guarantees hold. An error if one does not.

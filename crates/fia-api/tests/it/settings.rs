@@ -1,5 +1,6 @@
 //! Settings and the command line.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use fia_api::config::Config;
@@ -181,4 +182,18 @@ fn schema_and_openapi_commands_print_their_documents() {
     let openapi = run(&["openapi"], &[]);
     let document: serde_json::Value = serde_json::from_slice(&openapi.stdout).unwrap();
     assert_eq!(document["info"]["title"], "FIA API");
+}
+
+#[test]
+fn benchmarks_set_the_ttl_of_every_cached_read_of_own_data() {
+    let of_other_services = [
+        "AUTH_EXPERIMENTS_CACHE_TTL_SECONDS",
+        "GITHUB_PACKAGES_CACHE_TTL_SECONDS",
+    ];
+    let listed = fia_bench::TTL_VARIABLES
+        .into_iter()
+        .chain(of_other_services);
+    let listed: BTreeSet<&str> = listed.collect();
+    let declared: BTreeSet<&str> = Config::ttl_variables().into_iter().collect();
+    assert_eq!(listed, declared);
 }
