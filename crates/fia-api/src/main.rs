@@ -36,7 +36,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves the API until SIGTERM
+    /// Serves the API until SIGTERM, SIGINT or SIGHUP
     Serve,
     /// Prints the settings in force, secrets hidden; lists every invalid one and exits 64
     CheckConfig {
@@ -177,6 +177,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let edge = Edge::new(config, state.clone());
     let metrics = bind_metrics(config, edge.clone()).await?;
     let server = bind("FIA_API_BIND", config.server.bind, edge).await?;
+    let server = server.shutdown_delay(config.server.shutdown_delay);
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
     let stop = shutdown_signal().shared();
     let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
@@ -190,6 +191,7 @@ async fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metri
         return Ok(None);
     };
     let server = bind("FIA_API_METRICS_BIND", address, Metrics::new(edge)).await?;
+    let server = server.shutdown_delay(config.server.shutdown_delay);
     tracing::info!(address = %server.address()?, "serving metrics");
     Ok(Some(server))
 }

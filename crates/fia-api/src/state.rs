@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -38,12 +39,33 @@ pub struct Services {
     pub jobs: Jobs,
     /// New jobs for runs that were just recorded.
     pub autoreduction: Autoreduction,
+    /// Whether this replica may receive requests.
+    pub readiness: Readiness,
     /// Limits of a request.
     pub limits: Http,
     /// Whether job counts require a token.
     pub require_auth_counts: bool,
     /// The OpenAPI document as served.
     pub openapi: Bytes,
+}
+
+/// The readiness that `/ready` reports, apart from that of the database.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    is_draining: AtomicBool,
+}
+
+impl Readiness {
+    /// Records the shutdown signal.
+    pub fn begin_drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the shutdown signal has arrived.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
 }
 
 /// The reason why the state cannot be created.
@@ -88,6 +110,7 @@ impl AppState {
             files: Files::new(&config.files),
             logs: LogStreams::new(config)
                 .map_err(|error| StateError(format!("VALKEY_URL: {error}")))?,
+            readiness: Readiness::default(),
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.server.dev_mode),

@@ -186,6 +186,10 @@ impl Service for Edge {
         Edge::handle(&self, request)
     }
 
+    fn begin_drain(&self) {
+        self.0.state.readiness.begin_drain();
+    }
+
     fn end_streams(&self) {
         self.0.state.logs.end();
     }

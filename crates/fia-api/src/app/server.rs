@@ -2,12 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt as _;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -34,6 +38,9 @@ pub trait Service: Clone + Send + 'static {
     /// Handles a request; never fails.
     fn handle(self, request: Request) -> impl Future<Output = Response> + Send;
 
+    /// Reports from now on that this replica is not ready: the shutdown signal arrived.
+    fn begin_drain(&self) {}
+
     /// Ends the responses that would otherwise never end.
     fn end_streams(&self) {}
 }
@@ -42,6 +49,16 @@ pub trait Service: Clone + Send + 'static {
 pub struct Server<S> {
     listener: TcpListener,
     service: S,
+    shutdown_delay: Duration,
+}
+
+/// What all connections of a server share.
+struct Connections<S> {
+    http: http1::Builder,
+    watcher: GracefulShutdown,
+    service: S,
+    /// After the shutdown signal, each connection is closed after its next response.
+    is_draining: Arc<AtomicBool>,
 }
 
 impl<S: Service> Server<S> {
@@ -53,7 +70,18 @@ impl<S: Service> Server<S> {
         Ok(Self {
             listener: TcpListener::bind(address).await?,
             service,
+            shutdown_delay: Duration::ZERO,
         })
+    }
+
+    /// Sets the time after the shutdown signal for which new connections and requests are still
+    /// served: load balancers learn of the shutdown with a delay.
+    #[must_use]
+    pub fn shutdown_delay(self, delay: Duration) -> Self {
+        Self {
+            shutdown_delay: delay,
+            ..self
+        }
     }
 
     /// The bound address, with the port that the operating system chose for port 0.
@@ -64,19 +92,45 @@ impl<S: Service> Server<S> {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` completes; then in-flight requests get up to 8 s to finish.
+    /// Serves until `shutdown` completes, and for the shutdown delay after it; then in-flight
+    /// requests get up to 8 s to finish.
+    ///
+    /// During the delay, responses carry `Connection: close`, and idle connections stay open: a
+    /// request that is already on its way is not lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let connections = GracefulShutdown::new();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_BUFFER);
-        tokio::pin!(shutdown);
+        let connections = Connections {
+            http,
+            watcher: GracefulShutdown::new(),
+            service: self.service,
+            is_draining: Arc::default(),
+        };
+        connections.accept(&self.listener, shutdown).await;
+        connections.service.begin_drain();
+        connections.is_draining.store(true, Ordering::Relaxed);
+        if !self.shutdown_delay.is_zero() {
+            let delay_s = self.shutdown_delay.as_secs();
+            tracing::info!(delay_s, "not ready, still serving for the shutdown delay");
+            let delay = sleep(self.shutdown_delay);
+            connections.accept(&self.listener, delay).await;
+        }
+        drop(self.listener);
+        connections.drain().await;
+    }
+}
+
+impl<S: Service> Connections<S> {
+    /// Accepts and serves connections until `end` completes.
+    async fn accept(&self, listener: &TcpListener, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
         loop {
             tokio::select! {
-                () = &mut shutdown => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => serve(&http, stream, &self.service, &connections),
+                () = &mut end => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.serve(stream),
                     Err(error) => {
                         tracing::warn!(%error, "accept failed: retrying");
                         sleep(ACCEPT_BACKOFF).await;
@@ -84,10 +138,40 @@ impl<S: Service> Server<S> {
                 },
             }
         }
-        drop(self.listener);
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        if let Err(error) = prepare(&stream) {
+            tracing::debug!(%error, "connection closed before its first request");
+            return;
+        }
+        let handler = self.service.clone();
+        let is_draining = Arc::clone(&self.is_draining);
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let is_draining = Arc::clone(&is_draining);
+            let response = handler.clone().handle(request.map(Body::new));
+            response.map(move |response| {
+                Ok::<_, std::convert::Infallible>(if is_draining.load(Ordering::Relaxed) {
+                    close_after(response)
+                } else {
+                    response
+                })
+            })
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let connection = self.watcher.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended early");
+            }
+        });
+    }
+
+    /// Closes idle connections, ends streams, and waits for in-flight requests.
+    async fn drain(self) {
         tracing::info!("shutting down: waiting for in-flight requests");
         self.service.end_streams();
-        if timeout(DRAIN_TIMEOUT, connections.shutdown())
+        if timeout(DRAIN_TIMEOUT, self.watcher.shutdown())
             .await
             .is_err()
         {
@@ -97,28 +181,11 @@ impl<S: Service> Server<S> {
     }
 }
 
-fn serve<S: Service>(
-    http: &http1::Builder,
-    stream: TcpStream,
-    handler: &S,
-    connections: &GracefulShutdown,
-) {
-    if let Err(error) = prepare(&stream) {
-        tracing::debug!(%error, "connection closed before its first request");
-        return;
-    }
-    let handler = handler.clone();
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let response = handler.clone().handle(request.map(Body::new));
-        response.map(Ok::<_, std::convert::Infallible>)
-    });
-    let connection = http.serve_connection(TokioIo::new(stream), service);
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection ended early");
-        }
-    });
+/// Has the connection closed after this response.
+fn close_after(mut response: Response) -> Response {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 /// Sets socket options: no Nagle delay, as responses are written whole; and a limit on
@@ -128,15 +195,23 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))
 }
 
-/// Completes on SIGTERM or Ctrl-C.
+/// Completes on SIGTERM, SIGINT (Ctrl-C) or SIGHUP.
 pub async fn shutdown_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    let interrupt = tokio::signal::ctrl_c();
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt => {}
-    }
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ];
+    let received = kinds.map(|kind| {
+        Box::pin(async move {
+            match signal(kind) {
+                Ok(mut signals) => signals.recv().await,
+                Err(_) => std::future::pending().await,
+            }
+        })
+    });
+    let (_, index, _) = futures_util::future::select_all(received).await;
+    let name = ["SIGTERM", "SIGINT", "SIGHUP"][index];
+    tracing::info!(signal = name, "shutdown signal received");
 }

@@ -73,6 +73,10 @@ impl Reader<'_> {
         Duration::from_secs(self.number(variable, default))
     }
 
+    pub(super) fn seconds_up_to(&mut self, variable: Variable, default: u64, max: u64) -> Duration {
+        Duration::from_secs(self.number_in(variable, default, 0..=max))
+    }
+
     /// A TTL in seconds, read as the older server's `int()` does: a negative one disables caching,
     /// as zero.
     pub(super) fn ttl(&mut self, variable: Variable, default: u64) -> Duration {

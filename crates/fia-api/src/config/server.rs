@@ -1,9 +1,13 @@
 //! Settings of the server itself: listeners, log, limits.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::kinds::Choice;
 use super::macros::settings;
+
+/// The longest shutdown delay in seconds; supervisors kill long before.
+const MAX_SHUTDOWN_DELAY: u64 = 600;
 
 settings! {
     /// Listeners and modes.
@@ -13,6 +17,9 @@ settings! {
         pub bind: SocketAddr = address("FIA_API_BIND", SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80));
         /// Address and port of /metrics (Prometheus text format); unset = off.
         pub metrics_bind: Option<SocketAddr> = optional_address("FIA_API_METRICS_BIND");
+        /// Seconds after SIGTERM for which requests are still served while /ready is 503; longer than
+        /// load balancers take to notice.
+        pub shutdown_delay: Duration = seconds_up_to("FIA_API_SHUTDOWN_DELAY", 0, MAX_SHUTDOWN_DELAY);
         /// Disables authentication: every caller is staff. For development only.
         pub dev_mode: bool = flag("DEV_MODE", false);
         /// Allows `DEV_MODE` on an address that other machines can reach.

@@ -15,8 +15,12 @@ pub(super) async fn healthz() -> Response {
     json(OK)
 }
 
-/// `GET /ready`: checks PostgreSQL only; without Valkey the server is slower but can serve.
+/// `GET /ready`: PostgreSQL responds, and this replica is not shutting down. Valkey is not
+/// checked; without it the server is slower but can serve.
 pub(super) async fn ready(State(state): State<AppState>) -> HandlerResult {
+    if state.readiness.is_draining() {
+        return Err(ApiError::Unavailable);
+    }
     match state.db.ping().await {
         Ok(()) => Ok(json(OK)),
         Err(error) => {

@@ -11,6 +11,7 @@ mod archives;
 mod auth;
 mod cache;
 mod consumer;
+mod drain;
 mod faults;
 mod feed;
 mod files;

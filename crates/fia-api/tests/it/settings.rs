@@ -64,6 +64,8 @@ fn malformed_values_are_errors() {
             "postgres://fia:x@postgresql.example:port/fia",
         ),
         ("FIA_API_METRICS_BIND", "9090"),
+        ("FIA_API_SHUTDOWN_DELAY", "5s"),
+        ("FIA_API_SHUTDOWN_DELAY", "601"),
         ("AUTH_API_URL", "auth:8001"),
         ("VALKEY_URL", "http://valkey"),
         ("DEV_MODE", "maybe"),
