@@ -79,6 +79,15 @@ impl From<UpstreamError> for StateError {
     }
 }
 
+impl From<tiercache::ConfigError> for StateError {
+    fn from(error: tiercache::ConfigError) -> Self {
+        match error {
+            tiercache::ConfigError::Url(error) => Self(format!("VALKEY_URL: {error}")),
+            error => Self(error.to_string()),
+        }
+    }
+}
+
 impl AppState {
     /// Creates all services. Dependencies are optional at startup and used once reachable. Must be
     /// called within a Tokio runtime, in which the cache keeps its connection.
@@ -93,8 +102,7 @@ impl AppState {
         };
         let feed = ChangeFeed::start(&config.database)
             .map_err(|error| StateError(format!("DB_LISTEN_URL: {error}")))?;
-        let cached = Cached::new(&config.cache, db.clone(), upstreams, feed)
-            .map_err(|error| StateError(format!("VALKEY_URL: {error}")))?;
+        let cached = Cached::new(&config.cache, db.clone(), upstreams, feed)?;
         let outbox = Outbox::new(db.clone(), Broker::new(&config.queue));
         let queue = config.queue.egress_queue.clone();
         let github = &config.github;

@@ -1,10 +1,11 @@
 //! The cache: its background tasks, and what its namespaces share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::local::versions::KeyVersions;
 use crate::namespace::{Namespace, NamespaceConfig};
 use crate::protocol::commands::LEASE_TTL;
 use crate::protocol::marker::Stored;
-use crate::settings::{Clients, InvalidUrl, OverlappingPrefix, Settings};
+use crate::settings::{Clients, ConfigError, OverlappingPrefix, Settings};
 use crate::stats::{CacheStats, Counters, SharedLevel, Tracking};
 use crate::sync::{Mutex, lock};
 use crate::write::pending::PendingInvalidations;
@@ -36,9 +37,17 @@ pub(crate) struct Shared {
     pub(crate) write_versions: KeyVersions,
     pub(crate) local: Option<Store>,
     pub(crate) coherence: Arc<Coherence>,
-    namespaces: Mutex<Vec<(&'static str, Arc<Counters>)>>,
+    namespaces: Mutex<Registered>,
     longest_ttl_secs: AtomicU64,
     tasks: Vec<AbortHandle>,
+}
+
+/// The namespaces in use.
+#[derive(Default)]
+struct Registered {
+    next_id: u32,
+    /// A dropped namespace's counters are dropped with it.
+    counters: Vec<(&'static str, Weak<Counters>)>,
 }
 
 impl Cache {
@@ -46,11 +55,10 @@ impl Cache {
     /// wait for Valkey, which may become available later.
     ///
     /// # Errors
-    /// [`InvalidUrl`] if the URL in the settings is invalid.
-    ///
-    /// # Panics
-    /// Outside a Tokio runtime.
-    pub fn new(settings: Settings) -> Result<Self, InvalidUrl> {
+    /// [`ConfigError::Url`] if the URL in the settings is invalid, and [`ConfigError::NoRuntime`]
+    /// outside a Tokio runtime.
+    pub fn new(settings: Settings) -> Result<Self, ConfigError> {
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let pending = Arc::new(PendingInvalidations::default());
         let coherence = Arc::new(Coherence::new());
         let mut tasks = Vec::new();
@@ -66,7 +74,7 @@ impl Cache {
                 pending: Arc::clone(&pending),
                 coherence: Arc::clone(&coherence),
             };
-            tasks.push(tokio::spawn(reconnect.run()).abort_handle());
+            tasks.push(runtime.spawn(reconnect.run()).abort_handle());
             if settings.local.is_some() {
                 let tracker = Tracker {
                     client: clients.tracking,
@@ -76,7 +84,7 @@ impl Cache {
                     write_timeout: settings.write_timeout,
                     heartbeat: settings.heartbeat,
                 };
-                tasks.push(tokio::spawn(tracker.run()).abort_handle());
+                tasks.push(runtime.spawn(tracker.run()).abort_handle());
             }
         }
         let local = settings.local.as_ref();
@@ -119,8 +127,14 @@ impl Cache {
             .longest_ttl_secs
             .fetch_max(config.ttl.as_secs(), Ordering::Relaxed);
         let mut namespaces = lock(&self.0.namespaces);
-        let id = u32::try_from(namespaces.len()).unwrap_or(u32::MAX);
-        namespaces.push((config.name, Arc::clone(&counters)));
+        let id = namespaces.next_id;
+        namespaces.next_id += 1;
+        namespaces
+            .counters
+            .retain(|(_, counters)| counters.strong_count() > 0);
+        namespaces
+            .counters
+            .push((config.name, Arc::downgrade(&counters)));
         Ok(Namespace::new(config, id, Arc::clone(&self.0), counters))
     }
 
@@ -180,8 +194,9 @@ impl Cache {
             local_bytes: local.map_or(0, Store::bytes),
             local_entries: local.map_or(0, Store::entries),
             namespaces: lock(&self.0.namespaces)
+                .counters
                 .iter()
-                .map(|(name, counters)| counters.snapshot(name))
+                .filter_map(|(name, counters)| Some(counters.upgrade()?.snapshot(name)))
                 .collect(),
         }
     }

@@ -73,6 +73,9 @@ pub enum ConfigError {
     /// The prefixes of two tracked namespaces overlap.
     #[error(transparent)]
     Prefix(#[from] OverlappingPrefix),
+    /// The cache was created outside a Tokio runtime, which its background tasks need.
+    #[error("a cache must be created within a Tokio runtime")]
+    NoRuntime,
 }
 
 /// The clients for the two connections to one server.

@@ -106,7 +106,7 @@ impl Tracker {
     /// Sends heartbeats and subscribes to added prefixes. Returns when the connection has failed
     /// or was silent for [`MAX_SILENCE`]; `true` if tracking was live before.
     async fn keep_alive(&self, connection: &Connection, id: u64, mut subscribed: usize) -> bool {
-        let mut was_live = false;
+        let (mut was_live, mut is_unidentified) = (false, false);
         loop {
             let sent = Instant::now();
             if connection.ping(MAX_SILENCE).await.is_err() {
@@ -117,7 +117,13 @@ impl Tracker {
                     was_live = true;
                     tracing::info!("client tracking established: local cache in use");
                 }
-                Confirmation::Live | Confirmation::PrefixMissing => {}
+                Confirmation::Unidentified if !is_unidentified => {
+                    is_unidentified = true;
+                    tracing::warn!(
+                        "server not identified (INFO refused): local cache bypassed until reconnect"
+                    );
+                }
+                Confirmation::Live | Confirmation::PrefixMissing | Confirmation::Unidentified => {}
                 Confirmation::Rejected => return was_live,
             }
             let pause = async {
@@ -164,7 +170,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_push_invalidates_its_keys_and_a_flush_all_of_them() {
         let coherence = Coherence::new();
+        coherence.set_command_server(Some("a".to_owned()));
         let id = coherence.connecting();
+        coherence.set_tracking_server(id, Some("a".to_owned()));
         coherence.confirm(id, 0, Instant::now());
         let keys = ["spec:MARI", "spec:LET", "spec:IRIS"].map(KeyHash::of);
         let stamps = keys.map(|key| coherence.stamp(key));

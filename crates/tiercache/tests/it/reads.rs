@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tiercache::{Cache, Failure, Settings};
 
-use crate::support::{DbError, Fixture, KEY, NAME, config, loaded, payload, shared_hit};
+use crate::support::{DbError, Fixture, KEY, NAME, cache, config, loaded, payload, shared_hit};
 
 #[tokio::test]
 async fn a_miss_loads_once_and_the_next_read_is_a_hit() {
@@ -123,4 +123,22 @@ async fn peek_reads_any_string_key() {
     assert_eq!(fixture.cache.peek("other").await, None);
     fixture.raw.run::<()>(&[b"RPUSH", b"list", b"x"]).await;
     assert_eq!(fixture.cache.peek("list").await, None);
+}
+
+#[test]
+fn a_cache_outside_a_runtime_is_an_error() {
+    let error = Cache::new(Settings::default()).err();
+    assert_eq!(error, Some(tiercache::ConfigError::NoRuntime));
+}
+
+#[tokio::test]
+async fn the_counters_of_a_dropped_namespace_are_dropped() {
+    let (cache, rows) = cache(Settings::default()).await;
+    for _ in 0..10 {
+        drop(cache.namespace(config(Duration::from_secs(1))).unwrap());
+    }
+    let names = |stats: tiercache::CacheStats| stats.namespaces.len();
+    assert_eq!(names(cache.stats()), 1);
+    drop(rows);
+    assert_eq!(names(cache.stats()), 0);
 }

@@ -4,13 +4,22 @@ use loom::{model, thread};
 
 use super::*;
 
+/// A connection to the server that commands are sent to.
+fn connecting(coherence: &Coherence) -> u64 {
+    let server = || Some("a".to_owned());
+    coherence.set_command_server(server());
+    let id = coherence.connecting();
+    coherence.set_tracking_server(id, server());
+    id
+}
+
 /// A thread that sees tracking become live also sees that earlier stamps are invalid.
 #[test]
 fn a_thread_that_sees_tracking_live_sees_earlier_stamps_invalid() {
     model(|| {
         let coherence = Arc::new(Coherence::new());
         let (key, now) = (KeyHash::of("MARI"), Instant::now());
-        let id = coherence.connecting();
+        let id = connecting(&coherence);
         let stamp = coherence.stamp(key);
         let tracker = thread::spawn({
             let coherence = Arc::clone(&coherence);
@@ -28,7 +37,7 @@ fn a_lost_connection_stays_lost() {
     model(|| {
         let coherence = Arc::new(Coherence::new());
         let now = Instant::now();
-        let id = coherence.connecting();
+        let id = connecting(&coherence);
         let tracker = thread::spawn({
             let coherence = Arc::clone(&coherence);
             move || coherence.confirm(id, 0, now)

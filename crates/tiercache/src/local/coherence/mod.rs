@@ -60,9 +60,13 @@ pub(crate) enum Confirmation {
     PrefixMissing,
     /// The connection was lost or replaced, or its server is not the one for commands.
     Rejected,
+    /// The server does not disclose its identity, so changes on the server for commands may not
+    /// be pushed here. The local cache stays bypassed.
+    Unidentified,
 }
 
-/// A server process, by its `run_id`; `None` if it does not disclose it.
+/// A server process, by its `run_id`; `None` if it does not disclose it. Two servers that do not
+/// disclose it may be different ones.
 pub(crate) type ServerId = Option<String>;
 
 /// The versions of a key and of all keys at some time.
@@ -152,6 +156,9 @@ impl Coherence {
         let is_present = state.connection == connection && state.is_connected;
         if !is_present || state.tracking_server != state.command_server {
             return Confirmation::Rejected;
+        }
+        if state.tracking_server.is_none() {
+            return Confirmation::Unidentified;
         }
         if state.prefixes.len() != subscribed {
             return Confirmation::PrefixMissing;

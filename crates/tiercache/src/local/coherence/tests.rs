@@ -4,9 +4,20 @@ const MARI: fn() -> KeyHash = || KeyHash::of("spec:MARI");
 
 fn live() -> (Coherence, u64) {
     let coherence = Coherence::new();
-    let id = coherence.connecting();
+    coherence.set_command_server(server());
+    let id = connecting(&coherence);
     coherence.confirm(id, 0, Instant::now());
     (coherence, id)
+}
+
+fn server() -> ServerId {
+    Some("a".to_owned())
+}
+
+fn connecting(coherence: &Coherence) -> u64 {
+    let id = coherence.connecting();
+    coherence.set_tracking_server(id, server());
+    id
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,7 +51,7 @@ async fn a_lost_connection_invalidates_all_stamps_and_cannot_be_confirmed() {
     coherence.lost(id);
     coherence.confirm(id, 0, Instant::now());
     assert!(!coherence.is_live(Instant::now()));
-    let next = coherence.connecting();
+    let next = connecting(&coherence);
     coherence.lost(id);
     assert!(!coherence.is_live(Instant::now()));
     coherence.confirm(next, 0, Instant::now());
@@ -65,6 +76,17 @@ async fn tracking_another_server_than_the_command_server_is_rejected() {
         assert_eq!(is_live, expected);
         assert_eq!(coherence.is_live(Instant::now()), expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_of_unknown_identity_do_not_count_as_the_same() {
+    let coherence = Coherence::new();
+    coherence.set_command_server(None);
+    let id = coherence.connecting();
+    coherence.set_tracking_server(id, None);
+    let confirmation = coherence.confirm(id, 0, Instant::now());
+    assert_eq!(confirmation, Confirmation::Unidentified);
+    assert!(!coherence.is_live(Instant::now()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +126,8 @@ fn a_prefix_of_another_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_stamp_taken_before_tracking_became_live_is_not_current() {
     let coherence = Coherence::new();
-    let id = coherence.connecting();
+    coherence.set_command_server(server());
+    let id = connecting(&coherence);
     let stamp = coherence.stamp(MARI());
     coherence.confirm(id, 0, Instant::now());
     assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
