@@ -45,6 +45,9 @@ settings! {
     pub struct Http {
         /// Largest body of a request in bytes; 413 beyond.
         pub max_body_bytes: usize = number("MAX_BODY_BYTES", 4_194_304);
+        /// Largest body in bytes of a job update by a caller with the API key: the job watcher
+        /// repeats a refused one forever.
+        pub max_program_body_bytes: usize = number("MAX_PROGRAM_BODY_BYTES", 67_108_864);
         /// Most requests in flight, probes excepted; 503 beyond.
         pub max_in_flight: usize = number("MAX_IN_FLIGHT", 1000);
         /// Origins that browsers may call from, separated by commas; unset = any.

@@ -1,21 +1,16 @@
 //! The body of a request: received within its limits, then parsed.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use crate::error::ApiError;
+use crate::extract::receive;
 use crate::model::input::{FromObject, ValidationErrors};
 use crate::model::json;
-
-/// The timeout for receiving a body.
-const RECEIVE_TIMEOUT: Duration = Duration::from_secs(9);
+use crate::state::AppState;
 
 /// A body as it was received.
 #[derive(Debug)]
@@ -32,6 +27,12 @@ pub enum RawBody {
 
 /// A value parsed from a request's body.
 pub trait FromBody: Sized + Send {
+    /// The largest body of a request with these headers, in bytes.
+    fn limit(state: &AppState, headers: &HeaderMap) -> usize {
+        let _ = headers;
+        state.limits.max_body_bytes
+    }
+
     /// Receives the body and checks its JSON syntax.
     fn receive(
         headers: &HeaderMap,
@@ -42,7 +43,7 @@ pub trait FromBody: Sized + Send {
     }
 
     /// Parses the value, or adds validation errors.
-    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self>;
+    fn parse(body: RawBody, errors: &mut ValidationErrors) -> Option<Self>;
 }
 
 /// A route that reads no body.
@@ -51,14 +52,14 @@ impl FromBody for () {
         Ok(RawBody::Unread)
     }
 
-    fn parse(_: &RawBody, _: &mut ValidationErrors) -> Option<Self> {
+    fn parse(_: RawBody, _: &mut ValidationErrors) -> Option<Self> {
         Some(())
     }
 }
 
 /// A declared body.
 impl<T: FromObject + Send> FromBody for T {
-    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+    fn parse(body: RawBody, errors: &mut ValidationErrors) -> Option<Self> {
         T::from_object(body.object(errors)?, errors)
     }
 }
@@ -68,8 +69,8 @@ impl<T: FromObject + Send> FromBody for T {
 pub struct Json(pub Value);
 
 impl FromBody for Json {
-    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
-        let value = Value::Object(body.object(errors)?.clone());
+    fn parse(body: RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+        let value = Value::Object(body.object(errors)?);
         if json::holds_nul(&value) {
             errors.add("value_error", &["body"], "Input should not hold NUL");
         } else if !json::is_storable(&value) {
@@ -84,7 +85,7 @@ impl FromBody for Json {
 
 impl RawBody {
     /// The JSON object in the body, or a validation error.
-    pub fn object(&self, errors: &mut ValidationErrors) -> Option<&Map<String, Value>> {
+    pub fn object(self, errors: &mut ValidationErrors) -> Option<Map<String, Value>> {
         match self {
             Self::Value(Value::Object(object)) => return Some(object),
             Self::Unread | Self::Empty => errors.add("missing", &["body"], "Field required"),
@@ -98,20 +99,7 @@ impl RawBody {
 }
 
 async fn receive_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<RawBody, ApiError> {
-    let length = headers.get(CONTENT_LENGTH);
-    let length: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length| length > limit) {
-        return Err(ApiError::TooLarge);
-    }
-    let bytes = timeout(RECEIVE_TIMEOUT, Limited::new(body, limit).collect())
-        .await
-        .map_err(|_| ApiError::TooSlow)?
-        .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => ApiError::TooLarge,
-            // The client disconnected or sent an invalid frame; the response is not read.
-            None => ApiError::UnreadableBody,
-        })?
-        .to_bytes();
+    let bytes = receive::whole(headers, body, limit).await?;
     parse(headers, &bytes)
 }
 
@@ -126,16 +114,19 @@ fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<RawBody, ApiError> {
     match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
         Ok(Value::Null) => Ok(RawBody::Empty),
         Ok(value) => Ok(RawBody::Value(value)),
-        Err(_) => {
-            let mut errors = ValidationErrors::default();
-            errors.add("json_invalid", &["body"], "JSON decode error");
-            Err(errors.into())
-        }
+        Err(_) => Err(syntax_error()),
     }
 }
 
+/// The error of a body that is not JSON.
+pub(super) fn syntax_error() -> ApiError {
+    let mut errors = ValidationErrors::default();
+    errors.add("json_invalid", &["body"], "JSON decode error");
+    errors.into()
+}
+
 /// `application/json` or `application/*+json`, parameters ignored.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -9,6 +9,8 @@ mod body;
 mod form;
 mod input;
 mod query;
+mod receive;
+mod selected;
 mod streamed;
 
 pub use crate::model::input::ValidationErrors;
@@ -16,6 +18,7 @@ pub use body::{FromBody, Json, RawBody};
 pub use form::{Form, FormFile, missing_file};
 pub use input::{FromInput, Input};
 pub use query::Query;
+pub use selected::Selected;
 pub use streamed::Streamed;
 
 use axum::extract::{FromRequest, Request};
@@ -53,11 +56,12 @@ impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, 
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let body = B::receive(&parts.headers, body, state.limits.max_body_bytes).await?;
+        let limit = B::limit(state, &parts.headers);
+        let body = B::receive(&parts.headers, body, limit).await?;
         let caller = state.authenticator.authenticate(&parts.headers).await?;
         let mut errors = ValidationErrors::default();
         let input = P::parse(&Input::of(&mut parts, state).await, &mut errors);
-        let body = B::parse(&body, &mut errors);
+        let body = B::parse(body, &mut errors);
         match (input, body) {
             (Some(input), Some(body)) if errors.is_empty() => Ok(Self {
                 caller: C::of(caller)?,

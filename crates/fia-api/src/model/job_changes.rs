@@ -1,7 +1,9 @@
 //! The changes that a client makes to a job.
 
 use crate::model::JobState;
-use crate::model::input::{Field, FromField, FromObject, SentTimestamp, ValidationErrors};
+use crate::model::input::{
+    Field, FromField, FromObject, KnownFields, SentTimestamp, ValidationErrors,
+};
 
 /// Every field of a job that `PATCH /job/{job_id}` changes: its name, on the wire and as a
 /// column, and its rule. An absent field and `null` leave the column as it is.
@@ -13,6 +15,17 @@ const CHANGEABLE: [(&str, Rule); 6] = [
     ("start", timestamp),
     ("end", timestamp),
 ];
+
+/// The names of the fields, on the wire and as columns.
+const NAMES: [&str; CHANGEABLE.len()] = {
+    let mut names = [""; CHANGEABLE.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = CHANGEABLE[i].0;
+        i += 1;
+    }
+    names
+};
 
 type Rule = fn(Field<'_>, &mut ValidationErrors) -> Option<NewValue>;
 
@@ -31,10 +44,14 @@ pub enum NewValue {
     Timestamp(SentTimestamp),
 }
 
+impl KnownFields for JobChanges {
+    const NAMES: &'static [&'static str] = &NAMES;
+}
+
 impl FromObject for JobChanges {}
 
 impl FromField for JobChanges {
-    fn from_field(field: Field<'_>, errors: &mut ValidationErrors) -> Option<Self> {
+    fn from_field(mut field: Field<'_>, errors: &mut ValidationErrors) -> Option<Self> {
         let given = |(name, rule): (&'static str, Rule)| {
             let value = rule(field.beside(name), errors)?;
             Some((name, value))
@@ -55,7 +72,7 @@ impl FromField for JobChanges {
     }
 }
 
-fn state(field: Field<'_>, errors: &mut ValidationErrors) -> Option<NewValue> {
+fn state(mut field: Field<'_>, errors: &mut ValidationErrors) -> Option<NewValue> {
     let name = field.optional_text(errors)?;
     let state = JobState::parse(&name);
     if state.is_none() {
@@ -64,12 +81,12 @@ fn state(field: Field<'_>, errors: &mut ValidationErrors) -> Option<NewValue> {
     state.map(NewValue::State)
 }
 
-fn text(field: Field<'_>, errors: &mut ValidationErrors) -> Option<NewValue> {
+fn text(mut field: Field<'_>, errors: &mut ValidationErrors) -> Option<NewValue> {
     field.optional_text(errors).map(NewValue::Text)
 }
 
 /// The job watcher sends `None` for a timestamp that it does not have.
-fn timestamp(field: Field<'_>, errors: &mut ValidationErrors) -> Option<NewValue> {
+fn timestamp(mut field: Field<'_>, errors: &mut ValidationErrors) -> Option<NewValue> {
     let text = field.optional_text(errors)?;
     let given = !matches!(text.trim(), "" | "None");
     given.then_some(NewValue::Timestamp(SentTimestamp::Text(text)))
@@ -83,7 +100,7 @@ mod tests {
 
     fn parse(body: &Value) -> (JobChanges, ValidationErrors) {
         let mut errors = ValidationErrors::default();
-        let parsed = JobChanges::from_object(body.as_object().unwrap(), &mut errors);
+        let parsed = JobChanges::from_object(body.as_object().unwrap().clone(), &mut errors);
         (parsed.unwrap(), errors)
     }
 

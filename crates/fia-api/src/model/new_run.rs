@@ -34,8 +34,8 @@ pub struct RbNumber(pub i32);
 
 /// A required string that Python's `int()` accepts, within PostgreSQL's `integer`.
 impl FromField for RbNumber {
-    fn from_field(field: Field<'_>, errors: &mut ValidationErrors) -> Option<Self> {
-        let text = String::from_field(field, errors)?;
+    fn from_field(mut field: Field<'_>, errors: &mut ValidationErrors) -> Option<Self> {
+        let text = String::from_field(field.again(), errors)?;
         let number = python::python_int(&text).and_then(|number| i32::try_from(number).ok());
         if number.is_none() {
             let message = "Input should be an integer of at most 32 bits";

@@ -78,7 +78,7 @@ request_body! {
 pub(super) struct AllStrings(LatestRun);
 
 impl FromBody for AllStrings {
-    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+    fn parse(body: RawBody, errors: &mut ValidationErrors) -> Option<Self> {
         let fields = body.object(errors)?;
         for (name, _) in fields.iter().filter(|(_, value)| !value.is_string()) {
             let loc = ["body", name.as_str()];

@@ -75,6 +75,7 @@ fn malformed_values_are_errors() {
         ("LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS", ""),
         ("JOB_LIST_CACHE_TTL_SECONDS", "99999999999"),
         ("MAX_BODY_BYTES", "-1"),
+        ("MAX_PROGRAM_BODY_BYTES", "64M"),
         ("CEPH_DIR", "relative"),
         ("CACHE_LOCAL", "perhaps"),
     ] {

@@ -6,7 +6,7 @@ mod field;
 mod timestamp;
 mod validation;
 
-pub use field::{Field, FromField, FromObject};
+pub use field::{Field, FromField, FromObject, KnownFields};
 pub use timestamp::SentTimestamp;
 pub use validation::ValidationErrors;
 
@@ -31,7 +31,7 @@ macro_rules! request_body {
 
         impl $crate::model::input::FromField for $name {
             fn from_field(
-                field: $crate::model::input::Field<'_>,
+                mut field: $crate::model::input::Field<'_>,
                 errors: &mut $crate::model::input::ValidationErrors,
             ) -> Option<Self> {
                 $(let $field = <$type as $crate::model::input::FromField>::from_field(
@@ -83,7 +83,7 @@ mod tests {
 
     fn parse(body: &Value) -> Result<Outer, String> {
         let mut errors = ValidationErrors::default();
-        let parsed = Outer::from_object(body.as_object().unwrap(), &mut errors);
+        let parsed = Outer::from_object(body.as_object().unwrap().clone(), &mut errors);
         parsed.ok_or_else(|| errors.to_string())
     }
 

@@ -6,6 +6,8 @@
 
 mod jsonb;
 mod number;
+mod select;
+mod unescape;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,6 +18,7 @@ use serde_json::value::RawValue;
 pub use jsonb::from_jsonb;
 pub use number::float_repr;
 pub(super) use number::python_number;
+pub use select::{SelectedFields, select_fields};
 
 use crate::model::python::MAX_INT_DIGITS;
 use number::{PythonNumbers, is_integer};

@@ -14,9 +14,9 @@ use crate::model::python;
 pub(in crate::routes) struct RequestedFiles(Vec<(i64, Vec<String>)>);
 
 impl FromBody for RequestedFiles {
-    fn parse(body: &RawBody, errors: &mut ValidationErrors) -> Option<Self> {
+    fn parse(body: RawBody, errors: &mut ValidationErrors) -> Option<Self> {
         let mut requested = Vec::new();
-        for (key, names) in body.object(errors)? {
+        for (key, names) in &body.object(errors)? {
             let job = python::python_int(key).and_then(|number| i64::try_from(number).ok());
             if job.is_none() {
                 errors.add(

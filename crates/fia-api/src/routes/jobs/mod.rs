@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::auth::{Caller, Staff};
 use crate::error::ApiError;
-use crate::extract::{Authed, OptionalAuth};
+use crate::extract::{Authed, OptionalAuth, Selected};
 use crate::model::{Filters, InstrumentName, JobChanges, Selection};
 use crate::ops::job_access;
 use crate::routes::conditional::{CacheScope, IfNoneMatch};
@@ -96,9 +96,9 @@ pub(super) async fn one(
 /// `PATCH /job/{job_id}`: the job watcher retries forever on any status but 200.
 pub(super) async fn update(
     State(state): State<AppState>,
-    call: Authed<Staff, JobId, JobChanges>,
+    call: Authed<Staff, JobId, Selected<JobChanges>>,
 ) -> HandlerResult {
-    let mut changes = call.body;
+    let Selected(mut changes) = call.body;
     resolve_timestamps(&state.db, &mut changes).await?;
     let body = jobs::update(&state.db, call.input.0, changes).await?;
     Ok(json(body.ok_or(ApiError::Missing)?))

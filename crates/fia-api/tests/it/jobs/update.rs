@@ -165,3 +165,51 @@ async fn a_job_serialises_byte_for_byte() {
          \"good_frames\":1,\"raw_frames\":-2147483648,\"instrument_name\":\"MARI\"}}"
     );
 }
+
+/// As Python sends what it read from a file in another encoding.
+#[tokio::test]
+async fn lone_surrogates_are_replaced() {
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
+    let mut request = request(Method::PATCH, "/job/4", "apikey", Some(&json!({})));
+    *request.body_mut() = r#"{"stacktrace":"\ud83d\ude00 \udce9","x":"\ud800"}"#.into();
+    let response = replica.send(request).await;
+    assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+    assert_eq!(response.json()["stacktrace"], "😀 \u{fffd}");
+}
+
+/// 64 MiB, as sent, from the job watcher; `MAX_BODY_BYTES` from anybody else.
+#[tokio::test]
+async fn only_programs_with_the_api_key_may_send_large_updates() {
+    const LIMIT: usize = 64 * 1024 * 1024;
+    let fixture = JobsFixture::new().await;
+    let replica = fixture.replica();
+    let frame = json!({"state": "ERROR", "stacktrace": ""})
+        .to_string()
+        .len();
+    let update = |length: usize, who: &str| {
+        let body = json!({"state": "ERROR", "stacktrace": "x".repeat(length - frame)});
+        request(Method::PATCH, "/job/4", who, Some(&body))
+    };
+    let stored = async || -> i64 {
+        let client = fixture.database.client().await;
+        let length = "SELECT length(stacktrace)::bigint FROM jobs WHERE id = 4";
+        client.query_one(length, &[]).await.unwrap().get(0)
+    };
+    let response = replica.send(update(LIMIT, "apikey")).await;
+    assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+    let length = response.json()["stacktrace"].as_str().unwrap().len();
+    assert_eq!(length, LIMIT - frame);
+    assert_eq!(stored().await, i64::try_from(length).unwrap());
+
+    let before = stored().await;
+    for (length, who) in [
+        (LIMIT + 1, "apikey"),
+        (4 * 1024 * 1024 + 1, "staff"),
+        (4 * 1024 * 1024 + 1, "none"),
+    ] {
+        let response = replica.send(update(length, who)).await;
+        assert_eq!(response.status, 413, "{length} {who}: {}", response.text());
+    }
+    assert_eq!(stored().await, before);
+}
