@@ -6,7 +6,7 @@
 //! ```text
 //! start:    main → config → state → app
 //! request:  app → routes → extract → auth → [ops] → cached | scripts → store | upstream | broker | files | streams
-//! imports:  app > routes > extract > state > ops > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > config > model
+//! imports:  app > routes > extract > state > ops > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > config > {model, observe}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -20,6 +20,7 @@ pub mod error;
 pub mod extract;
 pub mod files;
 pub mod model;
+pub mod observe;
 pub mod ops;
 pub mod routes;
 pub mod scripts;

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use fia_api::app::{Edge, Metrics, Server, Service, probe_dependencies, shutdown_signal};
+use fia_api::app::{
+    Edge, Metrics, Server, Service, healthcheck, probe_dependencies, shutdown_signal,
+};
 use fia_api::config::{Config, LogFormat};
 use fia_api::model::openapi;
 use fia_api::state::AppState;
@@ -38,6 +40,9 @@ struct Cli {
 enum Command {
     /// Serves the API until SIGTERM, SIGINT or SIGHUP
     Serve,
+    /// Exits 0 if the server that listens on `FIA_API_BIND` responds, else 1; for a container's
+    /// health check
+    Healthcheck,
     /// Prints the settings in force, secrets hidden; lists every invalid one and exits 64
     CheckConfig {
         /// Also tries every dependency; exits 69 if a required one is unreachable
@@ -58,6 +63,8 @@ enum Command {
     },
     /// Prints the OpenAPI document
     Openapi,
+    /// Prints the catalogue of metrics as a table in Markdown
+    Metrics,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -75,10 +82,15 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
-    if let Command::Openapi = command {
-        print(openapi::SOURCE);
-        return Ok(ExitCode::SUCCESS);
+    match command {
+        Command::Openapi => print(openapi::SOURCE),
+        Command::Metrics => print(&Metrics::reference()),
+        _ => return run_configured(command),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_configured(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Schema {
         apply: false,
         indexes,
@@ -106,13 +118,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         }
     };
     match command {
+        Command::Healthcheck => check_health(&config)?,
         Command::CheckConfig { connect } => return check_config(&config, connect),
         Command::Schema { indexes: true, .. } => apply_indexes(&config)?,
         Command::Schema {
             change_feed: true, ..
         } => apply_change_feed(&config)?,
         Command::Schema { .. } => apply_schema(&config)?,
-        Command::Serve | Command::Openapi => serve(&config)?,
+        Command::Serve | Command::Openapi | Command::Metrics => serve(&config)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -147,6 +160,11 @@ async fn check_dependencies(config: &Config) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::from(DEPENDENCY_UNAVAILABLE)
     })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn check_health(config: &Config) -> Result<(), Failure> {
+    Ok(healthcheck(config.server.bind).await?)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::Http;
 use crate::files::Files;
 use crate::model::openapi;
+use crate::observe::{Calls, Dependency};
 use crate::ops::{Autoreduction, Jobs, Outbox};
 use crate::scripts::Scripts;
 use crate::store::{ChangeFeed, Db};
@@ -47,6 +48,8 @@ pub struct Services {
     pub require_auth_counts: bool,
     /// The OpenAPI document as served.
     pub openapi: Bytes,
+    /// The calls of each dependency but Valkey.
+    pub dependencies: Vec<Dependency>,
 }
 
 /// The readiness that `/ready` reports, apart from that of the database.
@@ -100,19 +103,35 @@ impl AppState {
             experiments: Experiments::new(&config.auth)?,
             packages: Packages::new(&config.github)?,
         };
+        let scripts = ScriptRepository::new(&config.github)?;
+        let broker = Broker::new(&config.queue);
+        let authenticator = Authenticator::new(config)?;
+        let calls = |name, operation, calls: &Arc<Calls>| Dependency {
+            name,
+            operation,
+            calls: Arc::clone(calls),
+        };
+        let dependencies = vec![
+            calls("postgresql", "statement", &db.metrics().calls),
+            calls("rabbitmq", "publish", broker.calls()),
+            calls("auth_service", "verify", authenticator.service_calls()),
+            calls("auth_service", "experiments", upstreams.experiments.calls()),
+            calls("github", "scripts", scripts.calls()),
+            calls("github", "packages", upstreams.packages.calls()),
+        ];
         let feed = ChangeFeed::start(&config.database)
             .map_err(|error| StateError(format!("DB_LISTEN_URL: {error}")))?;
         let cached = Cached::new(&config.cache, db.clone(), upstreams, feed)?;
-        let outbox = Outbox::new(db.clone(), Broker::new(&config.queue));
+        let outbox = Outbox::new(db.clone(), broker);
         let queue = config.queue.egress_queue.clone();
         let github = &config.github;
         let images = github.allowed_runner_images.clone();
-        let scripts = Scripts::new(ScriptRepository::new(github)?, github);
+        let scripts = Scripts::new(scripts, github);
         let token = github.api_token.clone();
         Ok(Self(Arc::new(Services {
             jobs: Jobs::new(db.clone(), outbox, queue, images),
             autoreduction: Autoreduction::new(db.clone(), scripts, token, config.server.dev_mode),
-            authenticator: Authenticator::new(config)?,
+            authenticator,
             cached,
             db,
             files: Files::new(&config.files),
@@ -122,6 +141,7 @@ impl AppState {
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.server.dev_mode),
+            dependencies,
         })))
     }
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::app::access_log::{AccessLogEntry, is_probe};
 use crate::app::cors::Cors;
-use crate::app::http_metrics::HttpMetrics;
+use crate::app::http_metrics::{HttpMetrics, Series};
 use crate::app::path;
 use crate::app::request_id::{self, RequestIds};
 use crate::app::response_index::ResponseIndex;
@@ -29,6 +29,7 @@ use crate::app::server::Service;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::routes;
+use crate::routes::{CacheResult, RouteId, RouteMatcher};
 use crate::state::AppState;
 
 /// The time limit until a response begins. The gateway in front gives up after 15 s.
@@ -42,6 +43,7 @@ pub struct Edge(Arc<Inner>);
 
 struct Inner {
     router: Router,
+    routes: RouteMatcher,
     cors: Cors,
     ids: RequestIds,
     index: ResponseIndex,
@@ -62,6 +64,7 @@ impl Edge {
     /// The edge around other routes, for benchmarks of the edge itself.
     #[must_use]
     pub fn around(router: Router, config: &Config, state: AppState) -> Self {
+        let routes = RouteMatcher::new();
         Self(Arc::new(Inner {
             router,
             cors: Cors::new(config.http.allowed_origins.clone()),
@@ -69,7 +72,8 @@ impl Edge {
             index: ResponseIndex::new(),
             in_flight: Semaphore::new(config.http.max_in_flight),
             max_in_flight: config.http.max_in_flight,
-            metrics: HttpMetrics::default(),
+            metrics: HttpMetrics::new(&routes),
+            routes,
             state,
             dev_mode: config.server.dev_mode,
         }))
@@ -83,7 +87,10 @@ impl Edge {
             origin: self.0.cors.origin(request.headers()),
         };
         match self.0.index.respond(&request, &self.0.state.authenticator) {
-            Some(response) => Either::Left(ready(self.finish(arrival, response))),
+            Some((response, route)) => {
+                let series = Series::of(route, request.method(), CacheResult::Local);
+                Either::Left(ready(self.finish(arrival, series, response)))
+            }
             // Boxed, so that the fast path does not move this large future.
             None => Either::Right(Box::pin(self.clone().process(request, arrival))),
         }
@@ -91,6 +98,7 @@ impl Edge {
 
     async fn process(self, request: Request, arrival: Arrival) -> Response {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let route = self.route_id(&uri);
         let mut response = match self.0.cors.preflight(&method, request.headers()) {
             Some(preflight) => preflight,
             None => {
@@ -99,16 +107,19 @@ impl Edge {
                 self.admit(request).instrument(span).await
             }
         };
-        self.0.index.insert(&method, &uri, &mut response);
-        self.finish(arrival, response)
+        self.0.index.insert(&method, &uri, route, &mut response);
+        let cache = response.extensions().get().copied();
+        let series = Series::of(route, &method, cache.unwrap_or(CacheResult::None));
+        self.finish(arrival, series, response)
     }
 
-    fn finish(&self, arrival: Arrival, mut response: Response) -> Response {
+    fn finish(&self, arrival: Arrival, series: Series, mut response: Response) -> Response {
         let Arrival { entry, id, origin } = arrival;
         Cors::mark(response.headers_mut(), origin);
         let elapsed = entry.elapsed();
-        self.0.metrics.record(response.status(), elapsed);
-        entry.finish(response.status(), elapsed, &id);
+        let status = response.status();
+        self.0.metrics.record(series, status, elapsed);
+        entry.finish(status, elapsed, &id);
         response.headers_mut().insert(request_id::HEADER, id);
         response
     }
@@ -127,6 +138,14 @@ impl Edge {
     pub(super) fn in_flight(&self) -> usize {
         let free = self.0.in_flight.available_permits();
         self.0.max_in_flight.saturating_sub(free)
+    }
+
+    /// The route of a request, also of one that is refused before routing.
+    fn route_id(&self, uri: &Uri) -> RouteId {
+        let routes = &self.0.routes;
+        let routed = path::routed(uri, self.0.dev_mode);
+        let route = routed.and_then(|routed| routes.find(routed.path()));
+        route.unwrap_or(routes.unmatched())
     }
 
     /// Refuses a request at once while too many are in flight: queueing it would only slow down

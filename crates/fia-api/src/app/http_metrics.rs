@@ -1,58 +1,109 @@
-//! HTTP request counters by status class and duration, kept at the edge: two atomic additions a
-//! request, no look-up and no allocation.
+//! HTTP request counters, kept at the edge: three atomic additions a request, no look-up and no
+//! allocation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
-/// The upper bounds of the histogram's buckets: in microseconds, and in seconds as Prometheus
-/// writes them. A further bucket counts longer requests.
-const BOUNDS: [(u64, &str); 13] = [
-    (500, "0.0005"),
-    (1_000, "0.001"),
-    (2_500, "0.0025"),
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (50_000, "0.05"),
-    (100_000, "0.1"),
-    (250_000, "0.25"),
-    (500_000, "0.5"),
-    (1_000_000, "1"),
-    (2_500_000, "2.5"),
-    (5_000_000, "5"),
+use crate::observe::{Histogram, Snapshot};
+use crate::routes::{CacheResult, RouteId, RouteMatcher};
+
+/// The methods with a label of their own; another one follows for all others.
+const METHODS: [Method; 5] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
 ];
-/// The status classes; the position is the first digit less one.
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+const METHOD_LABELS: [&str; METHODS.len() + 1] = ["GET", "HEAD", "POST", "PUT", "PATCH", "other"];
+/// The statuses with a label of their own; another one follows for all others.
+const CODES: [(u16, &str); 23] = [
+    (200, "200"),
+    (201, "201"),
+    (204, "204"),
+    (206, "206"),
+    (304, "304"),
+    (307, "307"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (408, "408"),
+    (411, "411"),
+    (413, "413"),
+    (415, "415"),
+    (416, "416"),
+    (422, "422"),
+    (424, "424"),
+    (429, "429"),
+    (500, "500"),
+    (501, "501"),
+    (503, "503"),
+    (504, "504"),
+];
+const OTHER_CODE: &str = "other";
+const CODE_SLOTS: usize = CODES.len() + 1;
 
 /// The counters of all requests since the start.
-#[derive(Default)]
 pub(super) struct HttpMetrics {
-    /// Responses by status class and bucket.
-    responses: [[AtomicU64; BOUNDS.len() + 1]; CLASSES.len()],
-    micros: AtomicU64,
+    /// The path templates, by route.
+    routes: Vec<&'static str>,
+    /// Responses by series and status.
+    responses: Box<[[AtomicU64; CODE_SLOTS]]>,
+    /// Durations by series.
+    durations: Box<[Histogram]>,
     refused: AtomicU64,
 }
 
-/// The duration histogram.
-pub(super) struct Durations {
-    /// Cumulative counts: each upper bound in seconds, with the responses at or below it.
-    pub(super) buckets: Vec<(&'static str, u64)>,
-    pub(super) count: u64,
-    pub(super) sum: Duration,
+/// A series: a position in the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Series(usize);
+
+/// The labels of a series.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SeriesLabels {
+    pub(super) route: &'static str,
+    pub(super) method: &'static str,
+    pub(super) cache: &'static str,
+}
+
+impl Series {
+    /// The series of a request.
+    pub(super) fn of(route: RouteId, method: &Method, cache: CacheResult) -> Self {
+        let method = METHODS.iter().position(|known| known == method);
+        let method = method.unwrap_or(METHODS.len());
+        let route_and_method = route.index() * METHOD_LABELS.len() + method;
+        Self(route_and_method * CacheResult::ALL.len() + cache as usize)
+    }
 }
 
 impl HttpMetrics {
+    pub(super) fn new(routes: &RouteMatcher) -> Self {
+        let series = routes.count() * METHOD_LABELS.len() * CacheResult::ALL.len();
+        let routes = routes.templates().map(|(_, template)| template).collect();
+        let counters = || std::array::from_fn(|_| AtomicU64::default());
+        Self {
+            routes,
+            responses: (0..series).map(|_| counters()).collect(),
+            durations: (0..series).map(|_| Histogram::default()).collect(),
+            refused: AtomicU64::default(),
+        }
+    }
+
     /// Counts a response.
-    pub(super) fn record(&self, status: StatusCode, elapsed: Duration) {
-        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        let slot = BOUNDS.partition_point(|(bound, _)| *bound < micros);
-        if let Some(count) = self.responses.get(class).and_then(|class| class.get(slot)) {
+    pub(super) fn record(&self, series: Series, status: StatusCode, elapsed: Duration) {
+        let slot = CODES.binary_search_by_key(&status.as_u16(), |(code, _)| *code);
+        let slot = slot.unwrap_or(CODES.len());
+        let Series(series) = series;
+        if let Some(count) = self.responses.get(series).and_then(|by| by.get(slot)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.micros.fetch_add(micros, Ordering::Relaxed);
+        if let Some(durations) = self.durations.get(series) {
+            durations.record(elapsed);
+        }
     }
 
     /// Counts a request that was refused because too many were in flight.
@@ -65,36 +116,34 @@ impl HttpMetrics {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// The responses by status class.
-    pub(super) fn by_class(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self
-            .responses
-            .iter()
-            .map(|class| class.iter().map(get).sum());
-        CLASSES.into_iter().zip(counts)
+    /// The responses by series and status, those that occurred.
+    pub(super) fn responses(&self) -> impl Iterator<Item = (SeriesLabels, &'static str, u64)> {
+        let codes = || CODES.iter().map(|(_, code)| *code).chain([OTHER_CODE]);
+        let all = self.responses.iter().enumerate();
+        all.flat_map(move |(series, counts)| {
+            let counts = counts.iter().map(|count| count.load(Ordering::Relaxed));
+            let occurred = codes().zip(counts).filter(|(_, count)| *count > 0);
+            occurred.filter_map(move |(code, count)| Some((self.labels(series)?, code, count)))
+        })
     }
 
-    /// The duration histogram of all responses.
-    pub(super) fn durations(&self) -> Durations {
-        let mut count = 0;
-        let mut buckets = Vec::with_capacity(BOUNDS.len());
-        for slot in 0..=BOUNDS.len() {
-            let in_slot = self.responses.iter().filter_map(|class| class.get(slot));
-            count += in_slot.map(get).sum::<u64>();
-            if let Some((_, bound)) = BOUNDS.get(slot) {
-                buckets.push((*bound, count));
-            }
-        }
-        Durations {
-            buckets,
-            count,
-            sum: Duration::from_micros(get(&self.micros)),
-        }
+    /// The durations by series, those that occurred.
+    pub(super) fn durations(&self) -> impl Iterator<Item = (SeriesLabels, Snapshot)> {
+        let all = self.durations.iter().map(Histogram::snapshot).enumerate();
+        let occurred = all.filter(|(_, durations)| durations.count > 0);
+        occurred.filter_map(|(series, durations)| Some((self.labels(series)?, durations)))
     }
-}
 
-fn get(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
+    fn labels(&self, series: usize) -> Option<SeriesLabels> {
+        let caches = CacheResult::ALL.len();
+        let (route_and_method, cache) = (series / caches, series % caches);
+        let methods = METHOD_LABELS.len();
+        Some(SeriesLabels {
+            route: self.routes.get(route_and_method / methods)?,
+            method: METHOD_LABELS.get(route_and_method % methods)?,
+            cache: CacheResult::ALL.get(cache)?.label(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -102,27 +151,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_is_counted_in_its_class_and_in_each_bucket_above_it() {
-        let metrics = HttpMetrics::default();
-        for (status, micros) in [(200, 500), (200, 501), (304, 5_000_001), (503, 0)] {
+    fn a_response_is_counted_under_its_labels() {
+        let routes = RouteMatcher::new();
+        let metrics = HttpMetrics::new(&routes);
+        let jobs = routes.find("/jobs").unwrap();
+        let get = Series::of(jobs, &Method::GET, CacheResult::Shared);
+        let unmatched = Series::of(routes.unmatched(), &Method::DELETE, CacheResult::None);
+        for (series, status, micros) in [(get, 200, 50), (get, 418, 60), (unmatched, 504, 7)] {
             let status = StatusCode::from_u16(status).unwrap();
-            metrics.record(status, Duration::from_micros(micros));
+            metrics.record(series, status, Duration::from_micros(micros));
         }
-        let by_class: Vec<_> = metrics.by_class().map(|(_, count)| count).collect();
-        assert_eq!(by_class, [0, 2, 1, 0, 1]);
+        let labels = |route, method, cache| SeriesLabels {
+            route,
+            method,
+            cache,
+        };
+        let expected = [
+            (labels("/jobs", "GET", "shared"), "200", 1),
+            (labels("/jobs", "GET", "shared"), "other", 1),
+            (labels("unmatched", "other", "none"), "504", 1),
+        ];
+        assert_eq!(metrics.responses().collect::<Vec<_>>(), expected);
         let durations = metrics.durations();
-        assert_eq!(durations.buckets[0], ("0.0005", 2));
-        assert_eq!(durations.buckets[1], ("0.001", 3));
-        assert_eq!(durations.buckets[12], ("5", 3));
-        assert_eq!(durations.count, 4);
-        assert_eq!(durations.sum, Duration::from_micros(5_001_002));
+        let sums = durations.map(|(labels, durations)| (labels.route, durations.sum.as_micros()));
+        assert_eq!(sums.collect::<Vec<_>>(), [("/jobs", 110), ("unmatched", 7)]);
     }
 
     #[test]
-    fn the_bounds_are_equal_in_both_units_and_sorted() {
-        for (micros, seconds) in BOUNDS {
-            assert_eq!(micros as f64 / 1e6, seconds.parse::<f64>().unwrap());
+    fn the_tables_of_labels_are_consistent() {
+        assert!(CODES.is_sorted());
+        for (code, label) in CODES {
+            assert_eq!(code.to_string(), label);
         }
-        assert!(BOUNDS.is_sorted());
+        for (method, label) in METHODS.iter().zip(METHOD_LABELS) {
+            assert_eq!(method.as_str(), label);
+        }
+        for (index, cache) in CacheResult::ALL.into_iter().enumerate() {
+            assert_eq!(cache as usize, index);
+        }
     }
 }

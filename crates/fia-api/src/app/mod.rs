@@ -4,6 +4,7 @@ mod access_log;
 mod cors;
 mod dependencies;
 mod edge;
+mod healthcheck;
 mod http_metrics;
 mod metrics;
 mod path;
@@ -13,5 +14,6 @@ mod server;
 
 pub use dependencies::{Dependency, probe_dependencies};
 pub use edge::Edge;
+pub use healthcheck::healthcheck;
 pub use metrics::Metrics;
 pub use server::{Server, Service, shutdown_signal};

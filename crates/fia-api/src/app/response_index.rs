@@ -16,7 +16,7 @@ use tiercache::Source;
 
 use crate::auth::Authenticator;
 use crate::cached::LocalHandle;
-use crate::routes::{CacheScope, IfNoneMatch, Indexable};
+use crate::routes::{CacheScope, IfNoneMatch, Indexable, RouteId};
 
 /// The memory limit of the index, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -28,7 +28,10 @@ const ENTRY_OVERHEAD: u64 = 300;
 const TYPICAL_TARGET: u64 = 100;
 
 /// The index; bounded by [`MAX_BYTES`].
-pub(super) struct ResponseIndex(Cache<Key, LocalHandle, ByBytes>);
+pub(super) struct ResponseIndex(Cache<Key, Entry, ByBytes>);
+
+/// The entry of the local cache that a target reads, and the target's route.
+type Entry = (LocalHandle, RouteId);
 
 impl ResponseIndex {
     pub(super) fn new() -> Self {
@@ -37,12 +40,16 @@ impl ResponseIndex {
         Self(Cache::with_weighter(entries, MAX_BYTES, ByBytes))
     }
 
-    /// The response, if the local cache has a valid entry for the request.
-    pub(super) fn respond(&self, request: &Request, callers: &Authenticator) -> Option<Response> {
+    /// The response and its route, if the local cache has a valid entry for the request.
+    pub(super) fn respond(
+        &self,
+        request: &Request,
+        callers: &Authenticator,
+    ) -> Option<(Response, RouteId)> {
         let target = target(request.method(), request.uri())?;
         let entry = |scope| self.0.get(&KeyRef { scope, target });
-        let (local, scope) = match entry(CacheScope::Public) {
-            Some(local) => (local, CacheScope::Public),
+        let ((local, route), scope) = match entry(CacheScope::Public) {
+            Some(entry) => (entry, CacheScope::Public),
             None => {
                 let scope = CacheScope::Private(callers.authenticate_locally(request.headers())?);
                 (entry(scope)?, scope)
@@ -50,15 +57,22 @@ impl ResponseIndex {
         };
         let body = local.body()?;
         let if_none_match = IfNoneMatch::of(request.headers());
-        Some(if_none_match.respond_with(&body, Source::Local, scope))
+        let response = if_none_match.respond_with(&body, Source::Local, scope);
+        Some((response, route))
     }
 
     /// Indexes a response that is marked [`Indexable`].
-    pub(super) fn insert(&self, method: &Method, uri: &Uri, response: &mut Response) {
+    pub(super) fn insert(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        route: RouteId,
+        response: &mut Response,
+    ) {
         let indexable = response.extensions_mut().remove::<Indexable>();
         if let (Some(Indexable { local, scope }), Some(target)) = (indexable, target(method, uri)) {
             let target = target.into();
-            self.0.insert(Key { scope, target }, local);
+            self.0.insert(Key { scope, target }, (local, route));
         }
     }
 }
@@ -101,8 +115,8 @@ impl Equivalent<Key> for KeyRef<'_> {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Key, LocalHandle> for ByBytes {
-    fn weight(&self, key: &Key, _: &LocalHandle) -> u64 {
+impl Weighter<Key, Entry> for ByBytes {
+    fn weight(&self, key: &Key, _: &Entry) -> u64 {
         ENTRY_OVERHEAD + key.target.len() as u64
     }
 }

@@ -1,5 +1,6 @@
 //! Authentication of requests by their `Authorization` header.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
@@ -14,6 +15,7 @@ use crate::auth::token;
 use crate::auth::token::{Verdict, Verifier, unverified_caller};
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::observe::Calls;
 use crate::upstream::{AuthService, UpstreamError};
 
 /// Authenticates requests. Results of the auth service are not cached.
@@ -89,6 +91,12 @@ impl Authenticator {
     pub fn token_expiry(&self, headers: &HeaderMap) -> Option<SystemTime> {
         let token = bearer(headers).filter(|token| !self.is_api_key(token))?;
         token::expiry(token)
+    }
+
+    /// The calls of the auth service.
+    #[must_use]
+    pub fn service_calls(&self) -> &Arc<Calls> {
+        self.service.calls()
     }
 
     fn is_api_key(&self, token: &str) -> bool {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::broker::Connection;
 use crate::config;
+use crate::observe::{Calls, Failure};
 
 /// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,6 +44,7 @@ impl From<lapin::Error> for BrokerError {
 pub struct Broker {
     address: AMQPUri,
     current: Mutex<Current>,
+    calls: Arc<Calls>,
 }
 
 #[derive(Default)]
@@ -73,7 +75,14 @@ impl Broker {
                 },
             },
             current: Mutex::default(),
+            calls: Arc::default(),
         }
+    }
+
+    /// The publications since the start, and the failed attempts to connect.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     /// Returns the connection, and opens it if there is none.
@@ -98,6 +107,7 @@ impl Broker {
         {
             return Err(error.clone());
         }
+        let start = Instant::now();
         match self.connect().await {
             Ok(connection) => {
                 tracing::info!("connected to RabbitMQ");
@@ -106,6 +116,8 @@ impl Broker {
                 Ok(Arc::clone(connection))
             }
             Err(error) => {
+                let elapsed = start.elapsed();
+                self.calls.record(elapsed, Some(Failure::Unavailable));
                 current.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -113,8 +125,11 @@ impl Broker {
     }
 
     async fn connect(&self) -> Result<Connection, BrokerError> {
-        timeout(CONNECT_TIMEOUT, Connection::open(self.address.clone()))
-            .await
-            .map_err(|_| BrokerError::Unavailable("connection timeout".to_owned()))?
+        timeout(
+            CONNECT_TIMEOUT,
+            Connection::open(self.address.clone(), Arc::clone(&self.calls)),
+        )
+        .await
+        .map_err(|_| BrokerError::Unavailable("connection timeout".to_owned()))?
     }
 }

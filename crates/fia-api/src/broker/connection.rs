@@ -1,6 +1,7 @@
 //! A connection with one channel per queue.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::broker::BrokerError;
 use crate::model::Message;
+use crate::observe::{Calls, Failure};
 
 /// The queue type, which consumers declare as well: the broker closes the channel of a
 /// declaration that differs.
@@ -28,14 +30,16 @@ pub struct Connection {
     connection: AmqpConnection,
     /// By queue. One channel each, because the broker closes a channel on a failed declaration.
     channels: Mutex<HashMap<String, Channel>>,
+    calls: Arc<Calls>,
 }
 
 impl Connection {
-    pub(super) async fn open(address: AMQPUri) -> Result<Self, BrokerError> {
+    pub(super) async fn open(address: AMQPUri, calls: Arc<Calls>) -> Result<Self, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name("fia-api".into());
         Ok(Self {
             connection: AmqpConnection::connect_uri(address, properties).await?,
             channels: Mutex::default(),
+            calls,
         })
     }
 
@@ -57,6 +61,14 @@ impl Connection {
     /// # Errors
     /// [`BrokerError`]; after [`BrokerError::Unavailable`] the message may have been delivered.
     pub async fn publish(&self, message: &Message) -> Result<(), BrokerError> {
+        let failure = |error: &BrokerError| match error {
+            BrokerError::Unavailable(_) | BrokerError::Blocked => Some(Failure::Unavailable),
+            BrokerError::Rejected(_) => Some(Failure::Refused),
+        };
+        self.calls.observe(self.send(message), failure).await
+    }
+
+    async fn send(&self, message: &Message) -> Result<(), BrokerError> {
         let channel = self.channel(&message.queue).await?;
         if self.is_blocked() {
             return Err(BrokerError::Blocked);

@@ -13,7 +13,7 @@ use tiercache::Source;
 
 use crate::auth::Caller;
 use crate::cached::{self, CachedResponse, LocalHandle};
-use crate::routes::json;
+use crate::routes::{CacheResult, json};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -76,6 +76,8 @@ impl IfNoneMatch {
     /// The response of a cached read.
     pub(super) fn respond(&self, cached: CachedResponse, scope: CacheScope) -> Response {
         let mut response = self.respond_with(&cached.body, cached.source, scope);
+        let result = CacheResult::from(cached.source);
+        response.extensions_mut().insert(result);
         if let Some(local) = cached.local {
             let indexable = Indexable { local, scope };
             response.extensions_mut().insert(indexable);

@@ -1,5 +1,6 @@
 //! The route table.
 
+mod cache_result;
 mod conditional;
 mod docs;
 mod extras;
@@ -9,6 +10,7 @@ mod instruments;
 mod jobs;
 mod live_data;
 mod logs;
+mod route_id;
 mod runners;
 
 use axum::Router;
@@ -18,7 +20,9 @@ use axum::routing::{MethodRouter, get, post};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
 
+pub(crate) use cache_result::CacheResult;
 pub(crate) use conditional::{CacheScope, IfNoneMatch, Indexable};
+pub use route_id::{RouteId, RouteMatcher};
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -93,14 +97,10 @@ fn job_by_id() -> MethodRouter<AppState> {
 
 /// The router, with fallbacks for unknown paths and methods.
 pub fn router(state: AppState) -> Router {
-    let mut paths = matchit::Router::new();
+    let paths = RouteMatcher::new();
     let mut router = Router::new();
     for (path, methods) in table() {
         router = router.route(path, methods);
-        // Cannot fail: axum accepted the path, and uses the same matcher.
-        if let Err(error) = paths.insert(path, ()) {
-            tracing::error!(%error, path, "path rejected by the matcher: no redirects to it");
-        }
     }
     router
         .fallback(move |uri: Uri| async move { other_slash(&paths, &uri).ok_or(ApiError::NoRoute) })
@@ -118,7 +118,7 @@ pub fn paths() -> Vec<&'static str> {
 ///
 /// Relative to the URL of the request: a gateway may have removed a prefix, and the scheme is not
 /// known here.
-fn other_slash(paths: &matchit::Router<()>, uri: &Uri) -> Option<Response> {
+fn other_slash(paths: &RouteMatcher, uri: &Uri) -> Option<Response> {
     let path = uri.path();
     let (other, mut location) = match path.strip_suffix('/') {
         Some(shorter) => {
@@ -130,7 +130,7 @@ fn other_slash(paths: &matchit::Router<()>, uri: &Uri) -> Option<Response> {
             (format!("{path}/"), format!("./{last}/"))
         }
     };
-    paths.at(&other).ok()?;
+    paths.find(&other)?;
     if let Some(query) = uri.query() {
         location.push('?');
         location.push_str(query);

@@ -15,6 +15,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config as PgConfig, Row};
 
 use crate::config;
+use crate::store::metrics::DatabaseMetrics;
 use crate::store::{StoreError, tls};
 
 /// Maximum wait for a free connection of the pool.
@@ -60,6 +61,7 @@ pub struct Connections {
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: Pool,
+    metrics: Arc<DatabaseMetrics>,
     streamed_results: Arc<Semaphore>,
 }
 
@@ -95,6 +97,7 @@ impl Db {
             .map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         Ok(Self {
             pool,
+            metrics: Arc::default(),
             streamed_results: Arc::new(Semaphore::new(MAX_STREAMED_RESULTS)),
         })
     }
@@ -109,6 +112,12 @@ impl Db {
             idle: status.available,
             waiting: status.waiting,
         }
+    }
+
+    /// The metrics of the pool and of the statements.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<DatabaseMetrics> {
+        &self.metrics
     }
 
     /// Checks that the database responds.
@@ -136,21 +145,24 @@ impl Db {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         let connection = self.connection().await?;
-        let client = connection.client();
-        let (begun, rows, ended) = with_timeout(async {
-            Ok(tokio::join!(
-                client.batch_execute(begin),
-                client.query_typed(sql, params),
-                client.batch_execute("COMMIT"),
-            ))
-        })
-        .await?;
-        // All three responses have arrived, so even after an error the connection is idle.
-        connection.release();
-        begun?;
-        let rows = rows?;
-        ended?;
-        Ok(rows)
+        let work = async {
+            let client = connection.client();
+            let (begun, rows, ended) = with_timeout(async {
+                Ok(tokio::join!(
+                    client.batch_execute(begin),
+                    client.query_typed(sql, params),
+                    client.batch_execute("COMMIT"),
+                ))
+            })
+            .await?;
+            // All three responses have arrived, so even after an error the connection is idle.
+            connection.release();
+            begun?;
+            let rows = rows?;
+            ended?;
+            Ok(rows)
+        };
+        self.metrics.observe(work).await
     }
 
     /// Runs one data-changing statement. If it changed a row, awaits `before_commit` while the
@@ -167,19 +179,23 @@ impl Db {
     ) -> Result<bool, StoreError> {
         let connection = self.connection().await?;
         let client = connection.client();
-        let (begun, changed) = with_timeout(async {
-            Ok(tokio::join!(
-                client.batch_execute(BEGIN),
-                client.execute_typed(sql, params),
-            ))
-        })
-        .await?;
-        begun?;
-        let changed = changed? > 0;
+        let work = async {
+            let (begun, changed) = with_timeout(async {
+                Ok(tokio::join!(
+                    client.batch_execute(BEGIN),
+                    client.execute_typed(sql, params),
+                ))
+            })
+            .await?;
+            begun?;
+            Ok(changed? > 0)
+        };
+        let changed = self.metrics.observe(work).await?;
         if changed {
             before_commit.await;
         }
-        with_timeout(client.batch_execute(if changed { "COMMIT" } else { "ROLLBACK" })).await?;
+        let end = with_timeout(client.batch_execute(if changed { "COMMIT" } else { "ROLLBACK" }));
+        self.metrics.observe(end).await?;
         connection.release();
         Ok(changed)
     }
@@ -196,7 +212,8 @@ impl Db {
 
     /// Takes a connection from the pool.
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
-        Ok(Connection(Some(self.pool.get().await?)))
+        let taking = async { Ok(self.pool.get().await?) };
+        Ok(Connection(Some(self.metrics.observe_pool(taking).await?)))
     }
 
     /// The permits to stream a result.

@@ -38,6 +38,7 @@ impl Rows {
         let permit = timeout(PERMIT_TIMEOUT, db.streamed_results().acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
         let connection = db.connection().await?;
+        let metrics = db.metrics();
         let deadline = Instant::now() + RESULT_TIMEOUT;
         let client = connection.client();
         let opening = async {
@@ -46,10 +47,14 @@ impl Rows {
                 client.query_typed_raw(sql, params.iter().cloned()),
             )
         };
-        let (begun, rows) = timeout_at(deadline, opening).await.map_err(timed_out)?;
-        begun?;
+        let work = async {
+            let (begun, rows) = timeout_at(deadline, opening).await.map_err(timed_out)?;
+            begun?;
+            Ok(rows?)
+        };
+        let rows = metrics.observe(work).await?;
         Ok(Self {
-            rows: Box::pin(rows?),
+            rows: Box::pin(rows),
             connection,
             deadline,
             _permit: permit,

@@ -1,15 +1,19 @@
 //! A transaction of several statements.
 
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSqlOwned, Type};
 
 use crate::store::db::{BEGIN, Connection, Param, with_timeout};
+use crate::store::metrics::DatabaseMetrics;
 use crate::store::{Db, StoreError};
 
 /// An open transaction, rolled back when dropped without [`commit`](Self::commit).
 pub struct Transaction {
     connection: Connection,
+    metrics: Arc<DatabaseMetrics>,
 }
 
 /// A lock for rows that no unique index keeps unique: only its holder may look for such a row
@@ -29,8 +33,13 @@ impl Db {
     /// When the database fails.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let connection = self.connection().await?;
-        with_timeout(connection.client().batch_execute(BEGIN)).await?;
-        Ok(Transaction { connection })
+        let metrics = Arc::clone(self.metrics());
+        let begin = with_timeout(connection.client().batch_execute(BEGIN));
+        metrics.observe(begin).await?;
+        Ok(Transaction {
+            connection,
+            metrics,
+        })
     }
 }
 
@@ -41,7 +50,8 @@ impl Transaction {
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        with_timeout(self.connection.client().query_typed(sql, params)).await
+        let work = with_timeout(self.connection.client().query_typed(sql, params));
+        self.metrics.observe(work).await
     }
 
     /// Runs a statement and returns the first column of the first row, if any.
@@ -68,7 +78,8 @@ impl Transaction {
     /// # Errors
     /// When the database fails; the changes may have been committed.
     pub async fn commit(self) -> Result<(), StoreError> {
-        with_timeout(self.connection.client().batch_execute("COMMIT")).await?;
+        let commit = with_timeout(self.connection.client().batch_execute("COMMIT"));
+        self.metrics.observe(commit).await?;
         self.connection.release();
         Ok(())
     }

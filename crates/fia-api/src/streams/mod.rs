@@ -127,6 +127,12 @@ impl LogStreams {
         self.hub.as_ref().map_or(0, |hub| hub.permits.in_use())
     }
 
+    /// The most viewers at a time; 0 without Valkey.
+    #[must_use]
+    pub fn max_viewers(&self) -> usize {
+        self.hub.as_ref().map_or(0, |hub| hub.permits.max())
+    }
+
     /// Aborts all streams, current and future.
     pub fn end(&self) {
         if let Some(hub) = &self.hub {

@@ -37,6 +37,11 @@ impl Permits {
         }
     }
 
+    /// The most permits in use at a time.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Acquires a permit. Without a user number only the total is limited.
     pub(super) fn acquire(&self, user_number: Option<i32>) -> Result<Permit, StreamError> {
         let mut used = self.used();

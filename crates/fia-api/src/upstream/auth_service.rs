@@ -1,14 +1,15 @@
 //! The auth service, which verifies tokens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{UpstreamError, client};
+use crate::observe::Calls;
+use crate::upstream::{UpstreamError, call, client};
 
 /// Timeout for a response, the wait for a permit included.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,6 +22,7 @@ pub struct AuthService {
     client: Client,
     verify_url: String,
     permits: Semaphore,
+    calls: Arc<Calls>,
 }
 
 impl AuthService {
@@ -33,6 +35,7 @@ impl AuthService {
             client: client()?,
             verify_url: format!("{}/verify", config.service_url),
             permits: Semaphore::new(MAX_IN_FLIGHT),
+            calls: Arc::default(),
         })
     }
 
@@ -41,9 +44,13 @@ impl AuthService {
     /// # Errors
     /// When there is no response within 5 s, or a 5xx.
     pub async fn verify(&self, token: &str) -> Result<bool, UpstreamError> {
-        timeout(RESPONSE_TIMEOUT, self.send(token))
-            .await
-            .map_err(|_| UpstreamError::timeout())?
+        call(&self.calls, RESPONSE_TIMEOUT, self.send(token)).await
+    }
+
+    /// The calls since the start.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     async fn send(&self, token: &str) -> Result<bool, UpstreamError> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{UpstreamError, body, client};
+use crate::observe::Calls;
+use crate::upstream::{UpstreamError, body, call, client};
 
 /// Timeout for a response, the wait for a permit included; shorter than the cache lease under
 /// which it is loaded.
@@ -26,6 +26,7 @@ pub struct Experiments {
     url: String,
     key: SecretString,
     permits: Semaphore,
+    calls: Arc<Calls>,
 }
 
 impl Experiments {
@@ -39,6 +40,7 @@ impl Experiments {
             url: format!("{}/experiments", config.service_url),
             key: config.experiments_key().clone(),
             permits: Semaphore::new(MAX_IN_FLIGHT),
+            calls: Arc::default(),
         })
     }
 
@@ -48,9 +50,13 @@ impl Experiments {
     /// When there is no list of numbers within 4 s. Any other response is an error, never an empty
     /// list.
     pub async fn of(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {
-        timeout(RESPONSE_TIMEOUT, self.send(user_number))
-            .await
-            .map_err(|_| UpstreamError::timeout())?
+        call(&self.calls, RESPONSE_TIMEOUT, self.send(user_number)).await
+    }
+
+    /// The calls since the start.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     async fn send(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {

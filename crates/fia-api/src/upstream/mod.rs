@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
+use tokio::time::timeout;
 
 use crate::model::error_chain::error_chain;
+use crate::observe::{Calls, Failure};
 
 pub use auth_service::AuthService;
 pub use experiments::Experiments;
@@ -51,6 +53,19 @@ fn client() -> Result<Client, UpstreamError> {
         .user_agent(concat!("fia-api/", env!("CARGO_PKG_VERSION")))
         .build()?;
     Ok(client)
+}
+
+/// Awaits a usable response for at most `limit`, and records the call.
+async fn call<T>(
+    calls: &Calls,
+    limit: Duration,
+    work: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    let limited = async {
+        let result = timeout(limit, work).await;
+        result.unwrap_or_else(|_| Err(UpstreamError::timeout()))
+    };
+    calls.observe(limited, |_| Some(Failure::Unavailable)).await
 }
 
 /// Reads the body of a response of at most `limit` bytes.

@@ -1,5 +1,6 @@
 //! The runner images, listed by GitHub.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::LINK;
@@ -7,10 +8,10 @@ use reqwest::header::{ACCEPT, HeaderMap};
 use reqwest::{Client, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
-use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{UpstreamError, body, client};
+use crate::observe::Calls;
+use crate::upstream::{UpstreamError, body, call, client};
 
 /// Timeout for all pages together; shorter than the cache lease under which they are loaded.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(4500);
@@ -27,6 +28,7 @@ pub struct Packages {
     client: Client,
     url: String,
     token: SecretString,
+    calls: Arc<Calls>,
 }
 
 /// A page, and whether there are more; `None` if the response has no `Link` header.
@@ -48,6 +50,7 @@ impl Packages {
                 config.api_url
             ),
             token: config.package_token.clone(),
+            calls: Arc::default(),
         })
     }
 
@@ -56,9 +59,13 @@ impl Packages {
     /// # Errors
     /// When a page is unavailable, or all pages together take more than 4.5 s.
     pub async fn versions(&self) -> Result<Vec<Box<RawValue>>, UpstreamError> {
-        timeout(RESPONSE_TIMEOUT, self.pages())
-            .await
-            .map_err(|_| UpstreamError::timeout())?
+        call(&self.calls, RESPONSE_TIMEOUT, self.pages()).await
+    }
+
+    /// The calls since the start.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     /// Reads pages up to the last one by its `Link` header, or up to an empty one without links.

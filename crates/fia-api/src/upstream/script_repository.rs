@@ -1,15 +1,16 @@
 //! The repository of reduction scripts on GitHub.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, ETAG, IF_NONE_MATCH};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use crate::config;
-use crate::upstream::{UpstreamError, body, client};
+use crate::observe::Calls;
+use crate::upstream::{UpstreamError, body, call, client};
 
 const REPOSITORY: &str = "fiaisis/autoreduction-scripts";
 /// Maximum size of a response in bytes, far above any script or commit.
@@ -47,6 +48,7 @@ pub struct ScriptRepository {
     api_url: String,
     /// Sent with requests for commits, for a higher rate limit.
     token: SecretString,
+    calls: Arc<Calls>,
 }
 
 impl ScriptRepository {
@@ -60,7 +62,14 @@ impl ScriptRepository {
             raw_url: format!("{}/{REPOSITORY}/main", config.raw_url),
             api_url: format!("{}/repos/{REPOSITORY}", config.api_url),
             token: config.api_token.clone(),
+            calls: Arc::default(),
         })
+    }
+
+    /// The calls since the start.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     /// Fetches the script in an instrument's folder.
@@ -76,7 +85,7 @@ impl ScriptRepository {
         let request = self
             .client
             .get(format!("{}/{folder}/reduce.py", self.raw_url));
-        let result = with_timeout(limit, send(request, etag)).await?;
+        let result = call(&self.calls, limit, send(request, etag)).await?;
         result.try_map(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -94,7 +103,7 @@ impl ScriptRepository {
         if !self.token.expose_secret().is_empty() {
             request = request.bearer_auth(self.token.expose_secret());
         }
-        let result = with_timeout(limit, send(request, etag)).await?;
+        let result = call(&self.calls, limit, send(request, etag)).await?;
         result.try_map(|bytes| {
             let commit: Result<Commit, _> = serde_json::from_slice(&bytes);
             let commit =
@@ -107,15 +116,6 @@ impl ScriptRepository {
 #[derive(Deserialize)]
 struct Commit {
     sha: String,
-}
-
-async fn with_timeout<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, UpstreamError>>,
-) -> Result<T, UpstreamError> {
-    timeout(limit, work)
-        .await
-        .map_err(|_| UpstreamError::timeout())?
 }
 
 async fn send(

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 /// Lowest layer first.
 const LAYERS: &[&[&str]] = &[
-    &["model"],
+    &["model", "observe"],
     &["config"],
     &["broker", "store", "upstream", "files", "streams"],
     &["cached", "scripts"],

@@ -16,6 +16,7 @@ mod faults;
 mod feed;
 mod files;
 mod harness;
+mod healthcheck;
 mod jobs;
 mod layering;
 mod local_cache;

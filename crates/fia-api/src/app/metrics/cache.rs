@@ -1,7 +1,9 @@
 //! The metrics of the cache.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, counter, gauge};
 use tiercache::{CacheStats, NamespaceStats, SharedLevel, Tracking};
+
+use crate::app::metrics::family::Family;
 
 /// A counter of a cache namespace: name, HELP, further label, value.
 type NamespaceCounter = (
@@ -176,20 +178,27 @@ const GAUGES: [(&str, Unit, &str); 6] = [
     ),
 ];
 
-pub(super) fn describe() {
-    for (name, help, ..) in NAMESPACE_COUNTERS {
-        if !help.is_empty() {
-            describe_counter!(name, Unit::Count, help);
-        }
-    }
-    for (name, unit, help) in GAUGES {
-        describe_gauge!(name, unit, help);
-    }
-    describe_counter!(
+/// All families of the cache.
+pub(super) fn families() -> Vec<Family> {
+    let described = NAMESPACE_COUNTERS
+        .iter()
+        .filter(|(_, help, ..)| !help.is_empty());
+    let counters = described.map(|(name, help, label, _)| {
+        let labels: &[&str] = match label {
+            None => &["class"],
+            Some(("level", _)) => &["class", "level"],
+            Some(("kind", _)) => &["class", "kind"],
+            Some(_) => &["class", "reason"],
+        };
+        Family::counter(name, labels, help)
+    });
+    let gauges = GAUGES.map(|(name, unit, help)| Family::gauge(name, &[], unit, help));
+    let openings = Family::counter(
         BREAKER_OPENINGS,
-        Unit::Count,
-        "Openings of the circuit breaker in front of Valkey."
+        &[],
+        "Openings of the circuit breaker in front of Valkey.",
     );
+    counters.chain(gauges).chain([openings]).collect()
 }
 
 /// Collects all values.

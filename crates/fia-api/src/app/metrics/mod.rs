@@ -5,9 +5,12 @@
 
 mod cache;
 mod catalogue;
+mod dependencies;
+mod family;
+mod histograms;
 mod process;
+mod requests;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ::metrics::with_local_recorder;
@@ -18,7 +21,7 @@ use http::{Method, StatusCode};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use crate::app::Edge;
-use crate::app::http_metrics::Durations;
+use crate::app::metrics::family::Family;
 use crate::app::server::Service;
 
 /// The media type of the text format.
@@ -40,20 +43,25 @@ impl Metrics {
     #[must_use]
     pub fn new(edge: Edge) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        with_local_recorder(&recorder, catalogue::describe);
+        with_local_recorder(&recorder, || {
+            catalogue::families().iter().for_each(Family::describe);
+        });
         Self(Arc::new(Inner { edge, recorder }))
     }
 
     /// The current metrics as text.
     fn text(&self) -> String {
         let Inner { edge, recorder } = &*self.0;
-        with_local_recorder(recorder, || {
-            catalogue::collect(edge);
-            process::collect();
-        });
+        with_local_recorder(recorder, || catalogue::collect(edge));
         let mut text = recorder.handle().render();
-        durations(&mut text, &edge.metrics().durations());
+        catalogue::write_histograms(&mut text, edge);
         text
+    }
+
+    /// The catalogue of all metrics as a table in Markdown.
+    #[must_use]
+    pub fn reference() -> String {
+        family::markdown(&catalogue::families())
     }
 }
 
@@ -72,25 +80,4 @@ impl Service for Metrics {
             }
         }
     }
-}
-
-/// Appends the duration histogram, which the recorder cannot import: it accepts single values only.
-fn durations(text: &mut String, durations: &Durations) {
-    const NAME: &str = "fia_api_http_request_duration_seconds";
-    let mut line = |what: std::fmt::Arguments<'_>| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{what}");
-    };
-    line(format_args!(
-        "# HELP {NAME} Time from the head of a request to the head of its response."
-    ));
-    line(format_args!("# TYPE {NAME} histogram"));
-    for (bound, count) in &durations.buckets {
-        line(format_args!("{NAME}_bucket{{le=\"{bound}\"}} {count}"));
-    }
-    let count = durations.count;
-    line(format_args!("{NAME}_bucket{{le=\"+Inf\"}} {count}"));
-    let sum = durations.sum.as_secs_f64();
-    line(format_args!("{NAME}_sum {sum}"));
-    line(format_args!("{NAME}_count {count}"));
 }

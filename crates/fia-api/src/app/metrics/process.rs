@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::{Unit, gauge};
+
+use crate::app::metrics::family::Family;
 
 const MEMORY: &str = "process_resident_memory_bytes";
 const OPEN_FILES: &str = "process_open_fds";
@@ -10,15 +12,21 @@ const START: &str = "process_start_time_seconds";
 /// The unit of process times in `/proc` (`USER_HZ`), on every platform that Rust targets.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-pub(super) fn describe() {
-    describe_gauge!(MEMORY, Unit::Bytes, "Resident memory size in bytes.");
-    describe_gauge!(OPEN_FILES, Unit::Count, "Number of open file descriptors.");
-    describe_gauge!(
+pub(super) const FAMILIES: [Family; 3] = [
+    Family::gauge(MEMORY, &[], Unit::Bytes, "Resident memory size in bytes."),
+    Family::gauge(
+        OPEN_FILES,
+        &[],
+        Unit::Count,
+        "Number of open file descriptors.",
+    ),
+    Family::gauge(
         START,
+        &[],
         Unit::Seconds,
-        "Start time of the process since unix epoch in seconds."
-    );
-}
+        "Start time of the process since unix epoch in seconds.",
+    ),
+];
 
 /// Collects the metrics; omits those that cannot be read.
 pub(super) fn collect() {

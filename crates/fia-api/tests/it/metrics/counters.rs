@@ -56,7 +56,10 @@ fn assert_complete(start: &Scrape) {
         "fia_api_database_connections{state=\"idle\"}",
         "fia_api_log_viewers",
         "fia_api_http_requests_refused_total",
-        "fia_api_http_request_duration_seconds_sum",
+        "fia_api_http_request_duration_seconds_sum{route=\"/healthz\",method=\"GET\",cache=\"none\"}",
+        "fia_api_database_pool_wait_seconds_count",
+        "fia_api_database_pool_timeouts_total",
+        "fia_api_log_viewers_max",
     ] {
         assert!(start.contains_key(present), "{present}");
     }
@@ -73,6 +76,7 @@ async fn metrics_parse_and_count_cache_events() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica().await;
     let metrics = Metrics::new(replica.edge());
+    replica.get("/healthz", "none").await;
     let start = scrape(&metrics).await;
     assert_complete(&start);
     let get = async || {
@@ -112,19 +116,29 @@ async fn metrics_parse_and_count_cache_events() {
     let put = grown_in_namespace(&before, &after);
     assert_eq!(put["writes_total"], 1.0);
     assert_eq!(put["load_failures_total"], 1.0);
-    let actual = grown(&before, &after, &["http_requests_total"]);
-    let expected = [("2xx", 1.0), ("4xx", 1.0)];
-    let expected = expected.map(|(class, n)| {
-        (
-            format!("fia_api_http_requests_total{{code=\"{class}\"}}"),
-            n,
+    let route = "route=\"/instrument/{instrument}/latest-run\"";
+    let series = |method, code, cache| {
+        format!(
+            "fia_api_http_requests_total{{{route},method=\"{method}\",code=\"{code}\",cache=\"{cache}\"}}"
         )
-    });
+    };
+    let actual = grown(&before, &after, &["http_requests_total"]);
+    let expected = [
+        (series("GET", "404", "none"), 1.0),
+        (series("PUT", "200", "none"), 1.0),
+    ];
     assert_eq!(actual, expected);
-    let durations = "fia_api_http_request_duration_seconds";
-    let count = after[&format!("{durations}_count")];
-    assert_eq!(count, after[&format!("{durations}_bucket{{le=\"+Inf\"}}")]);
-    assert_eq!(count, before[&format!("{durations}_count")] + 2.0);
+    let local_hits = series("GET", "200", "local");
+    assert!(after[&local_hits] >= 1.0);
+    assert_eq!(after[&series("GET", "200", "miss")], 1.0);
+    let durations = |scrape: &Scrape, part: &str, more: &str| {
+        let labels = format!("{{{route},method=\"PUT\",cache=\"none\"{more}}}");
+        let name = format!("fia_api_http_request_duration_seconds_{part}{labels}");
+        scrape.get(&name).copied()
+    };
+    assert_eq!(durations(&before, "count", ""), None);
+    assert_eq!(durations(&after, "count", ""), Some(1.0));
+    assert_eq!(durations(&after, "bucket", ",le=\"+Inf\""), Some(1.0));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! `/metrics`: text format, counters and listener.
 
+mod catalogue;
 mod counters;
+mod dependencies;
 mod listener;
 mod text_format;
 

@@ -1,0 +1,61 @@
+//! The metrics of HTTP requests.
+
+use metrics::{Unit, counter, gauge};
+
+use crate::app::Edge;
+use crate::app::metrics::family::Family;
+use crate::app::metrics::histograms;
+
+const RESPONSES: &str = "fia_api_http_requests_total";
+const REFUSED: &str = "fia_api_http_requests_refused_total";
+const IN_FLIGHT: &str = "fia_api_http_requests_in_flight";
+
+pub(super) const FAMILIES: [Family; 4] = [
+    Family::counter(
+        RESPONSES,
+        &["route", "method", "code", "cache"],
+        "HTTP responses by path template, method, status and part of the cache (none, local, shared, miss, stale).",
+    ),
+    DURATIONS,
+    Family::counter(
+        REFUSED,
+        &[],
+        "HTTP requests refused because too many were in flight.",
+    ),
+    Family::gauge(
+        IN_FLIGHT,
+        &[],
+        Unit::Count,
+        "HTTP requests whose response has not begun.",
+    ),
+];
+
+const DURATIONS: Family = Family::histogram(
+    "fia_api_http_request_duration_seconds",
+    &["route", "method", "cache"],
+    "Time from the head of a request to the head of its response.",
+);
+
+pub(super) fn collect(edge: &Edge) {
+    let metrics = edge.metrics();
+    for (labels, code, responses) in metrics.responses() {
+        counter!(
+            RESPONSES,
+            "route" => labels.route,
+            "method" => labels.method,
+            "code" => code,
+            "cache" => labels.cache
+        )
+        .absolute(responses);
+    }
+    counter!(REFUSED).absolute(metrics.refused());
+    gauge!(IN_FLIGHT).set(edge.in_flight() as f64);
+}
+
+/// Appends the histograms.
+pub(super) fn write(text: &mut String, edge: &Edge) {
+    let series = edge.metrics().durations();
+    let series =
+        series.map(|(labels, durations)| ([labels.route, labels.method, labels.cache], durations));
+    histograms::write(text, &DURATIONS, series);
+}
