@@ -68,7 +68,9 @@ impl Cors {
     /// Adds the headers with which a browser lets the calling page read a response, errors
     /// included.
     pub(super) fn mark(fields: &mut HeaderMap, origin: Option<HeaderValue>) {
-        fields.append(VARY, HeaderValue::from_static("Origin"));
+        if let Some(further) = fields.insert(VARY, HeaderValue::from_static("Origin")) {
+            fields.append(VARY, further);
+        }
         if let Some(origin) = origin {
             fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             let yes = HeaderValue::from_static("true");

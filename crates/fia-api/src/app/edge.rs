@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
 use crate::app::access_log::{AccessLogEntry, is_probe};
+use crate::app::compression;
 use crate::app::cors::Cors;
 use crate::app::http_metrics::{HttpMetrics, Series};
 use crate::app::path;
@@ -28,6 +29,7 @@ use crate::app::response_index::ResponseIndex;
 use crate::app::server::Service;
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::model::encoding::Encoding;
 use crate::routes;
 use crate::routes::{CacheResult, RouteId, RouteMatcher};
 use crate::state::AppState;
@@ -104,7 +106,9 @@ impl Edge {
             None => {
                 let id = arrival.id.to_str().unwrap_or_default();
                 let span = tracing::info_span!("request", id);
-                self.admit(request).instrument(span).await
+                let encoding = Encoding::negotiate(request.headers());
+                let response = self.admit(request).instrument(span).await;
+                compression::compress(encoding, response).await
             }
         };
         self.0.index.insert(&method, &uri, route, &mut response);

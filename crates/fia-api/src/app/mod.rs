@@ -1,6 +1,7 @@
 //! The running server: request handling around the routes, metrics, and sockets.
 
 mod access_log;
+mod compression;
 mod cors;
 mod dependencies;
 mod edge;

@@ -16,7 +16,7 @@ use tiercache::Source;
 
 use crate::auth::Authenticator;
 use crate::cached::LocalHandle;
-use crate::routes::{CacheScope, IfNoneMatch, Indexable, RouteId};
+use crate::routes::{CacheScope, Indexable, Negotiation, RouteId};
 
 /// The memory limit of the index, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -56,8 +56,8 @@ impl ResponseIndex {
             }
         };
         let body = local.body()?;
-        let if_none_match = IfNoneMatch::of(request.headers());
-        let response = if_none_match.respond_with(&body, Source::Local, scope);
+        let negotiation = Negotiation::of(request.headers());
+        let response = negotiation.respond_with(&body, Source::Local, scope);
         Some((response, route))
     }
 

@@ -1,16 +1,38 @@
 //! Response bodies in their final form.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
 use tiercache::LocalPolicy;
 
+use crate::model::encoding::{Encoding, MIN_COMPRESSED};
+
 /// A JSON response body with its entity tag; cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Body {
     bytes: Bytes,
     etag: Option<HeaderValue>,
+    /// `None` where the body is too small or too large to be compressed.
+    encoded: Option<Arc<EncodedForms>>,
+}
+
+/// The compressed forms of a body, each made for the first request that accepts it.
+#[derive(Debug, Default)]
+struct EncodedForms {
+    gzip: OnceLock<Option<EncodedBody>>,
+    brotli: OnceLock<Option<EncodedBody>>,
+}
+
+/// A compressed form of a body.
+#[derive(Debug)]
+pub struct EncodedBody {
+    /// The compressed bytes.
+    pub bytes: Bytes,
+    /// Its strong entity tag: that of the body with the name of the encoding.
+    pub etag: HeaderValue,
 }
 
 impl Body {
@@ -23,7 +45,12 @@ impl Body {
         let etag = (bytes.len() <= Self::MAX_CACHED)
             .then(|| entity_tag(&bytes))
             .flatten();
-        Self { bytes, etag }
+        let is_compressible = etag.is_some() && bytes.len() >= MIN_COMPRESSED;
+        Self {
+            encoded: is_compressible.then(Arc::default),
+            bytes,
+            etag,
+        }
     }
 
     /// The bytes of the body.
@@ -38,15 +65,45 @@ impl Body {
         self.etag.as_ref()
     }
 
+    /// Whether the response depends on `Accept-Encoding`.
+    #[must_use]
+    pub fn is_compressible(&self) -> bool {
+        self.encoded.is_some()
+    }
+
+    /// The body in this encoding; compressed at the first call and kept as long as the body.
+    /// `None` where compression does not pay.
+    #[must_use]
+    pub fn encoded(&self, encoding: Encoding) -> Option<&EncodedBody> {
+        let (forms, etag) = (self.encoded.as_deref()?, self.etag.as_ref()?);
+        let form = match encoding {
+            Encoding::Gzip => &forms.gzip,
+            Encoding::Brotli => &forms.brotli,
+        };
+        let compress = || {
+            Some(EncodedBody {
+                bytes: encoding.compress(&self.bytes)?,
+                etag: encoded_tag(etag, encoding)?,
+            })
+        };
+        form.get_or_init(compress).as_ref()
+    }
+
     pub(super) fn is_cacheable(&self) -> bool {
         self.etag.is_some()
+    }
+
+    /// The memory that the body may take, in bytes: each compressed form is at most half of it, and the
+    /// tag, the handles and the allocator take the rest.
+    fn memory(&self) -> usize {
+        let forms = if self.is_compressible() { 2 } else { 1 };
+        self.bytes.len() * forms + 128
     }
 
     /// The local policy of bodies.
     pub(super) fn policy(max_stale: Duration) -> LocalPolicy<Self> {
         LocalPolicy {
-            // The tag, the handles and the overhead of the allocator.
-            bytes: |body| body.bytes.len() + 128,
+            bytes: Self::memory,
             max_stale,
             same: None,
         }
@@ -69,9 +126,37 @@ fn entity_tag(bytes: &Bytes) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{:032x}\"", u128::from_be_bytes(half))).ok()
 }
 
+/// `"<digest>-gzip"` for `"<digest>"`.
+fn encoded_tag(etag: &HeaderValue, encoding: Encoding) -> Option<HeaderValue> {
+    let opaque = etag.to_str().ok()?.trim_matches('"');
+    HeaderValue::try_from(format!("\"{opaque}-{}\"", encoding.name())).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_compressed_form_is_made_once_and_has_a_tag_of_its_own() {
+        let body = Body::new(vec![b' '; MIN_COMPRESSED].into());
+        let etag = body
+            .etag()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_matches('"')
+            .to_owned();
+        for (encoding, name) in [(Encoding::Gzip, "gzip"), (Encoding::Brotli, "br")] {
+            let form = body.encoded(encoding).unwrap();
+            assert_eq!(form.etag, format!("\"{etag}-{name}\""));
+            let clone = body.clone();
+            assert_eq!(
+                clone.encoded(encoding).unwrap().bytes.as_ptr(),
+                form.bytes.as_ptr()
+            );
+        }
+        assert!(!Body::new(vec![b' '; MIN_COMPRESSED - 1].into()).is_compressible());
+    }
 
     #[test]
     fn equal_bodies_have_equal_tags_and_large_ones_none() {

@@ -4,6 +4,7 @@ mod cached_column;
 pub mod canonical;
 mod dates;
 pub mod dumps;
+pub mod encoding;
 pub mod error_chain;
 mod filter;
 mod hex;

@@ -1,18 +1,21 @@
-//! Conditional responses of cached reads: `ETag` and `If-None-Match`, `Cache-Control`, and the
-//! level of the cache that a body came from.
+//! Responses of cached reads: `ETag` and `If-None-Match`, the content encoding, `Cache-Control`, and
+//! the level of the cache that a body came from.
 
 use std::convert::Infallible;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
-use http::header::{AGE, CACHE_CONTROL, ETAG, HeaderName, IF_NONE_MATCH};
+use http::header::{
+    ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderName, IF_NONE_MATCH, VARY,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tiercache::Source;
 
 use crate::auth::Caller;
 use crate::cached::{self, CachedResponse, LocalHandle};
+use crate::model::encoding::Encoding;
 use crate::routes::{CacheResult, json};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -45,11 +48,16 @@ pub(crate) struct Indexable {
     pub(crate) scope: CacheScope,
 }
 
-/// The header `If-None-Match` of a request.
+/// The representation that a request asks for, and the one that the client has.
 #[derive(Debug)]
-pub(crate) struct IfNoneMatch(Option<HeaderValue>);
+pub(crate) struct Negotiation {
+    /// The header `If-None-Match`.
+    if_none_match: Option<HeaderValue>,
+    /// Chosen by `Accept-Encoding`.
+    encoding: Option<Encoding>,
+}
 
-impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
+impl<S: Sync> FromRequestParts<S> for Negotiation {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -57,14 +65,17 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
     }
 }
 
-impl IfNoneMatch {
+impl Negotiation {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self(headers.get(IF_NONE_MATCH).cloned())
+        Self {
+            if_none_match: headers.get(IF_NONE_MATCH).cloned(),
+            encoding: Encoding::negotiate(headers),
+        }
     }
 
     /// Compares weakly, as RFC 9110 requires for this header.
     fn matches(&self, etag: &HeaderValue) -> bool {
-        let Some(Ok(list)) = self.0.as_ref().map(HeaderValue::to_str) else {
+        let Some(Ok(list)) = self.if_none_match.as_ref().map(HeaderValue::to_str) else {
             return false;
         };
         list.split(',').map(str::trim).any(|one| {
@@ -92,16 +103,30 @@ impl IfNoneMatch {
         source: Source,
         scope: CacheScope,
     ) -> Response {
-        let etag = body.etag();
-        let mut response = if etag.is_some_and(|etag| self.matches(etag)) {
+        let encoding = self
+            .encoding
+            .map(|encoding| encoding.for_size(body.bytes().len()));
+        let encoded = encoding.and_then(|encoding| Some((encoding, body.encoded(encoding)?)));
+        let (bytes, etag) = match encoded {
+            Some((_, encoded)) => (&encoded.bytes, Some(&encoded.etag)),
+            None => (body.bytes(), body.etag()),
+        };
+        let is_unchanged = etag.is_some_and(|etag| self.matches(etag));
+        let mut response = if is_unchanged {
             let mut unchanged = Response::new(Body::empty());
             *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
             unchanged
         } else {
-            json(body.bytes().clone())
+            json(bytes.clone())
         };
         let headers = response.headers_mut();
-        headers.reserve(6);
+        headers.reserve(8);
+        if let Some((encoding, _)) = encoded.filter(|_| !is_unchanged) {
+            headers.insert(CONTENT_ENCODING, encoding.header());
+        }
+        if body.is_compressible() {
+            headers.insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
+        }
         if let Some(etag) = etag {
             headers.insert(ETAG, etag.clone());
         }
@@ -150,7 +175,11 @@ mod tests {
         ] {
             let header = list.as_deref().map(|list| list.parse().unwrap());
             let scope = CacheScope::Private(Caller::ApiKey);
-            let response = IfNoneMatch(header).respond_with(&body, Source::Local, scope);
+            let negotiation = Negotiation {
+                if_none_match: header,
+                encoding: None,
+            };
+            let response = negotiation.respond_with(&body, Source::Local, scope);
             assert_eq!(response.status() == 304, unchanged, "{list:?}");
             let header = |name: HeaderName| response.headers()[name].to_str().unwrap();
             assert_eq!(header(ETAG), etag);
@@ -161,13 +190,42 @@ mod tests {
     }
 
     #[test]
+    fn each_encoding_has_a_tag_of_its_own_and_304_names_it() {
+        let body = cached::Body::new(vec![b' '; 4096].into());
+        let respond = |accept: &'static str, known: Option<&HeaderValue>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accept));
+            if let Some(known) = known {
+                headers.insert(IF_NONE_MATCH, known.clone());
+            }
+            Negotiation::of(&headers).respond_with(&body, Source::Local, CacheScope::Public)
+        };
+        let identity = respond("identity", None);
+        assert!(identity.headers().get(CONTENT_ENCODING).is_none());
+        assert_eq!(identity.headers()[VARY], "accept-encoding");
+        for encoding in ["gzip", "br"] {
+            let response = respond(encoding, None);
+            assert_eq!(response.headers()[CONTENT_ENCODING], encoding);
+            assert_eq!(response.headers()[VARY], "accept-encoding");
+            let etag = &response.headers()[ETAG];
+            assert_ne!(etag, &identity.headers()[ETAG]);
+            let unchanged = respond(encoding, Some(etag));
+            assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
+            assert_eq!(&unchanged.headers()[ETAG], etag);
+            assert!(unchanged.headers().get(CONTENT_ENCODING).is_none());
+            assert_eq!(respond("identity", Some(etag)).status(), StatusCode::OK);
+        }
+    }
+
+    #[test]
     fn a_stale_response_carries_its_age() {
         let body = cached::Body::new(Bytes::from_static(b"null"));
         let source = Source::Stale {
             age: Duration::from_millis(17_900),
             past_ttl: Duration::from_millis(2_900),
         };
-        let response = IfNoneMatch(None).respond_with(&body, source, CacheScope::Public);
+        let negotiation = Negotiation::of(&HeaderMap::new());
+        let response = negotiation.respond_with(&body, source, CacheScope::Public);
         let headers = response.headers();
         assert_eq!(headers[AGE], "17");
         assert_eq!(headers[CACHE_STATUS], "fia-api; hit; ttl=-2; detail=stale");

@@ -7,21 +7,21 @@ use crate::extract::{Authed, FromBody, Json, RawBody, ValidationErrors};
 use crate::model::input::{FromObject as _, request_body};
 use crate::model::json::render;
 use crate::model::{CachedColumn, InstrumentName};
-use crate::routes::conditional::{CacheScope, IfNoneMatch};
+use crate::routes::conditional::{CacheScope, Negotiation};
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
 /// `GET /instrument/{instrument}/latest-run`
 pub(super) async fn latest_run(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     call: Authed<Staff, InstrumentName>,
 ) -> HandlerResult {
     let found = state
         .cached
         .column(CachedColumn::LatestRun, &call.input)
         .await?;
-    Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
+    Ok(negotiation.respond(found, CacheScope::Private(call.caller.caller())))
 }
 
 /// `PUT /instrument/{instrument}/latest-run`
@@ -41,14 +41,14 @@ pub(super) async fn update_latest_run(
 /// `GET /instrument/{instrument}/specification`
 pub(super) async fn specification(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     call: Authed<Staff, InstrumentName>,
 ) -> HandlerResult {
     let found = state
         .cached
         .column(CachedColumn::Specification, &call.input)
         .await?;
-    Ok(if_none_match.respond(found, CacheScope::Private(call.caller.caller())))
+    Ok(negotiation.respond(found, CacheScope::Private(call.caller.caller())))
 }
 
 /// `PUT /instrument/{instrument}/specification`: returns the request body, in its order.

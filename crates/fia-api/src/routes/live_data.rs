@@ -7,30 +7,30 @@ use crate::auth::Staff;
 use crate::extract::{Authed, Unauthenticated};
 use crate::model::input::request_body;
 use crate::model::{CachedColumn, InstrumentName};
-use crate::routes::conditional::{CacheScope, IfNoneMatch};
+use crate::routes::conditional::{CacheScope, Negotiation};
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 
 /// `GET /live-data/instruments`
 pub(super) async fn instruments(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
 ) -> HandlerResult {
     let found = state.cached.live_data_instruments().await?;
-    Ok(if_none_match.respond(found, CacheScope::Public))
+    Ok(negotiation.respond(found, CacheScope::Public))
 }
 
 /// `GET /live-data/{instrument}/script`
 pub(super) async fn script(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     Unauthenticated(instrument): Unauthenticated<InstrumentName>,
 ) -> HandlerResult {
     let found = state
         .cached
         .column(CachedColumn::LiveDataScript, &instrument)
         .await?;
-    Ok(if_none_match.respond(found, CacheScope::Public))
+    Ok(negotiation.respond(found, CacheScope::Public))
 }
 
 /// `PUT /live-data/{instrument}/script`

@@ -21,7 +21,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
 
 pub(crate) use cache_result::CacheResult;
-pub(crate) use conditional::{CacheScope, IfNoneMatch, Indexable};
+pub(crate) use conditional::{CacheScope, Indexable, Negotiation};
 pub use route_id::{RouteId, RouteMatcher};
 
 use crate::error::ApiError;

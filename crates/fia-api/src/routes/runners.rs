@@ -5,16 +5,16 @@ use axum::extract::State;
 use crate::auth::Caller;
 use crate::extract::Authed;
 use crate::routes::HandlerResult;
-use crate::routes::conditional::{CacheScope, IfNoneMatch};
+use crate::routes::conditional::{CacheScope, Negotiation};
 use crate::state::AppState;
 
 /// `GET /jobs/runners`: digests with their versions, in GitHub's order. If GitHub is unavailable,
 /// the last known ones, marked as stale.
 pub(super) async fn images(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     call: Authed<Caller, ()>,
 ) -> HandlerResult {
     let images = state.cached.runner_images().await?;
-    Ok(if_none_match.respond(images, CacheScope::Private(call.caller)))
+    Ok(negotiation.respond(images, CacheScope::Private(call.caller)))
 }

@@ -10,6 +10,7 @@
 mod archives;
 mod auth;
 mod cache;
+mod compression;
 mod consumer;
 mod drain;
 mod faults;

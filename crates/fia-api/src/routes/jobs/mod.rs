@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::extract::{Authed, OptionalAuth, Selected};
 use crate::model::{Filters, InstrumentName, JobChanges, Selection};
 use crate::ops::job_access;
-use crate::routes::conditional::{CacheScope, IfNoneMatch};
+use crate::routes::conditional::{CacheScope, Negotiation};
 use crate::routes::{HandlerResult, json};
 use crate::state::AppState;
 use crate::store::StoreError;
@@ -23,46 +23,46 @@ use input::{Count, JobId, List, resolve_timestamps};
 /// `GET /jobs`
 pub(super) async fn all(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     call: Authed<Caller, List>,
 ) -> HandlerResult {
-    list(&state, if_none_match, None, call.caller, call.input).await
+    list(&state, negotiation, None, call.caller, call.input).await
 }
 
 /// `GET /instrument/{instrument}/jobs`
 pub(super) async fn of_instrument(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     call: Authed<Caller, (InstrumentName, List)>,
 ) -> HandlerResult {
     let (instrument, input) = call.input;
-    list(&state, if_none_match, Some(instrument), call.caller, input).await
+    list(&state, negotiation, Some(instrument), call.caller, input).await
 }
 
 /// `GET /jobs/count`
 pub(super) async fn count(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     input: OptionalAuth<Count>,
 ) -> HandlerResult {
     let (scope, Count { filters }) = cache_scope(input);
-    counted(&state, &if_none_match, scope, None, filters.as_deref()).await
+    counted(&state, &negotiation, scope, None, filters.as_deref()).await
 }
 
 /// `GET /instrument/{instrument}/jobs/count`
 pub(super) async fn count_of_instrument(
     State(state): State<AppState>,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     input: OptionalAuth<(InstrumentName, Count)>,
 ) -> HandlerResult {
     let (scope, (instrument, Count { filters })) = cache_scope(input);
     let filters = filters.as_deref();
-    counted(&state, &if_none_match, scope, Some(instrument), filters).await
+    counted(&state, &negotiation, scope, Some(instrument), filters).await
 }
 
 async fn counted(
     state: &AppState,
-    if_none_match: &IfNoneMatch,
+    negotiation: &Negotiation,
     scope: CacheScope,
     instrument: Option<InstrumentName>,
     filters: Option<&str>,
@@ -71,7 +71,7 @@ async fn counted(
         instrument,
         filters: Filters::parse(filters)?,
     };
-    Ok(if_none_match.respond(state.cached.job_count(selection).await?, scope))
+    Ok(negotiation.respond(state.cached.job_count(selection).await?, scope))
 }
 
 fn cache_scope<P>(counted: OptionalAuth<P>) -> (CacheScope, P) {
@@ -106,7 +106,7 @@ pub(super) async fn update(
 
 async fn list(
     state: &AppState,
-    if_none_match: IfNoneMatch,
+    negotiation: Negotiation,
     instrument: Option<InstrumentName>,
     caller: Caller,
     input: List,
@@ -116,7 +116,7 @@ async fn list(
     if list.is_long() {
         return long(state.cached.long_job_list(&list).await?).await;
     }
-    Ok(if_none_match.respond(state.cached.job_list(list).await?, scope))
+    Ok(negotiation.respond(state.cached.job_list(list).await?, scope))
 }
 
 /// Streams a list. A failure before the first chunk is an error response; a later one breaks
