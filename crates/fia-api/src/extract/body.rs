@@ -1,16 +1,22 @@
-//! The body of a request: received within its limits, then parsed.
+//! The values that are parsed from the body of a request.
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::extract::receive;
 use crate::model::input::{FromObject, ValidationErrors};
 use crate::model::json;
+use crate::model::json::SyntaxCheck;
 use crate::state::AppState;
+
+/// The most values and keys in a body. Each takes some hundred bytes of memory once parsed.
+const MAX_NODES: usize = 100_000;
+/// The size in bytes from which a body is decoded on a thread for blocking work.
+const LARGE: usize = 64 * 1024;
+/// The byte order mark, which is skipped.
+pub(super) const BOM: char = '\u{feff}';
 
 /// A body as it was received.
 #[derive(Debug)]
@@ -33,13 +39,23 @@ pub trait FromBody: Sized + Send {
         state.limits.max_body_bytes
     }
 
-    /// Receives the body and checks its JSON syntax.
-    fn receive(
-        headers: &HeaderMap,
-        body: Body,
-        limit: usize,
-    ) -> impl Future<Output = Result<RawBody, ApiError>> + Send {
-        receive_json(headers, body, limit)
+    /// Whether the route reads a body.
+    const IS_READ: bool = true;
+
+    /// Decodes a JSON text that is not empty.
+    ///
+    /// # Errors
+    /// If the text is not JSON, or has more than 100,000 values and keys.
+    fn decode(text: &str) -> Result<RawBody, ApiError> {
+        tree(text)
+    }
+
+    /// Checks the limits of the value before it is parsed.
+    ///
+    /// # Errors
+    /// If the value exceeds a limit.
+    fn check_limits(_: &RawBody, _: &AppState) -> Result<(), ApiError> {
+        Ok(())
     }
 
     /// Parses the value, or adds validation errors.
@@ -48,9 +64,7 @@ pub trait FromBody: Sized + Send {
 
 /// A route that reads no body.
 impl FromBody for () {
-    async fn receive(_: &HeaderMap, _: Body, _: usize) -> Result<RawBody, ApiError> {
-        Ok(RawBody::Unread)
-    }
+    const IS_READ: bool = false;
 
     fn parse(_: RawBody, _: &mut ValidationErrors) -> Option<Self> {
         Some(())
@@ -98,20 +112,41 @@ impl RawBody {
     }
 }
 
-async fn receive_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<RawBody, ApiError> {
-    let bytes = receive::whole(headers, body, limit).await?;
-    parse(headers, &bytes)
-}
-
-fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<RawBody, ApiError> {
+/// Decodes the body of a known caller.
+pub(super) async fn decode<B: FromBody>(
+    headers: &HeaderMap,
+    bytes: Bytes,
+) -> Result<RawBody, ApiError> {
     if bytes.is_empty() {
         return Ok(RawBody::Empty);
     }
     if !is_json(headers) {
         return Ok(RawBody::NotJson);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::UnreadableBody)?;
-    match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+    let is_small = bytes.len() < LARGE;
+    let decode = move || {
+        let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::UnreadableBody)?;
+        B::decode(text.trim_start_matches(BOM))
+    };
+    if is_small {
+        return decode();
+    }
+    tokio::task::spawn_blocking(decode)
+        .await
+        .map_err(|_| ApiError::Internal)?
+}
+
+/// Builds the tree of a JSON text, unless it is too large.
+pub(super) fn tree(text: &str) -> Result<RawBody, ApiError> {
+    let mut check = SyntaxCheck::default();
+    check.push(text.as_bytes());
+    if !check.is_complete() {
+        return Err(syntax_error());
+    }
+    if check.nodes() > MAX_NODES {
+        return Err(ApiError::TooLarge);
+    }
+    match serde_json::from_str(text) {
         Ok(Value::Null) => Ok(RawBody::Empty),
         Ok(value) => Ok(RawBody::Value(value)),
         Err(_) => Err(syntax_error()),

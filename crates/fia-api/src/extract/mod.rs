@@ -6,6 +6,7 @@
 //! used for input.
 
 mod body;
+mod discard;
 mod form;
 mod input;
 mod query;
@@ -57,8 +58,23 @@ impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let limit = B::limit(state, &parts.headers);
-        let body = B::receive(&parts.headers, body, limit).await?;
-        let caller = state.authenticator.authenticate(&parts.headers).await?;
+        // Known first, so that the body of a stranger is not kept; reported after invalid JSON.
+        let known = state.authenticator.authenticate(&parts.headers).await;
+        let (caller, body) = match known {
+            Ok(caller) if !B::IS_READ => (caller, RawBody::Unread),
+            Ok(caller) => {
+                let bytes = receive::whole(&parts.headers, body, limit).await?;
+                let body = body::decode::<B>(&parts.headers, bytes).await?;
+                B::check_limits(&body, state)?;
+                (caller, body)
+            }
+            Err(error) => {
+                if B::IS_READ {
+                    discard::discard(&parts.headers, body, limit).await?;
+                }
+                return Err(error);
+            }
+        };
         let mut errors = ValidationErrors::default();
         let input = P::parse(&Input::of(&mut parts, state).await, &mut errors);
         let body = B::parse(body, &mut errors);

@@ -1,19 +1,13 @@
 //! Large bodies of programs, of which only the declared fields are kept.
 
-use axum::body::Body;
-use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::body::{FromBody, RawBody, is_json, syntax_error};
-use crate::extract::receive;
+use crate::extract::body::{FromBody, RawBody, syntax_error};
 use crate::model::input::{KnownFields, ValidationErrors};
 use crate::model::json::{self, SelectedFields};
 use crate::state::AppState;
-
-/// The size in bytes from which a body is parsed on a thread for blocking work.
-const LARGE: usize = 256 * 1024;
 
 /// A body that may be as large as `MAX_PROGRAM_BODY_BYTES` for callers with the API key.
 ///
@@ -32,33 +26,16 @@ impl<T: KnownFields + Send> FromBody for Selected<T> {
         }
     }
 
-    async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<RawBody, ApiError> {
-        let bytes = receive::whole(headers, body, limit).await?;
-        if bytes.is_empty() {
-            return Ok(RawBody::Empty);
+    fn decode(text: &str) -> Result<RawBody, ApiError> {
+        match json::select_fields(text, T::NAMES) {
+            Ok(SelectedFields::Null) => Ok(RawBody::Empty),
+            Ok(SelectedFields::Object(fields)) => Ok(RawBody::Value(fields.into())),
+            Ok(SelectedFields::NoObject) => Ok(RawBody::Value(false.into())),
+            Err(_) => Err(syntax_error()),
         }
-        if !is_json(headers) {
-            return Ok(RawBody::NotJson);
-        }
-        if bytes.len() < LARGE {
-            return select(&bytes, T::NAMES);
-        }
-        tokio::task::spawn_blocking(move || select(&bytes, T::NAMES))
-            .await
-            .map_err(|_| ApiError::Internal)?
     }
 
     fn parse(body: RawBody, errors: &mut ValidationErrors) -> Option<Self> {
         T::parse(body, errors).map(Self)
-    }
-}
-
-fn select(bytes: &Bytes, names: &[&'static str]) -> Result<RawBody, ApiError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::UnreadableBody)?;
-    match json::select_fields(text.trim_start_matches('\u{feff}'), names) {
-        Ok(SelectedFields::Null) => Ok(RawBody::Empty),
-        Ok(SelectedFields::Object(fields)) => Ok(RawBody::Value(fields.into())),
-        Ok(SelectedFields::NoObject) => Ok(RawBody::Value(false.into())),
-        Err(_) => Err(syntax_error()),
     }
 }

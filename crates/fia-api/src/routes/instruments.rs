@@ -83,6 +83,9 @@ impl FromBody for AllStrings {
         for (name, _) in fields.iter().filter(|(_, value)| !value.is_string()) {
             let loc = ["body", name.as_str()];
             errors.add("string_type", &loc, "Input should be a valid string");
+            if errors.is_full() {
+                return None;
+            }
         }
         LatestRun::from_object(fields, errors).map(Self)
     }

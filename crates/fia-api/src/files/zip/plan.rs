@@ -64,6 +64,12 @@ struct FoundFile {
 type FoundFiles = HashMap<(Arc<Folder>, Name), FoundFile>;
 
 impl Files {
+    /// The most files in one archive.
+    #[must_use]
+    pub fn max_zip_files(&self) -> usize {
+        self.0.settings.max_zip_files
+    }
+
     /// Resolves the files of an archive, with at most one walk per folder.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod jsonb;
 mod number;
 mod select;
+mod syntax;
 mod unescape;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ pub use jsonb::from_jsonb;
 pub use number::float_repr;
 pub(super) use number::python_number;
 pub use select::{SelectedFields, select_fields};
+pub use syntax::SyntaxCheck;
 
 use crate::model::python::MAX_INT_DIGITS;
 use number::{PythonNumbers, is_integer};

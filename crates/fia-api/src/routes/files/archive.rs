@@ -5,15 +5,30 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::error::ApiError;
 use crate::extract::{FromBody, RawBody, ValidationErrors};
 use crate::files::Folder;
 use crate::files::zip::Request;
 use crate::model::python;
+use crate::state::AppState;
 
 /// The names of files by job, in the order of the body.
 pub(in crate::routes) struct RequestedFiles(Vec<(i64, Vec<String>)>);
 
 impl FromBody for RequestedFiles {
+    /// A job without files counts as one file: its access is checked, too.
+    fn check_limits(body: &RawBody, state: &AppState) -> Result<(), ApiError> {
+        let RawBody::Value(Value::Object(requested)) = body else {
+            return Ok(());
+        };
+        let of_job = |names: &Value| names.as_array().map_or(1, |names| names.len().max(1));
+        let files: usize = requested.values().map(of_job).sum();
+        if files > state.files.max_zip_files() {
+            return Err(ApiError::TooMuch);
+        }
+        Ok(())
+    }
+
     fn parse(body: RawBody, errors: &mut ValidationErrors) -> Option<Self> {
         let mut requested = Vec::new();
         for (key, names) in &body.object(errors)? {
@@ -27,6 +42,9 @@ impl FromBody for RequestedFiles {
             }
             let names = read_names(key, names, errors);
             requested.extend(job.zip(names));
+            if errors.is_full() {
+                return None;
+            }
         }
         Some(Self(requested))
     }

@@ -1,5 +1,6 @@
 //! HTTP behaviour outside the routes: paths, methods, redirects, CORS, limits, documents.
 
+mod bodies;
 mod cors;
 mod requests;
 mod routing;
