@@ -23,6 +23,7 @@ demo: deps ## Starts a private stack with sample data and the API on 127.0.0.1:$
 
 .PHONY: test
 test: deps ## Runs every test, against servers that the tests start themselves.
+	@scripts/install-deps run test
 	cargo test --workspace --all-targets --no-fail-fast
 	cargo test --workspace --doc
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-loom cargo test --package tiercache --lib every_interleaving

@@ -8,6 +8,7 @@ mod http;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod prometheus;
 mod rabbitmq;
 mod stack;
 mod upstreams;

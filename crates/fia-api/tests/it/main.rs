@@ -23,6 +23,7 @@ mod layering;
 mod local_cache;
 mod logs;
 mod metrics;
+mod monitoring;
 mod new_jobs;
 mod openapi;
 mod outbox;
