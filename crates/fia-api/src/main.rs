@@ -1,24 +1,18 @@
 //! The command `fia-api`.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use fia_api::app::{
-    Edge, Metrics, Server, Service, healthcheck, probe_dependencies, shutdown_signal,
+    Edge, Metrics, Server, Service, healthcheck, probe_dependencies, shutdown_signal, start_log,
 };
-use fia_api::config::{Config, LogFormat};
+use fia_api::config::Config;
 use fia_api::model::openapi;
 use fia_api::state::AppState;
 use fia_api::store::{Db, indexes, schema};
 use futures_util::FutureExt as _;
 use futures_util::future::OptionFuture;
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The exit status for invalid settings (`EX_USAGE` of sysexits).
 const INVALID_SETTINGS: u8 = 64;
@@ -189,7 +183,7 @@ async fn apply_indexes(config: &Config) -> Result<(), Failure> {
 
 #[tokio::main]
 async fn serve(config: &Config) -> Result<(), Failure> {
-    start_log(config);
+    start_log(&config.log);
     warn_of_risks(config);
     let state = AppState::new(config)?;
     let edge = Edge::new(config, state.clone());
@@ -222,22 +216,6 @@ async fn bind<S: Service>(
 ) -> Result<Server<S>, Failure> {
     let server = Server::bind(address, service).await;
     server.map_err(|error| format!("{setting}={address}: {error}").into())
-}
-
-fn start_log(config: &Config) {
-    let level = config.log.level;
-    // Below `info`, libraries may log payloads: scripts, tokens.
-    let levels = Targets::new()
-        .with_default(level.min(Level::INFO))
-        .with_targets(["fia_api", "tiercache"].map(|ours| (ours, level)));
-    let lines = tracing_subscriber::registry().with(levels);
-    let layer = fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => lines.with(layer).init(),
-        LogFormat::Json => lines.with(layer.json()).init(),
-    }
 }
 
 fn warn_of_risks(config: &Config) {

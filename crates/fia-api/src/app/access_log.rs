@@ -1,10 +1,17 @@
 //! The access log: one entry a request, probes excepted. It never holds a query, a header or a
-//! body, which may contain secrets.
+//! body, which may contain secrets, and never who the caller is.
+//!
+//! Fields have the names of OpenTelemetry's semantic conventions where there is one.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::Response;
+use http::{HeaderValue, Method, Uri};
+use http_body::Body as _;
 use tracing::Level;
+
+use crate::app::facts::Facts;
 
 /// The longest path that is logged, in bytes; the rest is cut off.
 const MAX_PATH: usize = 256;
@@ -14,16 +21,23 @@ pub(super) struct AccessLogEntry {
     start: Instant,
     method: Method,
     uri: Uri,
+    client: Option<IpAddr>,
 }
 
 impl AccessLogEntry {
     /// Records the request and its arrival.
-    pub(super) fn start(method: &Method, uri: &Uri) -> Self {
+    pub(super) fn start(method: &Method, uri: &Uri, client: Option<IpAddr>) -> Self {
         Self {
             start: Instant::now(),
             method: method.clone(),
             uri: uri.clone(),
+            client,
         }
+    }
+
+    /// The method of the request.
+    pub(super) fn method(&self) -> &Method {
+        &self.method
     }
 
     /// The time since the request arrived.
@@ -32,24 +46,51 @@ impl AccessLogEntry {
     }
 
     /// Writes the entry: status 5xx at `warn`, all others at `info`.
-    pub(super) fn finish(self, status: StatusCode, elapsed: Duration, id: &HeaderValue) {
-        let failed = status.is_server_error();
+    pub(super) fn finish(
+        self,
+        response: &Response,
+        facts: Facts,
+        route: Option<&'static str>,
+        elapsed: Duration,
+        id: &HeaderValue,
+    ) {
+        let failed = response.status().is_server_error();
         if !failed && (is_probe(&self.uri) || !tracing::enabled!(Level::INFO)) {
             return;
         }
         let path = self.uri.path();
         // A path on the wire is ASCII: any cut is at a character boundary.
         let path = path.get(..MAX_PATH).unwrap_or(path);
-        let (method, id) = (&self.method, id.to_str().unwrap_or_default());
-        // To a tenth of a millisecond.
-        let elapsed_ms = (elapsed.as_secs_f64() * 1e4).round() / 10.0;
-        let status = status.as_u16();
+        macro_rules! entry {
+            ($level:expr, $message:literal) => {
+                tracing::event!(
+                    $level,
+                    http.request.method = %self.method,
+                    http.route = route,
+                    url.path = path,
+                    http.response.status_code = response.status().as_u16(),
+                    // Unknown for a streamed body.
+                    http.response.body.size = response.body().size_hint().exact(),
+                    duration_ms = milliseconds(elapsed),
+                    fia.cache = facts.cache.label(),
+                    fia.caller = facts.caller_name(),
+                    client.address = self.client.map(tracing::field::display),
+                    request_id = id.to_str().unwrap_or_default(),
+                    $message
+                )
+            };
+        }
         if failed {
-            tracing::warn!(%method, path, status, elapsed_ms, id, "request failed");
+            entry!(Level::WARN, "request failed");
         } else {
-            tracing::info!(%method, path, status, elapsed_ms, id, "request");
+            entry!(Level::INFO, "request");
         }
     }
+}
+
+/// A duration to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Whether the request is a Kubernetes probe.

@@ -2,6 +2,7 @@
 //! admission, timeout, panic handling, request id, access log and metrics.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +15,23 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Uri};
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
 use crate::app::access_log::{AccessLogEntry, is_probe};
+use crate::app::client_address::client_address;
 use crate::app::compression;
 use crate::app::cors::Cors;
+use crate::app::facts::Facts;
 use crate::app::http_metrics::{HttpMetrics, Series};
 use crate::app::path;
 use crate::app::request_id::{self, RequestIds};
 use crate::app::response_index::ResponseIndex;
 use crate::app::server::Service;
+use crate::auth::CallerSlot;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::model::encoding::Encoding;
@@ -41,11 +46,16 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The whole server except its sockets; cheap to clone.
 #[derive(Clone)]
-pub struct Edge(Arc<Inner>);
+pub struct Edge {
+    inner: Arc<Inner>,
+    /// The peer of the connection; `None` outside of one.
+    peer: Option<IpAddr>,
+}
 
 struct Inner {
     router: Router,
     routes: RouteMatcher,
+    trusted_proxies: Vec<IpNet>,
     cors: Cors,
     ids: RequestIds,
     index: ResponseIndex,
@@ -67,8 +77,9 @@ impl Edge {
     #[must_use]
     pub fn around(router: Router, config: &Config, state: AppState) -> Self {
         let routes = RouteMatcher::new();
-        Self(Arc::new(Inner {
+        let inner = Inner {
             router,
+            trusted_proxies: config.http.trusted_proxies.clone(),
             cors: Cors::new(config.http.allowed_origins.clone()),
             ids: RequestIds::new(),
             index: ResponseIndex::new(),
@@ -78,76 +89,95 @@ impl Edge {
             routes,
             state,
             dev_mode: config.server.dev_mode,
-        }))
+        };
+        Self {
+            inner: Arc::new(inner),
+            peer: None,
+        }
     }
 
     /// Handles a request; never fails. A hit in the response index is ready immediately.
     pub fn handle(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
+        let proxies = &self.inner.trusted_proxies;
+        let client = self
+            .peer
+            .map(|peer| client_address(peer, request.headers(), proxies));
         let arrival = Arrival {
-            entry: AccessLogEntry::start(request.method(), request.uri()),
-            id: self.0.ids.of(request.headers()),
-            origin: self.0.cors.origin(request.headers()),
+            entry: AccessLogEntry::start(request.method(), request.uri(), client),
+            id: self.inner.ids.of(request.headers()),
+            origin: self.inner.cors.origin(request.headers()),
         };
-        match self.0.index.respond(&request, &self.0.state.authenticator) {
-            Some((response, route)) => {
-                let series = Series::of(route, request.method(), CacheResult::Local);
-                Either::Left(ready(self.finish(arrival, series, response)))
-            }
+        match self
+            .inner
+            .index
+            .respond(&request, &self.inner.state.authenticator)
+        {
+            Some((response, facts)) => Either::Left(ready(self.finish(arrival, facts, response))),
             // Boxed, so that the fast path does not move this large future.
             None => Either::Right(Box::pin(self.clone().process(request, arrival))),
         }
     }
 
-    async fn process(self, request: Request, arrival: Arrival) -> Response {
+    async fn process(self, mut request: Request, arrival: Arrival) -> Response {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let caller = CallerSlot::default();
+        request.extensions_mut().insert(caller.clone());
         let route = self.route_id(&uri);
-        let mut response = match self.0.cors.preflight(&method, request.headers()) {
+        let mut response = match self.inner.cors.preflight(&method, request.headers()) {
             Some(preflight) => preflight,
             None => {
-                let id = arrival.id.to_str().unwrap_or_default();
-                let span = tracing::info_span!("request", id);
+                let request_id = arrival.id.to_str().unwrap_or_default();
+                // At the most severe level, so that every line of the request has its id.
+                let span = tracing::error_span!("request", request_id);
                 let encoding = Encoding::negotiate(request.headers());
                 let response = self.admit(request).instrument(span).await;
                 compression::compress(encoding, response).await
             }
         };
-        self.0.index.insert(&method, &uri, route, &mut response);
+        self.inner.index.insert(&method, &uri, route, &mut response);
         let cache = response.extensions().get().copied();
-        let series = Series::of(route, &method, cache.unwrap_or(CacheResult::None));
-        self.finish(arrival, series, response)
+        let facts = Facts {
+            route,
+            cache: cache.unwrap_or(CacheResult::None),
+            caller: caller.get(),
+        };
+        self.finish(arrival, facts, response)
     }
 
-    fn finish(&self, arrival: Arrival, series: Series, mut response: Response) -> Response {
+    fn finish(&self, arrival: Arrival, facts: Facts, mut response: Response) -> Response {
         let Arrival { entry, id, origin } = arrival;
         Cors::mark(response.headers_mut(), origin);
         let elapsed = entry.elapsed();
-        let status = response.status();
-        self.0.metrics.record(series, status, elapsed);
-        entry.finish(status, elapsed, &id);
+        let series = Series::of(facts.route, entry.method(), facts.cache);
+        self.inner
+            .metrics
+            .record(series, response.status(), elapsed);
+        let template = self.inner.routes.template(facts.route);
+        entry.finish(&response, facts, template, elapsed, &id);
         response.headers_mut().insert(request_id::HEADER, id);
         response
     }
 
     /// The services behind the routes.
     pub(super) fn state(&self) -> &AppState {
-        &self.0.state
+        &self.inner.state
     }
 
     /// The request counters.
     pub(super) fn metrics(&self) -> &HttpMetrics {
-        &self.0.metrics
+        &self.inner.metrics
     }
 
     /// The requests whose response has not begun.
     pub(super) fn in_flight(&self) -> usize {
-        let free = self.0.in_flight.available_permits();
-        self.0.max_in_flight.saturating_sub(free)
+        let free = self.inner.in_flight.available_permits();
+        self.inner.max_in_flight.saturating_sub(free)
     }
 
     /// The route of a request, also of one that is refused before routing.
     fn route_id(&self, uri: &Uri) -> RouteId {
-        let routes = &self.0.routes;
-        let routed = path::routed(uri, self.0.dev_mode);
+        let routes = &self.inner.routes;
+        let routed = path::routed(uri, self.inner.dev_mode);
         let route = routed.and_then(|routed| routes.find(routed.path()));
         route.unwrap_or(routes.unmatched())
     }
@@ -155,11 +185,11 @@ impl Edge {
     /// Refuses a request at once while too many are in flight: queueing it would only slow down
     /// the others. Probes are always admitted.
     async fn admit(&self, request: Request) -> Response {
-        let _permit = match self.0.in_flight.try_acquire() {
+        let _permit = match self.inner.in_flight.try_acquire() {
             Ok(permit) => Some(permit),
             Err(_) if is_probe(request.uri()) => None,
             Err(_) => {
-                self.0.metrics.record_refused();
+                self.inner.metrics.record_refused();
                 return ApiError::Unavailable.into_response();
             }
         };
@@ -180,7 +210,7 @@ impl Edge {
     }
 
     async fn route(&self, mut request: Request) -> Response {
-        let Some(uri) = path::routed(request.uri(), self.0.dev_mode) else {
+        let Some(uri) = path::routed(request.uri(), self.inner.dev_mode) else {
             return ApiError::Missing.into_response();
         };
         if let Cow::Owned(uri) = uri {
@@ -189,7 +219,7 @@ impl Edge {
         if request.method() == Method::HEAD && !routes::serves_head(request.uri().path()) {
             *request.method_mut() = unsupported_method();
         }
-        let Ok(mut response) = self.0.router.clone().oneshot(request).await;
+        let Ok(mut response) = self.inner.router.clone().oneshot(request).await;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             keep_first_method(&mut response);
         }
@@ -205,16 +235,23 @@ struct Arrival {
 }
 
 impl Service for Edge {
+    fn for_peer(self, peer: IpAddr) -> Self {
+        Self {
+            peer: Some(peer),
+            ..self
+        }
+    }
+
     fn handle(self, request: Request) -> impl Future<Output = Response> + Send {
         Edge::handle(&self, request)
     }
 
     fn begin_drain(&self) {
-        self.0.state.readiness.begin_drain();
+        self.inner.state.readiness.begin_drain();
     }
 
     fn end_streams(&self) {
-        self.0.state.logs.end();
+        self.inner.state.logs.end();
     }
 }
 

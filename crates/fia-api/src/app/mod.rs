@@ -1,12 +1,15 @@
 //! The running server: request handling around the routes, metrics, and sockets.
 
 mod access_log;
+mod client_address;
 mod compression;
 mod cors;
 mod dependencies;
 mod edge;
+mod facts;
 mod healthcheck;
 mod http_metrics;
+mod log;
 mod metrics;
 mod path;
 mod request_id;
@@ -16,5 +19,6 @@ mod server;
 pub use dependencies::{Dependency, probe_dependencies};
 pub use edge::Edge;
 pub use healthcheck::healthcheck;
+pub use log::start_log;
 pub use metrics::Metrics;
 pub use server::{Server, Service, shutdown_signal};

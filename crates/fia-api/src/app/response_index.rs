@@ -14,9 +14,10 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use tiercache::Source;
 
-use crate::auth::Authenticator;
+use crate::app::facts::Facts;
+use crate::auth::{Authenticator, Caller};
 use crate::cached::LocalHandle;
-use crate::routes::{CacheScope, Indexable, Negotiation, RouteId};
+use crate::routes::{CacheResult, CacheScope, Indexable, Negotiation, RouteId};
 
 /// The memory limit of the index, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -40,12 +41,12 @@ impl ResponseIndex {
         Self(Cache::with_weighter(entries, MAX_BYTES, ByBytes))
     }
 
-    /// The response and its route, if the local cache has a valid entry for the request.
+    /// The response and the facts about it, if the local cache has a valid entry for the request.
     pub(super) fn respond(
         &self,
         request: &Request,
         callers: &Authenticator,
-    ) -> Option<(Response, RouteId)> {
+    ) -> Option<(Response, Facts)> {
         let target = target(request.method(), request.uri())?;
         let entry = |scope| self.0.get(&KeyRef { scope, target });
         let ((local, route), scope) = match entry(CacheScope::Public) {
@@ -58,7 +59,12 @@ impl ResponseIndex {
         let body = local.body()?;
         let negotiation = Negotiation::of(request.headers());
         let response = negotiation.respond_with(&body, Source::Local, scope);
-        Some((response, route))
+        let facts = Facts {
+            route,
+            cache: CacheResult::Local,
+            caller: scope.caller().map(Caller::kind),
+        };
+        Some((response, facts))
     }
 
     /// Indexes a response that is marked [`Indexable`].

@@ -1,7 +1,7 @@
 //! Sockets: accept, serve with limits, drain.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +35,12 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// A request handler behind a server's sockets; cheap to clone.
 pub trait Service: Clone + Send + 'static {
+    /// The handler of a connection's requests.
+    #[must_use]
+    fn for_peer(self, _: IpAddr) -> Self {
+        self
+    }
+
     /// Handles a request; never fails.
     fn handle(self, request: Request) -> impl Future<Output = Response> + Send;
 
@@ -130,7 +136,7 @@ impl<S: Service> Connections<S> {
             tokio::select! {
                 () = &mut end => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.serve(stream),
+                    Ok((stream, peer)) => self.serve(stream, peer.ip()),
                     Err(error) => {
                         tracing::warn!(%error, "accept failed: retrying");
                         sleep(ACCEPT_BACKOFF).await;
@@ -140,12 +146,12 @@ impl<S: Service> Connections<S> {
         }
     }
 
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: TcpStream, peer: IpAddr) {
         if let Err(error) = prepare(&stream) {
             tracing::debug!(%error, "connection closed before its first request");
             return;
         }
-        let handler = self.service.clone();
+        let handler = self.service.clone().for_peer(peer);
         let is_draining = Arc::clone(&self.is_draining);
         let service = service_fn(move |request: http::Request<Incoming>| {
             let is_draining = Arc::clone(&is_draining);

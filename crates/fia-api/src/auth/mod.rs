@@ -6,6 +6,8 @@
 mod authenticator;
 mod token;
 
+use std::sync::{Arc, OnceLock};
+
 pub use authenticator::Authenticator;
 
 use crate::error::ApiError;
@@ -25,6 +27,47 @@ pub enum Caller {
         /// The user number, above 0.
         user_number: i32,
     },
+}
+
+/// The kind of a caller, for logs and traces, which never hold who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerKind {
+    /// A program with the API key.
+    Program,
+    /// A member of staff.
+    Staff,
+    /// A visiting user.
+    User,
+}
+
+impl CallerKind {
+    /// The name in logs and traces.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Staff => "staff",
+            Self::User => "user",
+        }
+    }
+}
+
+/// Request extension: carries the kind of the caller from the extractor to the access log.
+#[derive(Debug, Clone, Default)]
+pub struct CallerSlot(Arc<OnceLock<CallerKind>>);
+
+impl CallerSlot {
+    /// Stores the kind of the authenticated caller.
+    pub fn set(&self, caller: Caller) {
+        // Authenticated once.
+        let _ = self.0.set(caller.kind());
+    }
+
+    /// The kind of the caller; `None` if the request was not authenticated.
+    #[must_use]
+    pub fn get(&self) -> Option<CallerKind> {
+        self.0.get().copied()
+    }
 }
 
 /// Proof that the caller is staff, or a program with the API key.
@@ -53,6 +96,16 @@ impl Staff {
 impl Caller {
     /// The caller in `DEV_MODE`, as in the older server.
     pub(crate) const DEVELOPER: Self = Self::Staff { user_number: 123 };
+
+    /// The kind of the caller.
+    #[must_use]
+    pub fn kind(self) -> CallerKind {
+        match self {
+            Self::ApiKey => CallerKind::Program,
+            Self::Staff { .. } => CallerKind::Staff,
+            Self::User { .. } => CallerKind::User,
+        }
+    }
 
     /// The user number; −1 for programs, as in the older server.
     #[must_use]

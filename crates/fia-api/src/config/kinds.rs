@@ -1,12 +1,13 @@
 //! The kinds of settings: parsing, range and display.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::Level;
 
@@ -222,6 +223,29 @@ impl Reader<'_> {
         });
         items.unwrap_or_default()
     }
+
+    /// Addresses and networks separated by commas; empty where the variable is unset.
+    pub(super) fn networks(&mut self, variable: Variable) -> Vec<IpNet> {
+        let show = |networks: &Vec<IpNet>| {
+            let networks: Vec<String> = networks.iter().map(IpNet::to_string).collect();
+            networks.join(",")
+        };
+        let networks = self.optional(variable, show, |text| {
+            text.split(',')
+                .map(|item| parse_network(item.trim()))
+                .collect()
+        });
+        networks.unwrap_or_default()
+    }
+}
+
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => Some(IpNet::from(address)),
+        Err(_) => text.parse().ok(),
+    };
+    network
+        .ok_or_else(|| format!("`{text}` is neither an address nor a network, such as 10.0.0.0/8"))
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {

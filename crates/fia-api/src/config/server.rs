@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::kinds::Choice;
 use super::macros::settings;
 
@@ -52,6 +54,9 @@ settings! {
         pub max_in_flight: usize = number("MAX_IN_FLIGHT", 1000);
         /// Origins that browsers may call from, separated by commas; unset = any.
         pub allowed_origins: Vec<String> = list("ALLOWED_ORIGINS");
+        /// Addresses or networks (10.0.0.0/8) of proxies, separated by commas, whose
+        /// X-Forwarded-For names the client in the log; unset = none.
+        pub trusted_proxies: Vec<IpNet> = networks("TRUSTED_PROXIES");
     }
 }
 

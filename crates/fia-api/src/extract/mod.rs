@@ -24,7 +24,7 @@ pub use streamed::Streamed;
 
 use axum::extract::{FromRequest, Request};
 
-use crate::auth::{Caller, Role};
+use crate::auth::{Caller, CallerSlot, Role};
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -60,6 +60,9 @@ impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, 
         let limit = B::limit(state, &parts.headers);
         // Known first, so that the body of a stranger is not kept; reported after invalid JSON.
         let known = state.authenticator.authenticate(&parts.headers).await;
+        if let (Ok(caller), Some(slot)) = (&known, parts.extensions.get::<CallerSlot>()) {
+            slot.set(*caller);
+        }
         let (caller, body) = match known {
             Ok(caller) if !B::IS_READ => (caller, RawBody::Unread),
             Ok(caller) => {

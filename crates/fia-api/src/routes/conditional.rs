@@ -32,6 +32,14 @@ pub(crate) enum CacheScope {
 }
 
 impl CacheScope {
+    /// The caller whose token was verified, if the route requires one.
+    pub(crate) fn caller(self) -> Option<Caller> {
+        match self {
+            Self::Public => None,
+            Self::Private(caller) => Some(caller),
+        }
+    }
+
     fn cache_control(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Public => "no-cache",

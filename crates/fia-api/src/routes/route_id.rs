@@ -43,6 +43,12 @@ impl RouteMatcher {
         self.paths.at(path).ok().map(|found| *found.value)
     }
 
+    /// The path template of a route, such as `/job/{job_id}`; `None` for requests without a route.
+    #[must_use]
+    pub fn template(&self, route: RouteId) -> Option<&'static str> {
+        self.templates.get(route.index()).copied()
+    }
+
     /// The id of requests without a route.
     #[must_use]
     pub fn unmatched(&self) -> RouteId {

@@ -7,6 +7,7 @@
     reason = "what a test cannot go on without ends it, in its helpers too"
 )]
 
+mod access_log;
 mod archives;
 mod auth;
 mod cache;

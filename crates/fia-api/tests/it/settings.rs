@@ -77,6 +77,8 @@ fn malformed_values_are_errors() {
         ("MAX_BODY_BYTES", "-1"),
         ("MAX_PROGRAM_BODY_BYTES", "64M"),
         ("CEPH_DIR", "relative"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "10.0.0.1,proxy"),
         ("CACHE_LOCAL", "perhaps"),
     ] {
         assert_eq!(bad(&[(name, value)]), [name], "{value:?}");
