@@ -9,6 +9,8 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::builder::CacheBuilder;
+use crate::codec::Codec;
 use crate::connection::Connection;
 use crate::connection::breaker::CircuitBreaker;
 use crate::connection::reconnect;
@@ -16,8 +18,7 @@ use crate::connection::tracker::Tracker;
 use crate::local::coherence::Coherence;
 use crate::local::store::Store;
 use crate::local::versions::KeyVersions;
-use crate::namespace::{Namespace, NamespaceConfig};
-use crate::protocol::commands::LEASE_TTL;
+use crate::namespace::{Config, Namespace, NamespaceBuilder};
 use crate::protocol::marker::Stored;
 use crate::settings::{Clients, ConfigError, OverlappingPrefix, Settings};
 use crate::stats::{CacheStats, Counters, SharedLevel, Tracking};
@@ -38,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) local: Option<Store>,
     pub(crate) coherence: Arc<Coherence>,
     namespaces: Mutex<Registered>,
-    longest_ttl_secs: AtomicU64,
+    longest_ttl_millis: AtomicU64,
     tasks: Vec<AbortHandle>,
 }
 
@@ -46,18 +47,31 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Registered {
     next_id: u32,
-    /// A dropped namespace's counters are dropped with it.
-    counters: Vec<(&'static str, Weak<Counters>)>,
+    namespaces: Vec<Registration>,
+}
+
+struct Registration {
+    name: Arc<str>,
+    /// The prefix, if it is tracked.
+    tracked: Option<String>,
+    /// Dropped with the namespace.
+    counters: Weak<Counters>,
 }
 
 impl Cache {
-    /// Creates a cache and starts its background tasks on the current Tokio runtime. Does not
-    /// wait for Valkey, which may become available later.
-    ///
-    /// # Errors
-    /// [`ConfigError::Url`] if the URL in the settings is invalid, and [`ConfigError::NoRuntime`]
-    /// outside a Tokio runtime.
-    pub fn new(settings: Settings) -> Result<Self, ConfigError> {
+    /// A builder of a cache with a shared level at this Valkey URL,
+    /// `redis://[user:password@]host[:port][/db]`.
+    pub fn builder(url: impl Into<String>) -> CacheBuilder {
+        CacheBuilder::new(Some(url.into()))
+    }
+
+    /// A builder of a cache without a shared level. Reads of its namespaces are coalesced; only
+    /// [unshared](NamespaceBuilder::unshared) ones keep values.
+    pub fn local_builder() -> CacheBuilder {
+        CacheBuilder::new(None)
+    }
+
+    pub(crate) fn new(settings: Settings) -> Result<Self, ConfigError> {
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let pending = Arc::new(PendingInvalidations::default());
         let coherence = Arc::new(Coherence::new());
@@ -73,9 +87,10 @@ impl Cache {
                 breaker: circuit,
                 pending: Arc::clone(&pending),
                 coherence: Arc::clone(&coherence),
+                events: settings.events.clone(),
             };
             tasks.push(runtime.spawn(reconnect.run()).abort_handle());
-            if settings.local.is_some() {
+            if settings.memory.is_some() {
                 let tracker = Tracker {
                     client: clients.tracking,
                     coherence: Arc::clone(&coherence),
@@ -83,59 +98,100 @@ impl Cache {
                     connect_timeout: settings.connect_timeout,
                     write_timeout: settings.write_timeout,
                     heartbeat: settings.heartbeat,
+                    events: settings.events.clone(),
                 };
                 tasks.push(runtime.spawn(tracker.run()).abort_handle());
             }
         }
-        let local = settings.local.as_ref();
         Ok(Self(Arc::new(Shared {
             breaker,
             pending,
             write_versions: KeyVersions::new(),
-            local: local.map(|local| Store::new(local.max_bytes)),
+            local: settings.memory.map(Store::new),
             coherence,
             namespaces: Mutex::default(),
-            longest_ttl_secs: AtomicU64::new(0),
+            longest_ttl_millis: AtomicU64::new(0),
             tasks,
             settings,
         })))
     }
 
-    /// Creates a namespace. Concurrent reads are coalesced within a namespace, so create one per
-    /// prefix. The prefix is tracked if the namespace is shared and kept locally.
+    /// A builder of a namespace: the keys with this prefix, each the prefix followed by the text
+    /// of a `K`. A prefix usually ends in a colon. It may be a whole key, for a namespace that is
+    /// only used with a `K` of empty text.
     ///
-    /// Create namespaces at startup: the local cache is bypassed until a new prefix is tracked.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use tiercache::{Cache, Json};
     ///
-    /// # Errors
-    /// [`OverlappingPrefix`] if it and another namespace are tracked and one's prefix is a
-    /// prefix of the other's.
-    pub fn namespace<V, E>(
+    /// let cache = Cache::local_builder().memory(1 << 20).connect()?;
+    /// let squares = cache
+    ///     .namespace::<u64, u64, io::Error>("app:square:", Json)
+    ///     .ttl(Duration::from_secs(60))
+    ///     .unshared()
+    ///     .build()?;
+    /// assert_eq!(squares.get(&12, async || Ok(144)).await?, 144);
+    /// # Ok(()) }
+    /// ```
+    pub fn namespace<K: ?Sized, V, E>(
         &self,
-        config: NamespaceConfig<V, E>,
-    ) -> Result<Namespace<V, E>, OverlappingPrefix> {
-        if config.is_shared && config.local.is_some() {
-            let (namespace, prefix) = (config.name, config.prefix);
-            let added = self.0.coherence.add_prefix(prefix);
-            added.map_err(|other| OverlappingPrefix {
-                namespace,
-                prefix,
-                other,
-            })?;
-        }
+        prefix: impl Into<String>,
+        codec: impl Codec<V>,
+    ) -> NamespaceBuilder<K, V, E> {
+        NamespaceBuilder::new(self, prefix.into(), Box::new(codec))
+    }
+
+    pub(crate) fn max_payload(&self) -> usize {
+        self.0.settings.max_payload
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        self.0.settings.lease
+    }
+
+    pub(crate) fn register<K: ?Sized, V, E>(
+        &self,
+        config: Config<V, E>,
+    ) -> Result<Namespace<K, V, E>, OverlappingPrefix> {
         let counters = Arc::new(Counters::default());
-        self.0
-            .longest_ttl_secs
-            .fetch_max(config.ttl.as_secs(), Ordering::Relaxed);
-        let mut namespaces = lock(&self.0.namespaces);
-        let id = namespaces.next_id;
-        namespaces.next_id += 1;
-        namespaces
-            .counters
-            .retain(|(_, counters)| counters.strong_count() > 0);
-        namespaces
-            .counters
-            .push((config.name, Arc::downgrade(&counters)));
+        let mut registered = lock(&self.0.namespaces);
+        registered
+            .namespaces
+            .retain(|namespace| namespace.counters.strong_count() > 0);
+        let is_tracked = config.is_shared && config.local.is_some();
+        if is_tracked {
+            self.track(&registered, &config.prefix)
+                .map_err(|other| OverlappingPrefix {
+                    namespace: config.name.to_string(),
+                    prefix: config.prefix.clone(),
+                    other,
+                })?;
+        }
+        let id = registered.next_id;
+        registered.next_id += 1;
+        registered.namespaces.push(Registration {
+            name: Arc::clone(&config.name),
+            tracked: is_tracked.then(|| config.prefix.clone()),
+            counters: Arc::downgrade(&counters),
+        });
+        let ttl = u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX);
+        self.0.longest_ttl_millis.fetch_max(ttl, Ordering::Relaxed);
         Ok(Namespace::new(config, id, Arc::clone(&self.0), counters))
+    }
+
+    /// Tracks a prefix. One whose namespace was dropped is still tracked, and may be used again.
+    fn track(&self, registered: &Registered, prefix: &str) -> Result<(), String> {
+        let mut in_use = registered.namespaces.iter().flat_map(|one| &one.tracked);
+        if in_use.any(|other| other == prefix) {
+            return Err(prefix.to_owned());
+        }
+        if self.0.coherence.has_prefix(prefix) {
+            return Ok(());
+        }
+        self.0.coherence.add_prefix(prefix)
     }
 
     /// Reads a key outside the namespaces from the shared level. `None` if the key is absent,
@@ -194,9 +250,9 @@ impl Cache {
             local_bytes: local.map_or(0, Store::bytes),
             local_entries: local.map_or(0, Store::entries),
             namespaces: lock(&self.0.namespaces)
-                .counters
+                .namespaces
                 .iter()
-                .filter_map(|(name, counters)| Some(counters.upgrade()?.snapshot(name)))
+                .filter_map(|one| Some(one.counters.upgrade()?.snapshot(Arc::clone(&one.name))))
                 .collect(),
         }
     }
@@ -228,8 +284,8 @@ impl Shared {
 
     /// The longest time that a value which was loaded before now may stay in the shared level.
     pub(crate) fn longest_lifetime(&self) -> Duration {
-        let ttl = Duration::from_secs(self.longest_ttl_secs.load(Ordering::Relaxed));
-        ttl + LEASE_TTL
+        let ttl = Duration::from_millis(self.longest_ttl_millis.load(Ordering::Relaxed));
+        ttl + self.settings.lease
     }
 }
 

@@ -21,7 +21,7 @@
 //! it; while tracking is interrupted, the local cache is bypassed (`local::coherence`).
 //!
 //! Modules, in reading order:
-//! * `settings`, `cache`, `namespace`: the public types;
+//! * `builder`, `cache`, `namespace`, `codec`, `event`, `settings`: the public types;
 //! * `protocol`: the control values a key may hold, and the commands and scripts;
 //! * `connection`: timeouts, circuit breaker, reconnection, client tracking;
 //! * `local`: the local cache, key versions, and when an entry is valid;
@@ -29,8 +29,11 @@
 //! * `write`: fences, invalidation, and the queue of invalidations to retry;
 //! * `stats`: counters; `sync`: locks and atomics that loom can replace.
 
+mod builder;
 mod cache;
+mod codec;
 mod connection;
+mod event;
 mod local;
 mod namespace;
 mod protocol;
@@ -40,9 +43,13 @@ mod stats;
 mod sync;
 mod write;
 
+pub use builder::CacheBuilder;
 pub use cache::Cache;
-pub use namespace::{LocalPolicy, Namespace, NamespaceConfig};
+pub use codec::{Codec, CodecError, Json, Raw, codec};
+pub use event::Event;
+pub use namespace::{Namespace, NamespaceBuilder};
+pub use read::LocalHandle;
 pub use read::outcome::{CachedValue, Failure, Source};
-pub use settings::{ConfigError, InvalidUrl, LocalSettings, OverlappingPrefix, Settings};
+pub use settings::{ConfigError, InvalidUrl, OverlappingPrefix};
 pub use stats::{CacheStats, NamespaceStats, SharedLevel, Tracking};
 pub use write::WriteFence;

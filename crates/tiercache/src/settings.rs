@@ -5,44 +5,39 @@ use std::time::Duration;
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError};
 
-/// The connection to the shared level, its timeouts, and the size of the local cache.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The Valkey URL, `redis://[user:password@]host[:port][/db]`; `None` for no shared level.
-    pub url: Option<String>,
-    /// The timeout of each command of a read: 50 ms.
-    pub read_timeout: Duration,
-    /// The timeout of each command of a write, that is of raising its fence and of its
-    /// invalidation: 100 ms. The fence is raised while a row lock is held.
-    pub write_timeout: Duration,
-    /// The timeout of a connection attempt: 500 ms.
-    pub connect_timeout: Duration,
-    /// The interval between heartbeats (PING) on an idle connection: 500 ms.
-    pub heartbeat: Duration,
-    /// The longest wait for a value that another process is loading: 200 ms. Together with one
-    /// command that times out, a read is delayed by 250 ms at most.
-    pub lease_wait: Duration,
-    /// The local cache; `None` for none.
-    pub local: Option<LocalSettings>,
+use crate::event::Events;
+
+/// The connection to the shared level, its timeouts, and the limits. See
+/// [`CacheBuilder`](crate::CacheBuilder) for each.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) url: Option<String>,
+    pub(crate) read_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) lease_wait: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) fence: Duration,
+    pub(crate) memory: Option<u64>,
+    pub(crate) max_payload: usize,
+    pub(crate) events: Events,
 }
 
-/// The local cache, in the memory of this process.
-#[derive(Clone, Debug)]
-pub struct LocalSettings {
-    /// The most memory its entries may take, in bytes.
-    pub max_bytes: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
+impl Settings {
+    pub(crate) fn new(url: Option<String>) -> Self {
         Self {
-            url: None,
+            url,
             read_timeout: Duration::from_millis(50),
             write_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_millis(500),
             heartbeat: Duration::from_millis(500),
             lease_wait: Duration::from_millis(200),
-            local: None,
+            lease: Duration::from_secs(5),
+            fence: Duration::from_secs(10),
+            memory: None,
+            max_payload: 8 << 20,
+            events: Events::default(),
         }
     }
 }
@@ -58,9 +53,9 @@ pub struct InvalidUrl(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key prefix {prefix:?} of namespace {namespace:?} overlaps with {other:?}")]
 pub struct OverlappingPrefix {
-    pub(crate) namespace: &'static str,
-    pub(crate) prefix: &'static str,
-    pub(crate) other: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) prefix: String,
+    pub(crate) other: String,
 }
 
 /// An invalid configuration of a cache or of a namespace.
@@ -73,6 +68,24 @@ pub enum ConfigError {
     /// The prefixes of two tracked namespaces overlap.
     #[error(transparent)]
     Prefix(#[from] OverlappingPrefix),
+    /// A setting of the cache is invalid.
+    #[error("cache setting {name}: {reason}")]
+    Setting {
+        /// The name of the builder's method.
+        name: &'static str,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// A setting of a namespace is invalid.
+    #[error("namespace {namespace:?}, setting {name}: {reason}")]
+    Namespace {
+        /// The name of the namespace.
+        namespace: String,
+        /// The name of the builder's method.
+        name: &'static str,
+        /// The reason.
+        reason: &'static str,
+    },
     /// The cache was created outside a Tokio runtime, which its background tasks need.
     #[error("a cache must be created within a Tokio runtime")]
     NoRuntime,
@@ -105,5 +118,9 @@ impl Clients {
 }
 
 fn invalid(error: RedisError) -> InvalidUrl {
-    InvalidUrl(error.category().to_owned())
+    // Only the detail may quote the URL.
+    InvalidUrl(match error.detail() {
+        None => error.to_string(),
+        Some(_) => error.category().to_owned(),
+    })
 }

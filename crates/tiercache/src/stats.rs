@@ -1,5 +1,6 @@
 //! Counters and gauges of a cache.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -32,16 +33,16 @@ macro_rules! namespace_stats {
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
 
         /// Counters of a namespace since the start.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct NamespaceStats {
             /// The name of the namespace.
-            pub name: &'static str,
+            pub name: Arc<str>,
             $($(#[$doc])+ pub $name: u64),+
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self, name: &'static str) -> NamespaceStats {
+            pub(crate) fn snapshot(&self, name: Arc<str>) -> NamespaceStats {
                 NamespaceStats { name, $($name: self.$name.get()),+ }
             }
         }
@@ -80,6 +81,10 @@ namespace_stats! {
     fills,
     /// Loaded values that were not stored because of a write or another lease.
     fills_refused,
+    /// Loaded values that were not stored because their payload was too large.
+    oversized,
+    /// Loaded values that the codec could not encode.
+    encode_failures,
     /// Entries of the shared level that were rejected: invalid payload, or wrong type.
     rejected,
     /// Fetches that found the lease of another process.

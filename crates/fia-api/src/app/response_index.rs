@@ -56,7 +56,7 @@ impl ResponseIndex {
                 (entry(scope)?, scope)
             }
         };
-        let body = local.body()?;
+        let body = local.get()?;
         let negotiation = Negotiation::of(request.headers());
         let response = negotiation.respond_with(&body, Source::Local, scope);
         let facts = Facts {

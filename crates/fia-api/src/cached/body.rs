@@ -1,12 +1,10 @@
 //! Response bodies in their final form.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
-use tiercache::LocalPolicy;
 
 use crate::model::encoding::{Encoding, MIN_COMPRESSED};
 
@@ -89,33 +87,11 @@ impl Body {
         form.get_or_init(compress).as_ref()
     }
 
-    pub(super) fn is_cacheable(&self) -> bool {
-        self.etag.is_some()
-    }
-
     /// The memory that the body may take, in bytes: each compressed form is at most half of it, and the
     /// tag, the handles and the allocator take the rest.
-    fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         let forms = if self.is_compressible() { 2 } else { 1 };
         self.bytes.len() * forms + 128
-    }
-
-    /// The local policy of bodies.
-    pub(super) fn policy(max_stale: Duration) -> LocalPolicy<Self> {
-        LocalPolicy {
-            bytes: Self::memory,
-            max_stale,
-            same: None,
-        }
-    }
-
-    /// As [`policy`](Self::policy), for values of which every change is announced, so that local
-    /// hits can be sampled against the database.
-    pub(super) fn policy_announced(max_stale: Duration) -> LocalPolicy<Self> {
-        LocalPolicy {
-            same: Some(|one, other| one.bytes == other.bytes),
-            ..Self::policy(max_stale)
-        }
     }
 }
 
@@ -167,7 +143,8 @@ mod tests {
         );
         assert_ne!(body("1").etag(), body("2").etag());
         let large = Body::new(vec![b' '; Body::MAX_CACHED + 1].into());
-        assert!(large.etag().is_none() && !large.is_cacheable());
-        assert!(Body::new(vec![b' '; Body::MAX_CACHED].into()).is_cacheable());
+        assert!(large.etag().is_none());
+        let largest = Body::new(vec![b' '; Body::MAX_CACHED].into());
+        assert!(largest.etag().is_some());
     }
 }

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tiercache::{Cache, NamespaceConfig, OverlappingPrefix, WriteFence};
+use tiercache::{Cache, ConfigError, WriteFence};
 
 use crate::cached::payload::{field, string_or_null, wrap};
 use crate::cached::{
-    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage,
+    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
 };
 use crate::config;
 use crate::model::json::{self, compact, parse, render};
@@ -16,38 +16,28 @@ use crate::store::instruments;
 /// The namespaces of all cached columns, by discriminant.
 pub(super) type ColumnCaches = [Bodies; CachedColumn::ALL.len()];
 
-/// Creates the namespaces. Every column needs a line here: the length is checked by the compiler,
-/// the order by a test.
-pub(super) fn caches(
-    cache: &Cache,
-    config: &config::Cache,
-) -> Result<ColumnCaches, OverlappingPrefix> {
-    Ok([
-        namespace::<{ CachedColumn::LatestRun as usize }>(cache, config)?,
-        namespace::<{ CachedColumn::Specification as usize }>(cache, config)?,
-        namespace::<{ CachedColumn::LiveDataScript as usize }>(cache, config)?,
-    ])
+/// Creates the namespaces.
+pub(super) fn caches(cache: &Cache, config: &config::Cache) -> Result<ColumnCaches, ConfigError> {
+    let [first, second, third] = CachedColumn::ALL.map(|column| namespace(cache, config, column));
+    Ok([first?, second?, third?])
 }
 
-/// Creates the namespace of a column. A const parameter, because the codec of a namespace is a
-/// pair of function pointers.
-fn namespace<const COLUMN: usize>(
+fn namespace(
     cache: &Cache,
     config: &config::Cache,
-) -> Result<Bodies, OverlappingPrefix> {
-    let column = const { CachedColumn::ALL[COLUMN] };
+    column: CachedColumn,
+) -> Result<Bodies, ConfigError> {
     let declaration = column.declaration();
-    cache.namespace(NamespaceConfig {
-        name: declaration.namespace,
-        prefix: declaration.key_prefix,
-        ttl: config.ttl.columns.of(column),
-        is_shared: true,
+    let (read, write) = (
+        move |payload: &Bytes| decode(column, payload),
+        move |body: &Bytes| encode(column, body),
+    );
+    bodies(cache, declaration.key_prefix, config.max_stale, read, write)
+        .name(declaration.namespace)
+        .ttl(config.ttl.columns.of(column))
         // The change feed announces changes by others.
-        local: Some(Body::policy_announced(config.max_stale)),
-        decode: |payload| decode(const { CachedColumn::ALL[COLUMN] }, payload).map(Body::new),
-        encode: |body| encode(const { CachedColumn::ALL[COLUMN] }, body.bytes()),
-        is_outage,
-    })
+        .verify_with(|one, other| one.bytes() == other.bytes())
+        .build()
 }
 
 impl Cached {
@@ -59,7 +49,7 @@ impl Cached {
     pub async fn column(&self, column: CachedColumn, name: &InstrumentName) -> CachedResult {
         let namespace = self.instruments.column(column);
         let load = self.loader(column, name);
-        let found = namespace.get_or_load(name.as_str(), load).await;
+        let found = namespace.lookup(name.as_str(), load).await;
         Ok(CachedResponse::new(
             namespace,
             name.as_str(),
@@ -161,14 +151,12 @@ fn in_form(column: CachedColumn, value: Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use tiercache::Settings;
-
     use super::*;
     use crate::config::Config;
 
     #[tokio::test]
     async fn each_column_has_the_namespace_of_its_declaration() {
-        let cache = Cache::new(Settings::default()).unwrap();
+        let cache = Cache::local_builder().connect().unwrap();
         let config = Config::from_vars(&|_| None).unwrap();
         let caches = caches(&cache, &config.cache).unwrap();
         for column in CachedColumn::ALL {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tiercache::{Cache, LocalPolicy, Namespace, NamespaceConfig, OverlappingPrefix};
+use tiercache::{Cache, ConfigError, Namespace, codec};
 
 use crate::cached::{CacheError, Cached, cause, is_outage};
 use crate::model::json::render;
@@ -16,7 +16,7 @@ use crate::upstream;
 #[derive(Clone)]
 pub(super) struct Experiments {
     service: Arc<upstream::Experiments>,
-    namespace: Namespace<Arc<[i64]>, CacheError>,
+    namespace: Namespace<i32, Arc<[i64]>, CacheError>,
 }
 
 impl Experiments {
@@ -24,24 +24,21 @@ impl Experiments {
         cache: &Cache,
         ttl: Duration,
         service: upstream::Experiments,
-    ) -> Result<Self, OverlappingPrefix> {
+    ) -> Result<Self, ConfigError> {
+        let codec = codec(
+            |numbers: &Arc<[i64]>| render(&numbers.as_ref()),
+            read_numbers,
+        );
         Ok(Self {
             service: Arc::new(service),
-            namespace: cache.namespace(NamespaceConfig {
-                name: "experiments",
-                prefix: "fia_api:auth:experiments:",
-                ttl,
-                is_shared: true,
+            namespace: cache
+                .namespace("fia_api:auth:experiments:", codec)
+                .name("experiments")
+                .ttl(ttl)
+                .weight(|numbers| size_of_val::<[i64]>(numbers) + 64)
                 // Never stale: access that was revoked must end.
-                local: Some(LocalPolicy {
-                    bytes: |numbers: &Arc<[i64]>| size_of_val::<[i64]>(numbers) + 64,
-                    max_stale: Duration::ZERO,
-                    same: None,
-                }),
-                decode: read_numbers,
-                encode: |numbers| render(&numbers.as_ref()),
-                is_outage,
-            })?,
+                .stale_if(is_outage, Duration::ZERO)
+                .build()?,
         })
     }
 
@@ -57,11 +54,7 @@ impl Experiments {
                 CacheError::Unavailable
             })
         };
-        let found = self
-            .namespace
-            .get_or_load(&user_number.to_string(), load)
-            .await;
-        found.map(|found| found.value).map_err(cause)
+        self.namespace.get(&user_number, load).await.map_err(cause)
     }
 
     /// A user with the experiments that they may see.

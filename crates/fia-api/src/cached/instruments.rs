@@ -4,10 +4,10 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tiercache::{Cache, NamespaceConfig, OverlappingPrefix};
+use tiercache::{Cache, ConfigError};
 
 use crate::cached::columns::{self, ColumnCaches};
-use crate::cached::{Bodies, Body, Cached, CachedResponse, CachedResult, cause, is_outage};
+use crate::cached::{Bodies, Body, Cached, CachedResponse, CachedResult, bodies, cause};
 use crate::config;
 use crate::model::json::{compact, render};
 use crate::model::{CachedColumn, InstrumentName, traceback_key};
@@ -21,19 +21,19 @@ pub(super) struct InstrumentCaches {
 }
 
 impl InstrumentCaches {
-    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, OverlappingPrefix> {
+    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, ConfigError> {
         Ok(Self {
-            live_data_instruments: cache.namespace(NamespaceConfig {
-                name: "live_data_instruments",
-                // The whole key: there is one list.
-                prefix: "fia_api:live_data:instruments",
-                ttl: config.ttl.live_data_instruments,
-                is_shared: true,
-                local: Some(Body::policy(config.max_stale)),
-                decode: |payload| read_names(payload).map(Body::new),
-                encode: |body| body.bytes().clone(),
-                is_outage,
-            })?,
+            // The whole key: there is one list.
+            live_data_instruments: bodies(
+                cache,
+                "fia_api:live_data:instruments",
+                config.max_stale,
+                read_names,
+                Bytes::clone,
+            )
+            .name("live_data_instruments")
+            .ttl(config.ttl.live_data_instruments)
+            .build()?,
             columns: columns::caches(cache, config)?,
         })
     }
@@ -64,7 +64,7 @@ impl Cached {
         let load =
             || async move { Ok(Body::new(render(&instruments::with_live_data(&db).await?))) };
         let namespace = &self.instruments.live_data_instruments;
-        let found = namespace.get_or_load("", load).await.map_err(cause)?;
+        let found = namespace.lookup("", load).await.map_err(cause)?;
         Ok(CachedResponse::new(namespace, "", found))
     }
 

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tiercache::{Cache, Failure, Namespace, NamespaceConfig, OverlappingPrefix, Source};
+use tiercache::{Cache, ConfigError};
 
 use crate::cached::payload::{field, wrap};
 use crate::cached::{
-    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage,
+    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
 };
 use crate::config;
 use crate::model::json::{compact, render};
@@ -15,74 +15,46 @@ use crate::model::{JobList, Selection};
 use crate::store::StoreError;
 use crate::store::jobs::{Listing, Viewer, count, page};
 
-type Lists = Namespace<Body, Uncached>;
-
-/// The reason why a list is not cached.
-#[derive(Clone)]
-enum Uncached {
-    /// It was loaded, but is too large.
-    TooLarge(Body),
-    /// Loading it failed.
-    Failed(CacheError),
-}
-
-impl From<CacheError> for Uncached {
-    fn from(error: CacheError) -> Self {
-        Self::Failed(error)
-    }
-}
-
 /// The namespaces of entries about jobs.
 pub(super) struct JobCaches {
-    lists: Lists,
-    lists_of_instruments: Lists,
+    lists: Bodies,
+    lists_of_instruments: Bodies,
     counts: Bodies,
     counts_of_instruments: Bodies,
     // Local only: the older server stores other bodies under these keys.
-    unshared_lists: Lists,
+    unshared_lists: Bodies,
     unshared_counts: Bodies,
 }
 
 impl JobCaches {
-    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, OverlappingPrefix> {
+    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, ConfigError> {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
-        let lists = |name, prefix, is_shared| {
-            cache.namespace(NamespaceConfig {
-                name,
-                prefix,
-                ttl: ttl.job_list,
-                is_shared,
-                local: Some(Body::policy(max_stale)),
-                decode: |payload| read_list(payload).map(Body::new),
-                encode: |body| body.bytes().clone(),
-                is_outage: |why| matches!(why, Uncached::Failed(error) if is_outage(error)),
-            })
+        let lists = |name: &str, prefix| {
+            let namespace = bodies(cache, prefix, max_stale, read_list, Bytes::clone);
+            let namespace = namespace.name(name).ttl(ttl.job_list);
+            namespace.max_payload(Body::MAX_CACHED)
         };
-        let counts = |name, prefix, is_shared| {
-            cache.namespace(NamespaceConfig {
-                name,
-                prefix,
-                ttl: ttl.job_count,
-                is_shared,
-                local: Some(Body::policy(max_stale)),
-                decode: |payload| read_count(payload).map(Body::new),
-                encode: |body| body.bytes().clone(),
-                is_outage,
-            })
+        let counts = |name: &str, prefix| {
+            let namespace = bodies(cache, prefix, max_stale, read_count, Bytes::clone);
+            namespace.name(name).ttl(ttl.job_count)
         };
         let of_instruments = "fia_api:jobs:list:instrument:";
         let counts_of_instruments = "fia_api:jobs:count:instrument:";
         Ok(Self {
-            lists: lists("job_list", "fia_api:jobs:list:all:", true)?,
-            lists_of_instruments: lists("instrument_job_list", of_instruments, true)?,
-            counts: counts("job_count", "fia_api:jobs:count:all:", true)?,
-            counts_of_instruments: counts("instrument_job_count", counts_of_instruments, true)?,
-            unshared_lists: lists("unshared_job_list", "unshared:list:", false)?,
-            unshared_counts: counts("unshared_job_count", "unshared:count:", false)?,
+            lists: lists("job_list", "fia_api:jobs:list:all:").build()?,
+            lists_of_instruments: lists("instrument_job_list", of_instruments).build()?,
+            counts: counts("job_count", "fia_api:jobs:count:all:").build()?,
+            counts_of_instruments: counts("instrument_job_count", counts_of_instruments).build()?,
+            unshared_lists: lists("unshared_job_list", "unshared:list:")
+                .unshared()
+                .build()?,
+            unshared_counts: counts("unshared_job_count", "unshared:count:")
+                .unshared()
+                .build()?,
         })
     }
 
-    fn of_list(&self, list: &JobList) -> &Lists {
+    fn of_list(&self, list: &JobList) -> &Bodies {
         match (list.is_shared(), &list.selection.instrument) {
             (false, _) => &self.unshared_lists,
             (true, None) => &self.lists,
@@ -115,23 +87,10 @@ impl Cached {
                 None => None,
             };
             let page = page(&db, &list, viewer.as_ref()).await;
-            let body = Body::new(page.map_err(of_filters)?);
-            if body.is_cacheable() {
-                Ok(body)
-            } else {
-                Err(Uncached::TooLarge(body))
-            }
+            Ok(Body::new(page.map_err(of_filters)?))
         };
-        match namespace.get_or_load(&name, load).await {
-            Ok(found) => Ok(CachedResponse::new(namespace, &name, found)),
-            Err(Failure::Failed(Uncached::TooLarge(body))) => Ok(CachedResponse {
-                body,
-                source: Source::Loaded,
-                local: None,
-            }),
-            Err(Failure::Failed(Uncached::Failed(error))) => Err(error),
-            Err(Failure::Panicked) => Err(cause(Failure::Panicked)),
-        }
+        let found = namespace.lookup(&name, load).await.map_err(cause)?;
+        Ok(CachedResponse::new(namespace, &name, found))
     }
 
     /// A list that may be too long to be held in memory; it is streamed and not cached.
@@ -162,7 +121,7 @@ impl Cached {
             let count = count(&db, &selection).await.map_err(of_filters)?;
             Ok(Body::new(count_body(count)))
         };
-        let found = namespace.get_or_load(&name, load).await.map_err(cause)?;
+        let found = namespace.lookup(&name, load).await.map_err(cause)?;
         Ok(CachedResponse::new(namespace, &name, found))
     }
 }

@@ -12,11 +12,12 @@ mod jobs;
 mod payload;
 mod runner_images;
 
-use std::fmt;
-use std::sync::Arc;
+use std::borrow::Borrow;
+use std::time::Duration;
 
+use bytes::Bytes;
 use secrecy::ExposeSecret;
-use tiercache::{Cache, CachedValue, Failure, LocalSettings, Namespace, Settings, Source};
+use tiercache::{Cache, CachedValue, Failure, Namespace, NamespaceBuilder, Source, codec};
 
 use crate::config;
 use crate::store::{ChangeFeed, Db, StoreError};
@@ -45,7 +46,26 @@ pub enum CacheError {
 }
 
 /// A namespace of response bodies.
-type Bodies = Namespace<Body, CacheError>;
+type Bodies = Namespace<str, Body, CacheError>;
+
+/// Begins a namespace of response bodies. `read` yields the body of a payload in Valkey, and
+/// `write` the payload of a body.
+fn bodies(
+    cache: &Cache,
+    prefix: &str,
+    max_stale: Duration,
+    read: impl Fn(&Bytes) -> Option<Bytes> + Send + Sync + 'static,
+    write: impl Fn(&Bytes) -> Bytes + Send + Sync + 'static,
+) -> NamespaceBuilder<str, Body, CacheError> {
+    let codec = codec(
+        move |body: &Body| write(body.bytes()),
+        move |payload| read(payload).map(Body::new),
+    );
+    let namespace = cache.namespace(prefix, codec);
+    namespace
+        .weight(Body::memory)
+        .stale_if(is_outage, max_stale)
+}
 
 /// The cached reads, and the writes that invalidate them.
 pub struct Cached {
@@ -81,13 +101,14 @@ impl Cached {
         feed: Option<ChangeFeed>,
     ) -> Result<Self, tiercache::ConfigError> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
-        let cache = Cache::new(Settings {
-            url: url.map(|url| url.expose_secret().to_owned()),
-            local: config.local.then_some(LocalSettings {
-                max_bytes: config.local_max_bytes,
-            }),
-            ..Settings::default()
-        })?;
+        let mut builder = match url {
+            Some(url) => Cache::builder(url.expose_secret()),
+            None => Cache::local_builder(),
+        };
+        if config.local {
+            builder = builder.memory(config.local_max_bytes);
+        }
+        let cache = builder.connect()?;
         let instruments = instruments::InstrumentCaches::new(&cache, config)?;
         Ok(Self {
             follower: feed.map(|feed| change_feed::Follower::start(feed, instruments.clone())),
@@ -135,32 +156,12 @@ pub struct CachedResponse {
 type CachedResult = Result<CachedResponse, CacheError>;
 
 /// A handle to an entry of the local cache.
-#[derive(Clone)]
-pub struct LocalHandle(Arc<dyn Fn() -> Option<Body> + Send + Sync>);
-
-impl LocalHandle {
-    /// The body, if the entry is still valid; does not wait.
-    #[must_use]
-    pub fn body(&self) -> Option<Body> {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for LocalHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LocalHandle")
-    }
-}
+pub type LocalHandle = tiercache::LocalHandle<Body, CacheError>;
 
 impl CachedResponse {
-    fn new<E>(namespace: &Namespace<Body, E>, name: &str, found: CachedValue<Body>) -> Self
-    where
-        E: Clone + Send + Sync + 'static,
-    {
-        let local = (found.source == Source::Local).then(|| {
-            let (namespace, name) = (namespace.clone(), name.to_owned());
-            LocalHandle(Arc::new(move || namespace.get_local(&name)))
-        });
+    fn new(namespace: &Bodies, name: &str, found: CachedValue<Body>) -> Self {
+        let is_local = found.source == Source::Local;
+        let local = is_local.then(|| namespace.local_handle(name));
         Self {
             body: found.value,
             source: found.source,
@@ -169,20 +170,11 @@ impl CachedResponse {
     }
 }
 
-impl From<CachedValue<Body>> for CachedResponse {
-    fn from(found: CachedValue<Body>) -> Self {
-        Self {
-            body: found.value,
-            source: found.source,
-            local: None,
-        }
-    }
-}
-
-fn cause(failure: Failure<CacheError>) -> CacheError {
+/// The error of a failed read or write.
+fn cause(failure: Failure<impl Borrow<CacheError>>) -> CacheError {
     match failure {
-        Failure::Failed(error) => error,
-        Failure::Panicked => {
+        Failure::Failed(error) => *error.borrow(),
+        _ => {
             tracing::error!("cached read or write panicked");
             CacheError::Internal
         }

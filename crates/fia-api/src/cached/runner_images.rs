@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tiercache::{Cache, CachedValue, Namespace, NamespaceConfig, OverlappingPrefix, Source};
+use tiercache::{Cache, ConfigError, Namespace, Source, codec};
 
 use crate::cached::{Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage};
 use crate::model::json::render;
@@ -24,7 +24,7 @@ const BACKOFF: Duration = Duration::from_secs(10);
 /// The runner images.
 pub(super) struct RunnerImages {
     packages: Arc<Packages>,
-    namespace: Namespace<Arc<Versions>, CacheError>,
+    namespace: Namespace<str, Arc<Versions>, CacheError>,
     last: Mutex<Last>,
 }
 
@@ -46,20 +46,21 @@ impl RunnerImages {
         cache: &Cache,
         ttl: Duration,
         packages: Packages,
-    ) -> Result<Self, OverlappingPrefix> {
+    ) -> Result<Self, ConfigError> {
+        let codec = codec(
+            |versions: &Arc<Versions>| versions.payload.clone(),
+            |payload| Versions::read(payload.clone()).map(Arc::new),
+        );
         Ok(Self {
             packages: Arc::new(packages),
-            namespace: cache.namespace(NamespaceConfig {
-                name: "runner_images",
-                prefix: "fia_api:github:packages:",
-                ttl,
-                is_shared: true,
-                // One entry with few readers; the last known one is kept in `last`.
-                local: None,
-                decode: |payload| Versions::read(payload.clone()).map(Arc::new),
-                encode: |versions| versions.payload.clone(),
-                is_outage,
-            })?,
+            // One entry with few readers; the last known one is kept in `last`.
+            namespace: cache
+                .namespace("fia_api:github:packages:", codec)
+                .name("runner_images")
+                .ttl(ttl)
+                .shared_only()
+                .stale_if(is_outage, Duration::ZERO)
+                .build()?,
             last: Mutex::default(),
         })
     }
@@ -78,7 +79,8 @@ impl RunnerImages {
                 Err(CacheError::GitHub)
             }
         };
-        let found = self.namespace.get_or_load(NAME, load).await.map_err(cause);
+        let found = self.namespace.lookup(NAME, load).await.map_err(cause);
+        let found = found.map(|found| (found.value, found.source));
         self.last().record(found, Instant::now())
     }
 
@@ -108,18 +110,19 @@ impl Last {
     /// Records an outcome; a failure yields the last known images instead.
     fn record(
         &mut self,
-        found: Result<CachedValue<Arc<Versions>>, CacheError>,
+        found: Result<(Arc<Versions>, Source), CacheError>,
         now: Instant,
     ) -> CachedResult {
         match found {
-            Ok(CachedValue {
-                value: versions,
-                source,
-            }) => {
-                let value = versions.body.clone();
-                self.body = Some((now, value.clone()));
+            Ok((versions, source)) => {
+                let body = versions.body.clone();
+                self.body = Some((now, body.clone()));
                 self.failure = None;
-                Ok(CachedValue { value, source }.into())
+                Ok(CachedResponse {
+                    body,
+                    source,
+                    local: None,
+                })
             }
             Err(error) => {
                 self.failure = Some(now);
@@ -214,10 +217,7 @@ mod tests {
         );
         assert!(last.during_backoff(start).is_none());
 
-        let loaded = CachedValue {
-            value: Arc::new(versions("[]").unwrap()),
-            source: Source::Loaded,
-        };
+        let loaded = (Arc::new(versions("[]").unwrap()), Source::Loaded);
         let fresh = last.record(Ok(loaded), start);
         assert_eq!(fresh.unwrap().source, Source::Loaded);
         assert!(last.during_backoff(after(1)).is_none());

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::connection::backoff::Backoff;
 use crate::connection::breaker::CircuitBreaker;
 use crate::connection::{CommandError, Connection};
+use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, ServerId};
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
@@ -47,6 +48,7 @@ pub(crate) struct Loop {
     pub(crate) breaker: Arc<CircuitBreaker>,
     pub(crate) pending: Arc<PendingInvalidations>,
     pub(crate) coherence: Arc<Coherence>,
+    pub(crate) events: Events,
 }
 
 impl Loop {
@@ -60,8 +62,10 @@ impl Loop {
             let since = Instant::now();
             self.breaker.close(Arc::clone(&connection));
             tracing::info!("Valkey available: shared cache in use");
+            self.events.emit(Event::SharedLevelUp);
             self.watch(&connection).await;
             self.breaker.open();
+            self.events.emit(Event::SharedLevelDown);
             if since.elapsed() >= STABLE_AFTER {
                 backoff = Backoff::new();
             } else {

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::backoff::Backoff;
 use crate::connection::{CommandError, Connection};
+use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, Confirmation, MAX_SILENCE};
 use crate::local::versions::KeyHash;
 use crate::write::pending::PendingInvalidations;
@@ -33,6 +34,7 @@ pub(crate) struct Tracker {
     pub(crate) connect_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) heartbeat: Duration,
+    pub(crate) events: Events,
 }
 
 impl Tracker {
@@ -47,6 +49,7 @@ impl Tracker {
             match timeout(self.connect_timeout, self.connect(id)).await {
                 Ok(Ok((connection, subscribed))) => {
                     if self.keep_alive(&connection, id, subscribed).await {
+                        self.events.emit(Event::TrackingDown);
                         (backoff, is_logged) = (Backoff::new(), true);
                         tracing::warn!(
                             "client tracking lost: local cache bypassed until it reconnects"
@@ -96,7 +99,7 @@ impl Tracker {
             let mut tracking = cmd("CLIENT");
             tracking.arg("TRACKING").arg("ON").arg("BCAST");
             for prefix in &prefixes {
-                tracking.arg("PREFIX").arg(*prefix);
+                tracking.arg("PREFIX").arg(prefix);
             }
             connection.call(&tracking, Instant::now() + limit).await?;
         }
@@ -115,6 +118,7 @@ impl Tracker {
             match self.coherence.confirm(id, subscribed, sent) {
                 Confirmation::Live if !was_live => {
                     was_live = true;
+                    self.events.emit(Event::TrackingUp);
                     tracing::info!("client tracking established: local cache in use");
                 }
                 Confirmation::Unidentified if !is_unidentified => {

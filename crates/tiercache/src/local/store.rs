@@ -8,7 +8,6 @@ use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -41,11 +40,19 @@ pub(crate) struct Entry {
     value: Box<dyn Any + Send + Sync>,
     bytes: usize,
     pub(crate) validity: Validity,
+    pub(crate) times: Times,
+    refreshing: AtomicBool,
+}
+
+/// The times of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// When its value was loaded, by the TTL that was left.
+    pub(crate) loaded: Instant,
+    /// From when on a hit starts an early refresh.
+    pub(crate) refresh: Instant,
     /// The end of the TTL.
     pub(crate) deadline: Instant,
-    /// The time from which a hit starts an early refresh.
-    pub(crate) refresh_at: Instant,
-    refreshing: AtomicBool,
 }
 
 impl Entry {
@@ -53,15 +60,13 @@ impl Entry {
         value: V,
         bytes: usize,
         validity: Validity,
-        deadline: Instant,
-        refresh_before: Duration,
+        times: Times,
     ) -> Self {
         Self {
             value: Box::new(value),
             bytes,
             validity,
-            deadline,
-            refresh_at: deadline.checked_sub(refresh_before).unwrap_or(deadline),
+            times,
             refreshing: AtomicBool::new(false),
         }
     }
@@ -72,7 +77,7 @@ impl Entry {
 
     /// Whether an early refresh is due and has not been started.
     pub(crate) fn is_refresh_due(&self, now: Instant) -> bool {
-        now >= self.refresh_at && !self.refreshing.load(Ordering::Relaxed)
+        now >= self.times.refresh && !self.refreshing.load(Ordering::Relaxed)
     }
 
     /// As [`is_refresh_due`](Self::is_refresh_due), but true for one caller only.
@@ -155,16 +160,18 @@ impl Weighter<Key, Arc<Entry>> for ByBytes {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn entry(value: u64, bytes: usize) -> Entry {
-        Entry::new(
-            value,
-            bytes,
-            Validity::LocalOnly,
-            Instant::now(),
-            Duration::ZERO,
-        )
+        let now = Instant::now();
+        let times = Times {
+            loaded: now,
+            refresh: now,
+            deadline: now,
+        };
+        Entry::new(value, bytes, Validity::LocalOnly, times)
     }
 
     #[test]
@@ -196,14 +203,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refresh_starts_once_and_not_before_it_is_due() {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let entry = Entry::new(
-            0_u64,
-            8,
-            Validity::LocalOnly,
-            deadline,
-            Duration::from_secs(1),
-        );
+        let loaded = Instant::now();
+        let times = Times {
+            loaded,
+            refresh: loaded + Duration::from_secs(9),
+            deadline: loaded + Duration::from_secs(10),
+        };
+        let entry = Entry::new(0_u64, 8, Validity::LocalOnly, times);
         assert!(!entry.start_refresh(Instant::now()));
         tokio::time::advance(Duration::from_secs(9)).await;
         assert!(entry.start_refresh(Instant::now()));

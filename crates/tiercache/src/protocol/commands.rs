@@ -11,11 +11,6 @@ use crate::local::coherence::ServerId;
 use crate::protocol::marker::{FenceToken, Lease, Stored};
 use crate::protocol::script::{FILL, GET_LEASE, INVALIDATE, REFRESH, RELEASE, Script};
 
-/// The TTL of a lease, after which a crashed holder is replaced. A slower load fills nothing.
-pub(crate) const LEASE_TTL: Duration = Duration::from_secs(5);
-/// The TTL of a fence, after which a crashed writer is ignored. A commit must not take longer.
-pub(crate) const FENCE_TTL: Duration = Duration::from_secs(10);
-
 /// The content of a key, and its expiry.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WithExpiry<T> {
@@ -89,18 +84,18 @@ impl Connection {
         }
     }
 
-    /// Acquires the lease of a key that holds nothing, or else returns its content. `rejected` is
-    /// an invalid payload that was read before. It counts as nothing, as does another type.
+    /// Acquires the lease of a key that holds nothing, for at most `life`, or else returns its
+    /// content. `rejected` is an invalid payload that was read before. It counts as nothing, as does another type.
     pub(crate) async fn get_lease(
         &self,
         key: &str,
-        lease: &Lease,
+        (lease, life): (&Lease, Duration),
         rejected: Option<&[u8]>,
         limit: Duration,
     ) -> Result<LeaseReply, CommandError> {
         // With nothing to reject: bytes that the key cannot hold yet.
         let rejected = rejected.unwrap_or(lease.as_bytes());
-        let life = LEASE_TTL.as_millis().to_string();
+        let life = millis(life);
         let args = [lease.as_bytes(), life.as_bytes(), rejected];
         match self.eval(&GET_LEASE, key, &args, limit).await? {
             Value::Array(reply) => match reply.into_iter().next().map(bytes).transpose()?.flatten()
@@ -121,7 +116,7 @@ impl Connection {
         ttl: Duration,
         limit: Duration,
     ) -> Result<bool, CommandError> {
-        let ttl = ttl.as_secs().max(1).to_string();
+        let ttl = millis(ttl);
         let args = [lease.as_bytes(), payload, ttl.as_bytes()];
         flag(self.eval(&FILL, key, &args, limit).await?)
     }
@@ -136,7 +131,7 @@ impl Connection {
         ttl: Duration,
         limit: Duration,
     ) -> Result<bool, CommandError> {
-        let (expiry, ttl) = (expiry.to_string(), ttl.as_secs().max(1).to_string());
+        let (expiry, ttl) = (expiry.to_string(), millis(ttl));
         let args = [expiry.as_bytes(), old, new, ttl.as_bytes()];
         flag(self.eval(&REFRESH, key, &args, limit).await?)
     }
@@ -151,18 +146,18 @@ impl Connection {
         flag(self.eval(&RELEASE, key, &[lease.as_bytes()], limit).await?)
     }
 
-    /// Replaces the content of the key by a fence.
+    /// Replaces the content of the key by a fence, for at most `life`.
     pub(crate) async fn raise(
         &self,
         key: &str,
-        fence: &FenceToken,
+        (fence, life): (&FenceToken, Duration),
         limit: Duration,
     ) -> Result<(), CommandError> {
         let mut set = cmd("SET");
         set.arg(key)
             .arg(fence.as_bytes())
             .arg("PX")
-            .arg(FENCE_TTL.as_millis() as u64);
+            .arg(millis(life));
         match self.call(&set, Instant::now() + limit).await? {
             Value::Okay => Ok(()),
             _ => Err(unexpected_reply()),
@@ -220,6 +215,11 @@ impl Connection {
             reply => reply,
         }
     }
+}
+
+/// Whole milliseconds, at least one, as the commands take them.
+fn millis(duration: Duration) -> String {
+    duration.as_millis().max(1).to_string()
 }
 
 fn is_noscript(error: &RedisError) -> bool {

@@ -23,12 +23,11 @@
 //! **Why their write version matters.** FILL does not see a write whose fence was lost. If it
 //! was a write of this replica, its version shows it.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection};
 use crate::namespace::Inner;
@@ -41,7 +40,7 @@ use crate::read::outcome::{CachedValue, Failure, Source};
 pub(crate) async fn serve<V, E>(namespace: Arc<Inner<V, E>>, mut slot: InFlightSlot<V, E>)
 where
     V: Clone + Send + Sync + 'static,
-    E: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
 {
     let key = namespace.key(slot.name());
     while !slot.remove_if_empty() {
@@ -64,24 +63,23 @@ pub(super) struct Fetch<'a, V, E> {
 
 /// The result of a load, and the write version at its begin.
 struct Loaded<V, E> {
-    result: Result<V, Failure<E>>,
+    result: Result<V, Failure<Arc<E>>>,
     version: u64,
+    elapsed: Duration,
 }
 
 impl<V, E> Fetch<'_, V, E>
 where
     V: Clone + Send + Sync + 'static,
-    E: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
 {
     async fn run(mut self) {
         self.namespace.counters.fetches.one();
         match self.look_up().await {
-            Lookup::Hit(value) => {
+            Lookup::Hit(value, age) => {
                 self.namespace.counters.hits.add(self.flight.admitted());
-                self.flight.deliver(Ok(CachedValue {
-                    value,
-                    source: Source::Shared,
-                }));
+                let hit = CachedValue::new(value, Source::Shared, age);
+                self.flight.deliver(Ok(hit));
             }
             Lookup::Leased(connection, lease) => self.load_and_fill(&connection, lease).await,
             Lookup::LoadOnly => {
@@ -106,9 +104,12 @@ where
             self.release(connection, lease).await;
             return self.deliver(loaded.result);
         }
-        let payload = (self.namespace.config.encode)(value);
+        let Some(payload) = self.namespace.payload_to_store(self.name, value) else {
+            self.release(connection, lease).await;
+            return self.deliver(loaded.result);
+        };
         let deferred = self.flight.defer(loaded.version);
-        let (ttl, limit) = (self.namespace.config.ttl, self.read_timeout());
+        let (ttl, limit) = (self.namespace.config.fill_ttl(value), self.read_timeout());
         match connection
             .fill(self.key, &lease, &payload, ttl, limit)
             .await
@@ -118,7 +119,7 @@ where
                 self.flight.admit_deferred(deferred);
             }
             Ok(false) => {
-                self.namespace.counters.fills_refused.one();
+                self.namespace.fill_refused(self.name, loaded.elapsed);
                 drop(deferred);
             }
             Err(error) => {
@@ -136,40 +137,30 @@ where
         let counters = &self.namespace.counters;
         counters.loads.one();
         let snapshot = self.namespace.snapshot(self.name);
-        // Called within the future, so that a panic of the call itself is caught as well.
-        let loading = async move { load().await };
-        let result = match AssertUnwindSafe(loading).catch_unwind().await {
-            Ok(result) => result.map_err(Failure::Failed),
-            Err(_) => Err(Failure::Panicked),
-        };
+        let began = Instant::now();
+        let result = self.namespace.run(load).await;
         match &result {
             Ok(value) => self.namespace.insert_loaded(self.name, value, snapshot),
             Err(_) => counters.load_failures.one(),
         }
-        let unavailable = matches!(&result, Err(Failure::Failed(error)) if self.is_outage(error));
+        let unavailable = matches!(&result, Err(failure) if self.namespace.is_outage(failure));
         let flag = &self.namespace.origin_unavailable;
         flag.store(unavailable, Ordering::Relaxed);
         Some(Loaded {
             result,
             version: snapshot.write_version(),
+            elapsed: began.elapsed(),
         })
     }
 
-    fn deliver(mut self, result: Result<V, Failure<E>>) {
-        if let Err(Failure::Failed(error)) = &result
-            && self.is_outage(error)
+    fn deliver(mut self, result: Result<V, Failure<Arc<E>>>) {
+        if let Err(failure) = &result
+            && self.namespace.is_outage(failure)
         {
             // An outage implies nothing about the value, so it is a valid result for all.
             self.flight.admit();
         }
-        self.flight.deliver(result.map(|value| CachedValue {
-            value,
-            source: Source::Loaded,
-        }));
-    }
-
-    fn is_outage(&self, error: &E) -> bool {
-        (self.namespace.config.is_outage)(error)
+        self.flight.deliver(result.map(CachedValue::loaded));
     }
 
     pub(super) fn is_pending(&self) -> bool {

@@ -6,13 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::local::coherence::VersionStamp;
-use crate::local::store::{Entry, Store, Validity};
+use crate::local::store::{Entry, Store, Times, Validity};
 use crate::namespace::Inner;
-use crate::read::outcome::{CachedValue, Failure, Source};
-
-/// The early refresh becomes due in this last part of the TTL, at random, so that replicas do not
-/// refresh at the same time.
-const REFRESH_WINDOW: std::ops::Range<f64> = 0.05..0.20;
+use crate::namespace::config::LocalPolicy;
+use crate::read::in_flight::Outcome;
+use crate::read::outcome::{CachedValue, Source};
 
 /// The versions of a key, and the time, before its value was requested.
 #[derive(Clone, Copy)]
@@ -71,7 +69,7 @@ where
             Validity::LocalOnly => true,
             Validity::FallbackOnly => false,
         };
-        is_valid && now < entry.deadline
+        is_valid && now < entry.times.deadline
     }
 
     /// Inserts a value of the shared level, with the rest of its TTL there. A key without a TTL
@@ -80,15 +78,15 @@ where
         &self,
         name: &str,
         value: &V,
+        payload_len: usize,
         snapshot: ReadSnapshot,
         ttl: Option<Duration>,
     ) {
-        let Some(ttl) = ttl else {
-            return self.insert_loaded(name, value, snapshot);
+        let (ttl, validity) = match ttl {
+            Some(ttl) => (ttl, Validity::Tracked(snapshot.stamp)),
+            None => (self.config.ttl_of(value), Validity::FallbackOnly),
         };
-        let ttl = ttl.min(self.config.ttl);
-        let validity = Validity::Tracked(snapshot.stamp);
-        self.insert(name, value, snapshot, validity, ttl);
+        self.insert(name, value, Some(payload_len), snapshot, validity, ttl);
     }
 
     /// Inserts a value that is about to be returned. It replaces the entry before, so that no
@@ -99,13 +97,15 @@ where
         } else {
             Validity::LocalOnly
         };
-        self.insert(name, value, snapshot, validity, self.config.ttl);
+        let ttl = self.config.ttl_of(value);
+        self.insert(name, value, None, snapshot, validity, ttl);
     }
 
     fn insert(
         &self,
         name: &str,
         value: &V,
+        payload_len: Option<usize>,
         snapshot: ReadSnapshot,
         validity: Validity,
         ttl: Duration,
@@ -113,23 +113,54 @@ where
         let (Some(store), Some(policy)) = (self.store(), &self.config.local) else {
             return;
         };
+        let Some(weight) = self.weight(policy, value, payload_len) else {
+            return store.remove(self.id, name);
+        };
+        let whole = self.config.ttl_of(value);
+        let ttl = ttl.min(whole);
         let refresh_before = match validity {
-            Validity::Tracked(_) => self.config.ttl.mul_f64(rand::random_range(REFRESH_WINDOW)),
+            Validity::Tracked(_) => policy.refresh_before(whole),
             Validity::LocalOnly | Validity::FallbackOnly => Duration::ZERO,
         };
-        let entry = Entry::new(
-            value.clone(),
-            (policy.bytes)(value),
-            validity,
-            snapshot.at + ttl,
-            refresh_before,
+        let deadline = snapshot.at + ttl;
+        let times = Times {
+            loaded: deadline.checked_sub(whole).unwrap_or(snapshot.at),
+            refresh: deadline.checked_sub(refresh_before).unwrap_or(deadline),
+            deadline,
+        };
+        store.insert(
+            self.id,
+            name,
+            Entry::new(value.clone(), weight, validity, times),
         );
-        store.insert(self.id, name, entry);
         // A write of this process changes the version and then removes the entry. If it did so
         // before the line above, the version shows it.
         if self.write_version(name) != snapshot.write_version {
             store.remove(self.id, name);
         }
+    }
+
+    /// The size of a value in bytes; `None` if it is too large to be kept.
+    fn weight(
+        &self,
+        policy: &LocalPolicy<V>,
+        value: &V,
+        payload_len: Option<usize>,
+    ) -> Option<usize> {
+        let payload_len = || {
+            payload_len.or_else(|| {
+                let payload = self.config.encode(value);
+                payload.ok().map(|payload| payload.len())
+            })
+        };
+        let weight = match &policy.weight {
+            Some(weight) => weight(value),
+            None => payload_len()? + size_of::<V>(),
+        };
+        // The limit is for the payload, which is often smaller than the value.
+        let is_kept =
+            weight <= self.config.max_payload || payload_len()? <= self.config.max_payload;
+        is_kept.then_some(weight)
     }
 
     /// Removes an entry that a write has replaced. **Call it after the write version changed.**
@@ -143,27 +174,18 @@ where
     pub(crate) fn last_known(&self, name: &str) -> Option<CachedValue<V>> {
         let max_stale = self.config.local.as_ref()?.max_stale;
         let entry = self.store()?.get(self.id, name)?;
-        let past_ttl = entry.deadline.elapsed();
+        let past_ttl = entry.times.deadline.elapsed();
         (!max_stale.is_zero() && past_ttl <= max_stale).then_some(())?;
-        let left = entry.deadline.saturating_duration_since(Instant::now());
-        Some(CachedValue {
-            value: entry.value()?,
-            source: Source::Stale {
-                age: self.config.ttl.saturating_sub(left) + past_ttl,
-                past_ttl,
-            },
-        })
+        let age = entry.times.loaded.elapsed();
+        let source = Source::Stale { age, past_ttl };
+        Some(CachedValue::new(entry.value()?, source, Some(age)))
     }
 
     /// The outcome, or the last known value if the outcome is an outage of the origin.
-    pub(crate) fn or_last_known(
-        &self,
-        name: &str,
-        outcome: Result<CachedValue<V>, Failure<E>>,
-    ) -> Result<CachedValue<V>, Failure<E>> {
+    pub(crate) fn or_last_known(&self, name: &str, outcome: Outcome<V, E>) -> Outcome<V, E> {
         match outcome {
-            Err(Failure::Failed(error)) if (self.config.is_outage)(&error) => {
-                let last_known = self.last_known(name).ok_or(Failure::Failed(error))?;
+            Err(failure) if self.is_outage(&failure) => {
+                let last_known = self.last_known(name).ok_or(failure)?;
                 self.counters.stale.one();
                 Ok(last_known)
             }

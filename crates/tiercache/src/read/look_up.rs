@@ -17,7 +17,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The result of a look-up in the shared level.
 pub(super) enum Lookup<V> {
-    Hit(V),
+    /// The value and its age, if that is known.
+    Hit(V, Option<Duration>),
     /// A miss, with the right to fill the key.
     Leased(Arc<Connection>, Lease),
     /// A miss without that right: load, do not fill.
@@ -27,7 +28,7 @@ pub(super) enum Lookup<V> {
 impl<V, E> Fetch<'_, V, E>
 where
     V: Clone + Send + Sync + 'static,
-    E: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
 {
     /// Reads the key, and acquires its lease on a miss.
     pub(super) async fn look_up(&mut self) -> Lookup<V> {
@@ -48,8 +49,9 @@ where
             Ok((Stored::Payload(payload), ttl)) => match self.decode(&payload) {
                 Some(value) => {
                     let namespace = self.namespace;
-                    namespace.insert_shared(self.name, &value, snapshot, ttl);
-                    Lookup::Hit(value)
+                    namespace.insert_shared(self.name, &value, payload.len(), snapshot, ttl);
+                    let age = ttl.map(|left| namespace.config.ttl_of(&value).saturating_sub(left));
+                    Lookup::Hit(value, age)
                 }
                 None => self.acquire_lease(connection, Some(payload)).await,
             },
@@ -91,14 +93,19 @@ where
             }
             let lease = Lease::new();
             let reply = connection
-                .get_lease(self.key, &lease, rejected.as_deref(), self.read_timeout())
+                .get_lease(
+                    self.key,
+                    (&lease, self.namespace.shared.settings.lease),
+                    rejected.as_deref(),
+                    self.read_timeout(),
+                )
                 .await;
             match reply {
                 Ok(LeaseReply::Acquired) => return Lookup::Leased(connection, lease),
                 Ok(LeaseReply::Occupied(Stored::Payload(payload))) => match self.decode(&payload) {
                     Some(value) => {
                         self.namespace.insert_loaded(self.name, &value, snapshot);
-                        return Lookup::Hit(value);
+                        return Lookup::Hit(value, None);
                     }
                     None => rejected = Some(payload),
                 },
@@ -132,11 +139,7 @@ where
     }
 
     fn decode(&self, payload: &Bytes) -> Option<V> {
-        let value = (self.namespace.config.decode)(payload);
-        if value.is_none() {
-            self.namespace.counters.rejected.one();
-        }
-        value
+        self.namespace.decode(self.key, payload)
     }
 
     fn fenced(&self) -> Lookup<V> {

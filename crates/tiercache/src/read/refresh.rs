@@ -1,10 +1,7 @@
 //! Early refresh: reloads a value in use shortly before its TTL expires, so that no request has
 //! to wait for the load.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-
-use futures_util::FutureExt;
 
 use crate::connection::CommandError;
 use crate::namespace::Inner;
@@ -17,7 +14,7 @@ use crate::read::in_flight::Loader;
 pub(crate) async fn run<V, E>(namespace: Arc<Inner<V, E>>, name: String, load: Loader<V, E>)
 where
     V: Clone + Send + Sync + 'static,
-    E: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
 {
     namespace.counters.refreshes.one();
     let is_stored = match refresh(&namespace, &name, load).await {
@@ -32,7 +29,7 @@ where
     }
 }
 
-async fn refresh<V, E>(
+async fn refresh<V: 'static, E>(
     namespace: &Inner<V, E>,
     name: &str,
     load: Loader<V, E>,
@@ -52,9 +49,8 @@ async fn refresh<V, E>(
     else {
         return Ok(false);
     };
-    let loading = AssertUnwindSafe(async move { load().await }).catch_unwind();
     namespace.counters.loads.one();
-    let Ok(Ok(value)) = loading.await else {
+    let Ok(value) = namespace.run(load).await else {
         namespace.counters.load_failures.one();
         return Ok(false);
     };
@@ -62,8 +58,10 @@ async fn refresh<V, E>(
     if namespace.write_version(name) != version || shared.pending.contains(&key) {
         return Ok(false);
     }
-    let new = (namespace.config.encode)(&value);
-    let ttl = namespace.config.ttl;
+    let Some(new) = namespace.payload_to_store(name, &value) else {
+        return Ok(false);
+    };
+    let ttl = namespace.config.fill_ttl(&value);
     connection
         .refresh(&key, (expiry, &old), &new, ttl, limit)
         .await

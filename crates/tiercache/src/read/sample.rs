@@ -1,13 +1,16 @@
 //! Comparison with the origin: of a sample of local hits, and of the shared level after a write,
 //! while legacy clients may still store values that they read before it.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::namespace::{Inner, Namespace};
+use crate::event::Event;
+use crate::namespace::config::Same;
+use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::Stored;
 use crate::read::in_flight::Loader;
 
@@ -26,8 +29,8 @@ impl<V, E> Inner<V, E> {
         hits % SAMPLE_INTERVAL == SAMPLE_INTERVAL - 1 && self.same().is_some()
     }
 
-    fn same(&self) -> Option<fn(&V, &V) -> bool> {
-        self.config.local.as_ref()?.same
+    fn same(&self) -> Option<&Same<V>> {
+        self.config.local.as_ref()?.same.as_ref()
     }
 
     async fn payload(&self, key: &str) -> Option<Bytes> {
@@ -56,24 +59,31 @@ where
     let same = namespace.same().is_none_or(|same| same(&value, &loaded));
     if !same && namespace.is_current(&name, &entry) {
         namespace.counters.samples_stale.one();
-        tracing::warn!(key = namespace.key(&name), "stale local cache hit");
+        let key = namespace.key(&name);
+        namespace
+            .shared
+            .settings
+            .events
+            .emit(Event::StaleSample { key: &key });
+        tracing::warn!(key, "stale local cache hit");
     }
 }
 
-impl<V, E> Namespace<V, E>
+impl<K, V, E> Namespace<K, V, E>
 where
+    K: Display + ?Sized,
     V: Clone + Send + Sync + 'static,
-    E: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
 {
     /// Compares the entry of the shared level with `load` 0.5, 2 and 5 s after a
     /// [`write`](Self::write), and invalidates it if they differ. Useful while legacy clients
     /// fill keys without a lease. Returns at once.
-    pub fn verify_after_write<F, Fut>(&self, name: &str, load: F)
+    pub fn verify_after_write<F, Fut>(&self, key: &K, load: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let (namespace, name) = (self.clone(), name.to_owned());
+        let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
         tokio::spawn(async move {
             let written = Instant::now();
             for delay in VERIFY_DELAYS {
@@ -82,24 +92,29 @@ where
             }
         });
     }
+}
 
+impl<V, E> Inner<V, E>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
     async fn verify<F, Fut>(&self, name: &str, load: &F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let namespace = &self.0;
-        let key = namespace.key(name);
-        let Some(before) = namespace.payload(&key).await else {
+        let key = self.key(name);
+        let Some(before) = self.payload(&key).await else {
             return;
         };
-        let (Some(value), Ok(loaded)) = ((namespace.config.decode)(&before), load().await) else {
+        let (Ok(value), Ok(loaded)) = (self.config.decode(&before), load().await) else {
             return;
         };
-        let same = namespace.same().is_none_or(|same| same(&value, &loaded));
+        let same = self.same().is_none_or(|same| same(&value, &loaded));
         // Read again: a later write may have replaced the payload during the load.
-        if !same && namespace.payload(&key).await.as_ref() == Some(&before) {
-            namespace.counters.stale_after_write.one();
+        if !same && self.payload(&key).await.as_ref() == Some(&before) {
+            self.counters.stale_after_write.one();
             tracing::warn!(key, "stale value in Valkey after a write: invalidating");
             self.invalidate(name).await;
         }

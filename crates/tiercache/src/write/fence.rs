@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::cache::Shared;
+use crate::event::Event;
 use crate::protocol::marker::FenceToken;
 
 /// A fence on a key, for a transaction to [raise](Self::raise) while it holds the row lock.
@@ -43,7 +44,8 @@ impl WriteFence {
     /// Raises the fence. **Call it after the statement that takes the row lock and before
     /// COMMIT**; do not call it if nothing is going to change.
     ///
-    /// Never fails, and takes no longer than [`Settings::write_timeout`](crate::Settings). If the
+    /// Never fails, and takes no longer than the cache's
+    /// [`write_timeout`](crate::CacheBuilder::write_timeout). If the
     /// shared level is unavailable, the write continues, and its invalidation is queued. Consumes
     /// the fence, since a retry could replace the fence of a later writer.
     pub async fn raise(self) {
@@ -51,11 +53,17 @@ impl WriteFence {
         let Some(connection) = self.shared.connection() else {
             return;
         };
-        let limit = self.shared.settings.write_timeout;
-        match connection.raise(&self.key, &self.token, limit).await {
+        let settings = &self.shared.settings;
+        let fence = (&self.token, settings.fence);
+        match connection
+            .raise(&self.key, fence, settings.write_timeout)
+            .await
+        {
             Ok(()) => self.state.0.store(CONFIRMED, Ordering::Release),
             Err(error) => {
-                tracing::warn!(key = %self.key, ?error, "write fence not confirmed");
+                let key = &*self.key;
+                settings.events.emit(Event::FenceUnconfirmed { key });
+                tracing::warn!(key, ?error, "write fence not confirmed");
             }
         }
     }

@@ -3,6 +3,7 @@
 mod fence;
 pub(crate) mod pending;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,15 +14,17 @@ use futures_util::future::join_all;
 pub use fence::WriteFence;
 
 use crate::cache::Shared;
+use crate::event::Event;
 use crate::local::versions::KeyHash;
-use crate::namespace::Namespace;
+use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::FenceToken;
 use crate::read::outcome::Failure;
 use crate::stats::Counters;
 use crate::write::fence::FenceState;
 
-impl<V, E> Namespace<V, E>
+impl<K, V, E> Namespace<K, V, E>
 where
+    K: Display + ?Sized,
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
@@ -42,7 +45,7 @@ where
     /// [`Failure::Failed`] with the transaction's error; [`Failure::Panicked`] if it panicked.
     pub async fn write<T, W, F, Fut>(
         &self,
-        name: &str,
+        key: &K,
         also_invalidate: Vec<String>,
         transaction: F,
     ) -> Result<T, Failure<W>>
@@ -52,15 +55,15 @@ where
         T: Send + 'static,
         W: Send + 'static,
     {
-        let completion = self.completion(name, also_invalidate);
-        let (namespace, name) = (self.clone(), name.to_owned());
+        let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
+        let completion = namespace.completion(&name, also_invalidate);
         let write = tokio::spawn(async move {
             let fence = completion.fence();
             let result = AssertUnwindSafe(async move { transaction(fence).await })
                 .catch_unwind()
                 .await;
             if completion.run().await {
-                namespace.0.remove_local(&name);
+                namespace.remove_local(&name);
             }
             result
         });
@@ -72,23 +75,30 @@ where
 
     /// Invalidates the value of this name, after a change that was made elsewhere. Once it
     /// returns, no value from before the call is served.
-    pub async fn invalidate(&self, name: &str) {
-        let completion = self.completion(name, Vec::new());
-        let (namespace, name) = (self.clone(), name.to_owned());
-        let work = tokio::spawn(async move {
-            completion.invalidate(None).await;
-            namespace.0.remove_local(&name);
-        });
+    pub async fn invalidate(&self, key: &K) {
+        let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
+        let work = tokio::spawn(async move { namespace.invalidate(&name).await });
         // Fails only when the runtime shuts down.
         let _ = work.await;
+    }
+}
+
+impl<V, E> Inner<V, E>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    pub(crate) async fn invalidate(&self, name: &str) {
+        self.completion(name, Vec::new()).invalidate(None).await;
+        self.remove_local(name);
     }
 
     fn completion(&self, name: &str, also_invalidate: Vec<String>) -> Completion {
         Completion {
             key: self.key(name).into(),
             also_invalidate,
-            shared: Arc::clone(&self.0.shared),
-            counters: Arc::clone(&self.0.counters),
+            shared: Arc::clone(&self.shared),
+            counters: Arc::clone(&self.counters),
             token: FenceToken::new(),
             state: Arc::new(FenceState::new()),
         }
@@ -157,6 +167,8 @@ impl Completion {
             }
         }
         self.counters.invalidations_queued.one();
+        let events = &self.shared.settings.events;
+        events.emit(Event::InvalidationQueued { key });
         let lifetime = self.shared.longest_lifetime();
         self.shared.pending.enqueue(key, own.cloned(), lifetime);
     }

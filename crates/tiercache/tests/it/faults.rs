@@ -4,18 +4,15 @@
 use std::time::Duration;
 
 use devstack::{Direction, FaultProxy, Mode, Valkey};
-use tiercache::{Cache, Settings, SharedLevel};
+use tiercache::{Cache, CacheBuilder, SharedLevel};
 
 use crate::support::{
-    Database, Fixture, KEY, NAME, Replica, TTL, config, enqueue, loaded, put, shared_hit, stats,
-    wait_for_shared_level, wait_until, within_a_second,
+    Database, Fixture, KEY, NAME, Replica, Rows, TTL, config, enqueue, loaded, put, shared_hit,
+    stats, wait_for_shared_level, wait_until, within_a_second,
 };
 
-fn defaults(url: String) -> Settings {
-    Settings {
-        url: Some(url),
-        ..Settings::default()
-    }
+fn defaults(url: String) -> CacheBuilder {
+    Cache::builder(url)
 }
 
 /// A fixture with one replica behind a proxy.
@@ -66,8 +63,8 @@ async fn assert_recovers(fixture: &Fixture, cache: &Cache, rows: &crate::support
 async fn valkey_is_optional_at_startup() {
     let valkey = Valkey::start().await.unwrap();
     valkey.kill();
-    let cache = Cache::new(defaults(valkey.url())).unwrap();
-    let rows = cache.namespace(config(TTL)).unwrap();
+    let cache = defaults(valkey.url()).connect().unwrap();
+    let rows = Rows::build(config(&cache, TTL));
     let database = Database::default();
     assert_eq!(
         within_a_second(rows.get_or_load(NAME, database.loader())).await,
@@ -112,10 +109,7 @@ async fn a_lease_granted_after_its_timeout_is_released() {
     fixture.get().await.unwrap();
     fixture.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
     let replica = fixture
-        .replica(|url| Settings {
-            read_timeout: Duration::from_millis(300),
-            ..defaults(url)
-        })
+        .replica(|url| defaults(url).read_timeout(Duration::from_millis(300)))
         .await;
     // GET gets a reply, GETLEASE times out.
     let (sent, received) = sizes(&replica);
@@ -251,7 +245,9 @@ async fn a_reply_cut_mid_frame_is_a_miss() {
 async fn dropping_the_cache_closes_its_connections() {
     let valkey = Valkey::start().await.unwrap();
     let proxy = FaultProxy::start(valkey.addr()).await.unwrap();
-    let cache = Cache::new(defaults(format!("redis://{}/0", proxy.addr()))).unwrap();
+    let cache = defaults(format!("redis://{}/0", proxy.addr()))
+        .connect()
+        .unwrap();
     wait_for_shared_level(&cache, true).await;
     assert_eq!(proxy.open(), 1);
     drop(cache);

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tiercache::Settings;
-
 use crate::support::{
     Fixture, Gate, KEY, enqueue, foreign_marker, loaded, long_timeouts, no_load, payload,
     shared_hit, wait_until,
@@ -11,11 +9,8 @@ use crate::support::{
 
 #[tokio::test]
 async fn a_lease_of_a_dead_process_delays_a_read_by_the_lease_wait_only() {
-    let fixture = Fixture::with(|url| Settings {
-        lease_wait: Duration::from_millis(30),
-        ..long_timeouts(url)
-    })
-    .await;
+    let fixture =
+        Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_millis(30))).await;
     let lease = foreign_marker(b'\t');
     fixture.raw.set(KEY, &lease).await;
     assert_eq!(fixture.get().await, loaded(0));
@@ -29,11 +24,7 @@ async fn a_lease_of_a_dead_process_delays_a_read_by_the_lease_wait_only() {
 
 #[tokio::test]
 async fn a_read_waits_for_the_fill_of_another_lease_holder() {
-    let fixture = Fixture::with(|url| Settings {
-        lease_wait: Duration::from_secs(10),
-        ..long_timeouts(url)
-    })
-    .await;
+    let fixture = Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_secs(10))).await;
     fixture.raw.set(KEY, foreign_marker(b'\t')).await;
     let request = enqueue(&fixture.rows, no_load);
     wait_until("the lease to be seen", async || {
@@ -46,11 +37,7 @@ async fn a_read_waits_for_the_fill_of_another_lease_holder() {
 
 #[tokio::test]
 async fn a_released_lease_is_acquired_by_a_waiting_reader() {
-    let fixture = Fixture::with(|url| Settings {
-        lease_wait: Duration::from_secs(10),
-        ..long_timeouts(url)
-    })
-    .await;
+    let fixture = Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_secs(10))).await;
     fixture.raw.set(KEY, foreign_marker(b'\t')).await;
     let request = enqueue(&fixture.rows, fixture.database.loader());
     wait_until("the lease to be seen", async || {

@@ -15,6 +15,7 @@ mod faults;
 mod histories;
 mod leases;
 mod local;
+mod namespaces;
 mod races;
 mod reads;
 mod single_flight;

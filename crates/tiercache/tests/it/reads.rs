@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use tiercache::{Cache, Failure, Settings};
+use tiercache::{Cache, Failure};
 
-use crate::support::{DbError, Fixture, KEY, NAME, cache, config, loaded, payload, shared_hit};
+use crate::support::{
+    DbError, Fixture, KEY, NAME, Rows, cache, config, loaded, payload, shared_hit,
+};
 
 #[tokio::test]
 async fn a_miss_loads_once_and_the_next_read_is_a_hit() {
@@ -15,7 +17,7 @@ async fn a_miss_loads_once_and_the_next_read_is_a_hit() {
     let stats = fixture.stats();
     assert_eq!(
         (
-            stats.name,
+            &*stats.name,
             stats.requests,
             stats.hits,
             stats.loads,
@@ -85,7 +87,7 @@ async fn a_loader_error_is_not_cached_and_releases_the_lease() {
 #[tokio::test]
 async fn a_ttl_of_zero_disables_caching() {
     let fixture = Fixture::new().await;
-    let rows = fixture.cache.namespace(config(Duration::ZERO)).unwrap();
+    let rows = Rows::build(config(&fixture.cache, Duration::ZERO));
     fixture.raw.set(KEY, payload(41)).await;
     for _ in 0..2 {
         assert_eq!(
@@ -104,11 +106,9 @@ async fn an_invalid_url_is_an_error_without_the_password() {
         "http://valkey:6379",
         "redis://:secret@host:port/0",
     ] {
-        let settings = Settings {
-            url: Some(url.to_owned()),
-            ..Settings::default()
-        };
-        let error = Cache::new(settings).err().expect(url).to_string();
+        let builder = Cache::builder(url);
+        assert!(!format!("{builder:?}").contains("secret"));
+        let error = builder.connect().err().expect(url).to_string();
         assert!(!error.contains("secret"), "{error}");
     }
 }
@@ -127,15 +127,15 @@ async fn peek_reads_any_string_key() {
 
 #[test]
 fn a_cache_outside_a_runtime_is_an_error() {
-    let error = Cache::new(Settings::default()).err();
+    let error = Cache::local_builder().connect().err();
     assert_eq!(error, Some(tiercache::ConfigError::NoRuntime));
 }
 
 #[tokio::test]
 async fn the_counters_of_a_dropped_namespace_are_dropped() {
-    let (cache, rows) = cache(Settings::default()).await;
+    let (cache, rows) = cache(Cache::local_builder()).await;
     for _ in 0..10 {
-        drop(cache.namespace(config(Duration::from_secs(1))).unwrap());
+        drop(Rows::build(config(&cache, Duration::from_secs(1))));
     }
     let names = |stats: tiercache::CacheStats| stats.namespaces.len();
     assert_eq!(names(cache.stats()), 1);

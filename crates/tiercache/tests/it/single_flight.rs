@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tiercache::{Failure, Settings, SharedLevel};
+use tiercache::{Cache, Failure, SharedLevel};
 
 use crate::support::{
-    Fixture, Gate, KEY, NAME, cache, config, enqueue, loaded, long_timeouts, no_load, payload,
-    shared_hit, wait_until, within_a_second,
+    Fixture, Gate, KEY, NAME, Rows, cache, decode, enqueue, loaded, long_timeouts, no_load,
+    payload, shared_hit, wait_until, within_a_second,
 };
 
 #[tokio::test]
@@ -28,15 +28,15 @@ async fn a_panicking_loader_fails_its_own_waiters_only() {
 #[tokio::test]
 async fn a_panic_while_encoding_does_not_block_the_key() {
     let fixture = Fixture::new().await;
-    let mut config = config(Duration::from_secs(9));
-    config.encode = |version| {
+    let encode = |version: &u64| {
         if *version == 0 {
             panic!("on purpose")
         } else {
             payload(*version)
         }
     };
-    let rows = fixture.cache.namespace(config).unwrap();
+    let codec = tiercache::codec(encode, decode);
+    let rows = Rows::build(fixture.cache.namespace("test:row:", codec).shared_only());
     assert_eq!(
         rows.get_or_load(NAME, async || Ok(0)).await,
         Err(Failure::Panicked)
@@ -61,16 +61,9 @@ async fn a_thousand_concurrent_misses_call_the_loader_once() {
 
 #[tokio::test]
 async fn a_thousand_concurrent_misses_on_two_replicas_call_the_loader_once() {
-    let fixture = Fixture::with(|url| Settings {
-        lease_wait: Duration::from_secs(10),
-        ..long_timeouts(url)
-    })
-    .await;
+    let fixture = Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_secs(10))).await;
     let replica = fixture
-        .replica(|url| Settings {
-            lease_wait: Duration::from_secs(10),
-            ..long_timeouts(url)
-        })
+        .replica(|url| long_timeouts(url).lease_wait(Duration::from_secs(10)))
         .await;
     let requests: Vec<_> = (0..1000)
         .map(|i| {
@@ -118,7 +111,7 @@ async fn a_fetch_without_waiters_does_not_load() {
 
 #[tokio::test]
 async fn single_flight_works_without_a_shared_level() {
-    let (cache, rows) = cache(Settings::default()).await;
+    let (cache, rows) = cache(Cache::local_builder()).await;
     assert_eq!(cache.stats().shared_level, SharedLevel::Off);
     let (mut gate, load) = Gate::after(|| Ok(1));
     let first = enqueue(&rows, load);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use devstack::{Direction, Mode};
-use tiercache::{Failure, Settings};
+use tiercache::{Cache, Failure};
 
 use crate::support::{
     DbError, Fixture, Gate, KEY, NAME, cache, enqueue, loaded, long_timeouts, no_load, payload,
@@ -88,11 +88,7 @@ async fn a_waiter_that_enqueues_after_the_fill_executed_gets_the_next_fetch() {
 #[tokio::test]
 async fn a_waiter_that_enqueues_after_a_write_with_a_refused_invalidation_gets_the_next_fetch() {
     // The long heartbeat keeps the background task from flushing the invalidation.
-    let fixture = Fixture::with(|url| Settings {
-        heartbeat: Duration::from_secs(60),
-        ..long_timeouts(url)
-    })
-    .await;
+    let fixture = Fixture::with(|url| long_timeouts(url).heartbeat(Duration::from_secs(60))).await;
     let database = fixture.database.clone();
     let (mut gate, load) = Gate::after(move || Ok(database.select()));
     let early = enqueue(&fixture.rows, load);
@@ -136,7 +132,7 @@ async fn a_waiter_that_enqueues_after_the_get_executed_gets_the_next_fetch() {
 
 #[tokio::test]
 async fn without_a_fill_all_deferred_waiters_share_the_next_load() {
-    let (_cache, rows) = cache(Settings::default()).await;
+    let (_cache, rows) = cache(Cache::local_builder()).await;
     let (mut gate, load) = Gate::after(|| Ok(1));
     let early = enqueue(&rows, load);
     gate.entered().await;

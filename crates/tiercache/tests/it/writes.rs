@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use devstack::{Direction, Mode};
-use tiercache::{Failure, Settings};
+use tiercache::{Cache, Failure};
 
 use crate::support::{
-    DbError, Fixture, KEY, NAME, cache, config, foreign_marker, loaded, long_timeouts, payload,
-    put, shared_hit, stats, wait_for_shared_level, wait_until, within_a_second,
+    DbError, Fixture, KEY, NAME, Rows, cache, config, foreign_marker, loaded, long_timeouts,
+    payload, put, shared_hit, stats, wait_for_shared_level, wait_until, within_a_second,
 };
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_write_invalidates_further_keys() {
 async fn a_replica_with_caching_disabled_still_invalidates() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
-    let off = fixture.cache.namespace(config(Duration::ZERO)).unwrap();
+    let off = Rows::build(config(&fixture.cache, Duration::ZERO));
     put(&off, &fixture.database).await;
     assert_eq!(fixture.raw.get(KEY).await.unwrap(), b"null");
     assert_eq!(fixture.get().await, loaded(1));
@@ -144,7 +144,7 @@ async fn a_replica_with_caching_disabled_still_invalidates() {
 #[tokio::test]
 async fn a_write_works_without_a_shared_level() {
     let fixture = Fixture::new().await;
-    let (_cache, rows) = cache(Settings::default()).await;
+    let (_cache, rows) = cache(Cache::local_builder()).await;
     assert_eq!(put(&rows, &fixture.database).await, 1);
     assert_eq!(
         rows.get_or_load(NAME, fixture.database.loader()).await,
@@ -155,12 +155,7 @@ async fn a_write_works_without_a_shared_level() {
 #[tokio::test]
 async fn a_write_while_valkey_is_unavailable_is_fast_and_its_invalidation_is_flushed_later() {
     let fixture = Fixture::new().await;
-    let replica = fixture
-        .replica(|url| Settings {
-            url: Some(url),
-            ..Settings::default()
-        })
-        .await;
+    let replica = fixture.replica(Cache::builder).await;
     fixture.get().await.unwrap();
     replica.proxy.refuse(true).await.unwrap();
     replica.proxy.reset_all();
@@ -241,10 +236,7 @@ async fn a_key_with_a_pending_invalidation_bypasses_the_shared_level() {
 #[tokio::test]
 async fn a_fence_that_was_not_acknowledged_is_not_owned() {
     let fixture = Fixture::new().await;
-    let slow = |url| Settings {
-        write_timeout: Duration::from_millis(50),
-        ..long_timeouts(url)
-    };
+    let slow = |url| long_timeouts(url).write_timeout(Duration::from_millis(50));
     let replica = std::sync::Arc::new(fixture.replica(slow).await);
     let (raw, at) = (fixture.raw.clone(), std::sync::Arc::clone(&replica));
     let write = replica

@@ -1,5 +1,7 @@
 //! The metrics of the cache.
 
+use std::sync::Arc;
+
 use metrics::{Unit, counter, gauge};
 use tiercache::{CacheStats, NamespaceStats, SharedLevel, Tracking};
 
@@ -206,8 +208,10 @@ pub(super) fn collect(cache: &CacheStats) {
     for stats in &cache.namespaces {
         for (name, _, label, value) in NAMESPACE_COUNTERS {
             let counter = match label {
-                None => counter!(name, "class" => stats.name),
-                Some((key, label)) => counter!(name, "class" => stats.name, key => label),
+                None => counter!(name, "class" => Arc::clone(&stats.name)),
+                Some((key, label)) => {
+                    counter!(name, "class" => Arc::clone(&stats.name), key => label)
+                }
             };
             counter.absolute(value(stats));
         }

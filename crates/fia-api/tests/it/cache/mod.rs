@@ -150,6 +150,6 @@ async fn body(replica: &Replica, path: &str) -> Value {
 fn stats(replica: &Replica, read: &Read) -> NamespaceStats {
     let all = replica.state.cached.statistics().namespaces;
     all.into_iter()
-        .find(|namespace| namespace.name == read.namespace)
+        .find(|namespace| *namespace.name == *read.namespace)
         .unwrap()
 }

@@ -48,7 +48,7 @@ struct TrackingState {
     /// The server that commands are sent to. Changes on another one would not be pushed.
     command_server: ServerId,
     /// The prefixes to subscribe to. Only appended to, so their number identifies a state.
-    prefixes: Vec<&'static str>,
+    prefixes: Vec<String>,
 }
 
 /// The result of a heartbeat.
@@ -176,23 +176,29 @@ impl Coherence {
 
     /// Registers a prefix to track. The local cache is bypassed until the tracking connection
     /// has subscribed to it. The error is a registered prefix with which it overlaps.
-    pub(crate) fn add_prefix(&self, prefix: &'static str) -> Result<(), &'static str> {
+    pub(crate) fn add_prefix(&self, prefix: &str) -> Result<(), String> {
         let mut state = lock(&self.state);
         let overlaps = |other: &str| other.starts_with(prefix) || prefix.starts_with(other);
         if let Some(other) = state.prefixes.iter().find(|other| overlaps(other)) {
-            return Err(other);
+            return Err(other.clone());
         }
-        state.prefixes.push(prefix);
+        state.prefixes.push(prefix.to_owned());
         self.suspend(&mut state);
         drop(state);
         self.prefix_added.notify_waiters();
         Ok(())
     }
 
-    /// The prefixes after the first `subscribed`.
-    pub(crate) fn prefixes_after(&self, subscribed: usize) -> Vec<&'static str> {
+    /// Whether exactly this prefix is registered.
+    pub(crate) fn has_prefix(&self, prefix: &str) -> bool {
         let state = lock(&self.state);
-        state.prefixes.iter().skip(subscribed).copied().collect()
+        state.prefixes.iter().any(|registered| registered == prefix)
+    }
+
+    /// The prefixes after the first `subscribed`.
+    pub(crate) fn prefixes_after(&self, subscribed: usize) -> Vec<String> {
+        let state = lock(&self.state);
+        state.prefixes.iter().skip(subscribed).cloned().collect()
     }
 
     pub(crate) fn has_prefixes(&self) -> bool {

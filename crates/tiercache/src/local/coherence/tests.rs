@@ -118,7 +118,7 @@ fn a_prefix_of_another_is_refused() {
         ("jobs:", "jobs:"),
         ("", "live:instruments"),
     ] {
-        assert_eq!(coherence.add_prefix(prefix), Err(other));
+        assert_eq!(coherence.add_prefix(prefix), Err(other.to_owned()));
     }
     assert_eq!(coherence.prefixes_after(2), ["jobs:"]);
 }

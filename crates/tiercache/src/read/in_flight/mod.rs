@@ -21,7 +21,7 @@ use crate::read::outcome::{CachedValue, Failure};
 use crate::sync::{Mutex, lock};
 
 /// The result that each waiter gets.
-pub(crate) type Outcome<V, E> = Result<CachedValue<V>, Failure<E>>;
+pub(crate) type Outcome<V, E> = Result<CachedValue<V>, Failure<Arc<E>>>;
 
 /// Loads the value from the origin.
 pub(crate) type Loader<V, E> = Box<dyn FnOnce() -> BoxFuture<'static, Result<V, E>> + Send>;
@@ -123,7 +123,7 @@ pub(crate) struct Flight<'slot, V, E> {
     admitted: Waiters<V, E>,
 }
 
-impl<'slot, V: Clone, E: Clone> Flight<'slot, V, E> {
+impl<'slot, V: Clone, E> Flight<'slot, V, E> {
     pub(crate) fn new(slot: &'slot InFlightSlot<V, E>) -> Self {
         Self {
             slot,

@@ -2,18 +2,15 @@
 
 use super::*;
 use std::sync::Arc;
-use tiercache::Namespace;
 use tokio::sync::Semaphore;
 
 /// A short TTL, so that the refresh window starts soon.
 const SHORT: Duration = Duration::from_secs(2);
 
-async fn short() -> (Fixture, Namespace<u64, DbError>) {
+async fn short() -> (Fixture, Rows) {
     let fixture = Fixture::with(local_settings).await;
-    let mut config = local_config(SHORT);
-    config.prefix = "test:short:";
-    config.local.as_mut().unwrap().same = None;
-    let rows = fixture.cache.namespace(config).unwrap();
+    let short = with_prefix(&fixture.cache, "test:short:", SHORT);
+    let rows = Rows::build(short);
     (fixture, rows)
 }
 

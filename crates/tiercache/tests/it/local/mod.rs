@@ -9,29 +9,21 @@ mod verify;
 use std::time::Duration;
 
 use devstack::{Direction, Mode};
-use tiercache::{Cache, CachedValue, Settings, Source, Tracking};
+use tiercache::{Cache, CacheBuilder, Source, Tracking};
 
 use crate::support::{
-    Database, DbError, Fixture, Gate, KEY, NAME, Raw, Replica, TTL, enqueue, loaded, local,
+    Database, DbError, Fixture, Gate, KEY, MEMORY, NAME, Raw, Replica, Rows, TTL, enqueue, loaded,
     local_config, local_hit, local_settings, payload, put, shared_hit, stats, wait_until,
-    within_a_second,
+    with_prefix, within_a_second,
 };
 
 /// The default timeouts, with a local level.
-fn defaults(url: String) -> Settings {
-    Settings {
-        url: Some(url),
-        local: local(),
-        ..Settings::default()
-    }
+fn defaults(url: String) -> CacheBuilder {
+    Cache::builder(url).memory(MEMORY)
 }
 
 fn without_shared_level() -> Cache {
-    Cache::new(Settings {
-        local: local(),
-        ..Settings::default()
-    })
-    .unwrap()
+    Cache::local_builder().memory(MEMORY).connect().unwrap()
 }
 
 /// A fixture whose local level has the value.
@@ -161,10 +153,7 @@ async fn a_key_with_a_pending_invalidation_is_not_cached_locally() {
 #[tokio::test]
 async fn a_shared_namespace_is_not_cached_locally_without_a_shared_level() {
     let cache = without_shared_level();
-    let (rows, database) = (
-        cache.namespace(local_config(TTL)).unwrap(),
-        Database::default(),
-    );
+    let (rows, database) = (Rows::build(local_config(&cache, TTL)), Database::default());
     for _ in 0..3 {
         assert_eq!(rows.get_or_load(NAME, database.loader()).await, loaded(0));
     }
@@ -174,11 +163,8 @@ async fn a_shared_namespace_is_not_cached_locally_without_a_shared_level() {
 #[tokio::test(start_paused = true)]
 async fn an_unshared_namespace_is_cached_locally_for_its_ttl() {
     let cache = without_shared_level();
-    let alone = tiercache::NamespaceConfig {
-        is_shared: false,
-        ..local_config(TTL)
-    };
-    let (rows, database) = (cache.namespace(alone).unwrap(), Database::default());
+    let alone = local_config(&cache, TTL).unshared();
+    let (rows, database) = (Rows::build(alone), Database::default());
     let get = || rows.get_or_load(NAME, database.loader());
     assert_eq!(get().await, loaded(0));
     tokio::time::advance(TTL - Duration::from_secs(1)).await;
@@ -192,10 +178,8 @@ async fn an_unshared_namespace_is_cached_locally_for_its_ttl() {
 #[tokio::test]
 async fn the_local_level_is_bounded_in_bytes() {
     let fixture = Fixture::with(local_settings).await;
-    let mut config = local_config(TTL);
-    config.prefix = "test:large:";
-    config.local.as_mut().unwrap().bytes = |_| 10_000;
-    let rows = fixture.cache.namespace(config).unwrap();
+    let large = with_prefix(&fixture.cache, "test:large:", TTL);
+    let rows = Rows::build(large.weight(|_| 10_000));
     for i in 0..400 {
         for _ in 0..2 {
             rows.get_or_load(&i.to_string(), fixture.database.loader())

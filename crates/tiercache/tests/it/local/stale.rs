@@ -9,7 +9,7 @@ fn unavailable() -> futures_util::future::BoxFuture<'static, Result<u64, DbError
 
 fn stale(response: crate::support::Response) -> Option<(u64, Duration)> {
     match response {
-        Ok(CachedValue {
+        Ok(crate::support::Read {
             value,
             source: Source::Stale { age, .. },
         }) => Some((value, age)),
@@ -69,10 +69,7 @@ async fn a_write_of_this_replica_removes_the_stale_value() {
 #[tokio::test(start_paused = true)]
 async fn a_stale_value_is_not_served_beyond_its_maximum_age() {
     let cache = without_shared_level();
-    let (rows, database) = (
-        cache.namespace(local_config(TTL)).unwrap(),
-        Database::default(),
-    );
+    let (rows, database) = (Rows::build(local_config(&cache, TTL)), Database::default());
     rows.get_or_load(NAME, database.loader()).await.unwrap();
     tokio::time::advance(TTL + MAX_STALE - Duration::from_secs(1)).await;
     let (_, age) = stale(rows.get_or_load(NAME, unavailable).await).unwrap();
@@ -88,10 +85,7 @@ async fn a_stale_value_is_not_served_beyond_its_maximum_age() {
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_at_most_300_ms_during_a_known_outage() {
     let cache = without_shared_level();
-    let (rows, database) = (
-        cache.namespace(local_config(TTL)).unwrap(),
-        Database::default(),
-    );
+    let (rows, database) = (Rows::build(local_config(&cache, TTL)), Database::default());
     rows.get_or_load(NAME, database.loader()).await.unwrap();
     assert!(stale(rows.get_or_load(NAME, unavailable).await).is_some());
     let (mut gate, load) = Gate::after(|| Err(DbError::Unavailable));

@@ -121,12 +121,11 @@ async fn a_frozen_valkey_bypasses_the_local_level_until_it_resumes() {
 async fn a_server_that_does_not_disclose_its_identity_bypasses_the_local_level() {
     let fixture = Fixture::with(local_settings).await;
     fixture.raw.set_acl(b"-info").await;
-    let cache = Cache::new(Settings {
-        heartbeat: Duration::from_millis(5),
-        ..local_settings(fixture.valkey.url())
-    })
-    .unwrap();
-    let rows = cache.namespace(local_config(TTL)).unwrap();
+    let cache = local_settings(fixture.valkey.url())
+        .heartbeat(Duration::from_millis(5))
+        .connect()
+        .unwrap();
+    let rows = Rows::build(local_config(&cache, TTL));
     cache.wait_for_shared_level(true).await;
     // Tracking connections are marked by `t`, and send only heartbeats once established.
     wait_until("two heartbeats", async || {

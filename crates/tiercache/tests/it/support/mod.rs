@@ -5,14 +5,14 @@ mod raw;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::Bytes;
 use devstack::{FaultProxy, Valkey};
 use futures_util::future::BoxFuture;
 use tiercache::{
-    Cache, CachedValue, Failure, LocalPolicy, LocalSettings, Namespace, NamespaceConfig,
-    NamespaceStats, Settings, Source,
+    Cache, CacheBuilder, Failure, Namespace, NamespaceBuilder, NamespaceStats, Source, codec,
 };
 
 pub(crate) use database::{Database, DbError, Gate, no_load};
@@ -25,40 +25,78 @@ pub(crate) const TTL: Duration = Duration::from_secs(60);
 pub(crate) const MAX_STALE: Duration = Duration::from_secs(30);
 
 /// The namespace under test: the version of a row, stored as `{"v":…}`.
-pub(crate) type Rows = Namespace<u64, DbError>;
-pub(crate) type Response = Result<CachedValue<u64>, Failure<DbError>>;
+#[derive(Clone)]
+pub(crate) struct Rows(Namespace<str, u64, DbError>);
 
-pub(crate) fn config(ttl: Duration) -> NamespaceConfig<u64, DbError> {
-    NamespaceConfig {
-        name: "row",
-        prefix: "test:row:",
-        ttl,
-        is_shared: true,
-        local: None,
-        decode: |payload| {
-            let json: serde_json::Value = serde_json::from_slice(payload).ok()?;
-            json.get("v")?.as_u64()
-        },
-        encode: |version| payload(*version),
-        is_outage: |error| *error == DbError::Unavailable,
+/// A value and its source. (Its age depends on the clock.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) value: u64,
+    pub(crate) source: Source,
+}
+
+pub(crate) type Response = Result<Read, Failure<DbError>>;
+
+impl Rows {
+    pub(crate) fn build(builder: NamespaceBuilder<str, u64, DbError>) -> Self {
+        Self(builder.build().unwrap())
+    }
+
+    pub(crate) async fn get_or_load<F, Fut>(&self, name: &str, load: F) -> Response
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<u64, DbError>> + Send + 'static,
+    {
+        match self.lookup(name, load).await {
+            Ok(found) => Ok(Read {
+                value: found.value,
+                source: found.source,
+            }),
+            Err(Failure::Failed(error)) => Err(Failure::Failed(*error)),
+            Err(Failure::TimedOut) => Err(Failure::TimedOut),
+            Err(_) => Err(Failure::Panicked),
+        }
     }
 }
 
-/// The local level of the cache under test.
-pub(crate) fn local() -> Option<LocalSettings> {
-    Some(LocalSettings { max_bytes: 1 << 20 })
+impl Deref for Rows {
+    type Target = Namespace<str, u64, DbError>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
+
+/// A namespace of the shared level only.
+pub(crate) fn config(cache: &Cache, ttl: Duration) -> NamespaceBuilder<str, u64, DbError> {
+    local_config(cache, ttl).shared_only()
+}
+
+/// The memory of the local level of the cache under test.
+pub(crate) const MEMORY: u64 = 1 << 20;
 
 /// As [`config`], with local entries and stale fallbacks of up to [`MAX_STALE`].
-pub(crate) fn local_config(ttl: Duration) -> NamespaceConfig<u64, DbError> {
-    NamespaceConfig {
-        local: Some(LocalPolicy {
-            bytes: |_| 8,
-            max_stale: MAX_STALE,
-            same: Some(|one, other| one == other),
-        }),
-        ..config(ttl)
-    }
+pub(crate) fn local_config(cache: &Cache, ttl: Duration) -> NamespaceBuilder<str, u64, DbError> {
+    with_prefix(cache, "test:row:", ttl).verify_with(|one, other| one == other)
+}
+
+/// As [`local_config`], under another prefix and without samples.
+pub(crate) fn with_prefix(
+    cache: &Cache,
+    prefix: &str,
+    ttl: Duration,
+) -> NamespaceBuilder<str, u64, DbError> {
+    cache
+        .namespace(prefix, codec(|version| payload(*version), decode))
+        .name("row")
+        .ttl(ttl)
+        .weight(|_| 8)
+        .stale_if(|error| *error == DbError::Unavailable, MAX_STALE)
+}
+
+pub(crate) fn decode(payload: &Bytes) -> Option<u64> {
+    let json: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    json.get("v")?.as_u64()
 }
 
 pub(crate) fn payload(version: u64) -> Bytes {
@@ -66,43 +104,37 @@ pub(crate) fn payload(version: u64) -> Bytes {
 }
 
 pub(crate) fn shared_hit(version: u64) -> Response {
-    Ok(CachedValue {
+    Ok(Read {
         value: version,
         source: Source::Shared,
     })
 }
 
 pub(crate) fn local_hit(version: u64) -> Response {
-    Ok(CachedValue {
+    Ok(Read {
         value: version,
         source: Source::Local,
     })
 }
 
 pub(crate) fn loaded(version: u64) -> Response {
-    Ok(CachedValue {
+    Ok(Read {
         value: version,
         source: Source::Loaded,
     })
 }
 
 /// Timeouts that a healthy Valkey meets even on an overloaded machine.
-pub(crate) fn long_timeouts(url: String) -> Settings {
-    Settings {
-        url: Some(url),
-        read_timeout: Duration::from_secs(10),
-        write_timeout: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(10),
-        ..Settings::default()
-    }
+pub(crate) fn long_timeouts(url: String) -> CacheBuilder {
+    Cache::builder(url)
+        .read_timeout(Duration::from_secs(10))
+        .write_timeout(Duration::from_secs(10))
+        .connect_timeout(Duration::from_secs(10))
 }
 
 /// As [`long_timeouts`], with a local level.
-pub(crate) fn local_settings(url: String) -> Settings {
-    Settings {
-        local: local(),
-        ..long_timeouts(url)
-    }
+pub(crate) fn local_settings(url: String) -> CacheBuilder {
+    long_timeouts(url).memory(MEMORY)
 }
 
 /// A Valkey, and a cache connected to it.
@@ -121,14 +153,10 @@ impl Fixture {
 
     /// With the default timeouts.
     pub(crate) async fn defaults() -> Self {
-        Self::with(|url| Settings {
-            url: Some(url),
-            ..Settings::default()
-        })
-        .await
+        Self::with(Cache::builder).await
     }
 
-    pub(crate) async fn with(settings: impl FnOnce(String) -> Settings) -> Self {
+    pub(crate) async fn with(settings: impl FnOnce(String) -> CacheBuilder) -> Self {
         let valkey = Valkey::start().await.unwrap();
         let raw = Raw::connect(&valkey).await;
         let (cache, rows) = cache(settings(valkey.url())).await;
@@ -142,7 +170,7 @@ impl Fixture {
     }
 
     /// Starts another replica on the same Valkey, behind a proxy.
-    pub(crate) async fn replica(&self, settings: impl FnOnce(String) -> Settings) -> Replica {
+    pub(crate) async fn replica(&self, settings: impl FnOnce(String) -> CacheBuilder) -> Replica {
         let proxy = FaultProxy::start(self.valkey.addr()).await.unwrap();
         let (cache, rows) = cache(settings(format!("redis://{}/0", proxy.addr()))).await;
         Replica { proxy, cache, rows }
@@ -167,15 +195,10 @@ pub(crate) struct Replica {
     pub(crate) rows: Rows,
 }
 
-pub(crate) async fn cache(settings: Settings) -> (Cache, Rows) {
-    let is_local = settings.local.is_some();
-    let cache = Cache::new(settings).unwrap();
-    let config = if is_local {
-        local_config(TTL)
-    } else {
-        config(TTL)
-    };
-    let rows = cache.namespace(config).unwrap();
+/// A cache with a namespace, which is kept locally if the cache has memory.
+pub(crate) async fn cache(builder: CacheBuilder) -> (Cache, Rows) {
+    let cache = builder.connect().unwrap();
+    let rows = Rows::build(local_config(&cache, TTL));
     cache.wait_for_shared_level(true).await;
     cache.wait_for_tracking().await;
     (cache, rows)

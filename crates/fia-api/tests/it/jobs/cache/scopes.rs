@@ -100,10 +100,10 @@ async fn concurrent_misses_run_one_query() {
     let responses = requests.await;
     assert!(responses.iter().all(|response| response.status == 200));
     let namespaces = replica.state.cached.statistics().namespaces;
-    let loads = |name| {
+    let loads = |name: &str| {
         namespaces
             .iter()
-            .find(|namespace| namespace.name == name)
+            .find(|namespace| *namespace.name == *name)
             .unwrap()
             .loads
     };

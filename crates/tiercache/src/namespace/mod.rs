@@ -1,0 +1,111 @@
+//! A namespace: the keys with one prefix, with their type of value, TTL and codec.
+
+mod builder;
+pub(crate) mod config;
+
+use std::cell::Cell;
+use std::fmt::{self, Display, Write as _};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+pub use builder::NamespaceBuilder;
+pub(crate) use config::Config;
+
+use crate::cache::Shared;
+use crate::local::versions::KeyHash;
+use crate::read::in_flight::InFlight;
+use crate::stats::Counters;
+
+/// The keys with one prefix: each value `V` of a key `K`, loaded with errors `E`. Cheap to clone;
+/// clones share their fetches.
+///
+/// A key is the prefix followed by the text of a `K`, of which two must differ if they mean
+/// different values.
+pub struct Namespace<K: ?Sized, V, E>(pub(crate) Arc<Inner<V, E>>, PhantomData<fn(&K)>);
+
+pub(crate) struct Inner<V, E> {
+    pub(crate) config: Config<V, E>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    /// Identifies it within the cache.
+    pub(crate) id: u32,
+    /// Whether the last load found the origin unavailable.
+    pub(crate) origin_unavailable: AtomicBool,
+    prefix_hash: KeyHash,
+    pub(crate) in_flight: Arc<InFlight<V, E>>,
+}
+
+impl<K: ?Sized, V, E> Clone for Namespace<K, V, E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0), PhantomData)
+    }
+}
+
+impl<K: ?Sized, V, E> fmt::Debug for Namespace<K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Namespace")
+            .field(&self.0.config.name)
+            .finish()
+    }
+}
+
+impl<K: ?Sized, V, E> Namespace<K, V, E> {
+    pub(crate) fn new(
+        config: Config<V, E>,
+        id: u32,
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let prefix_hash = KeyHash::of(&config.prefix);
+        let inner = Inner {
+            config,
+            shared,
+            counters,
+            id,
+            origin_unavailable: AtomicBool::new(false),
+            prefix_hash,
+            in_flight: Arc::new(InFlight::new()),
+        };
+        Self(Arc::new(inner), PhantomData)
+    }
+}
+
+impl<K: Display + ?Sized, V, E> Namespace<K, V, E> {
+    /// The key in the shared level.
+    pub fn key(&self, key: &K) -> String {
+        with_name(key, |name| self.0.key(name))
+    }
+}
+
+thread_local! {
+    /// A buffer for the text of a key: a local hit does not allocate.
+    static NAME: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Calls `f` with the text of a key, that is its name within the namespace.
+pub(crate) fn with_name<K: Display + ?Sized, T>(key: &K, f: impl FnOnce(&str) -> T) -> T {
+    // Taken, not borrowed: the key's own code may read a cache.
+    let mut name = NAME.take();
+    name.clear();
+    // A `Display` that fails yields the text that it has written.
+    let _ = write!(name, "{key}");
+    let result = f(&name);
+    NAME.set(name);
+    result
+}
+
+impl<V, E> Inner<V, E> {
+    /// The number of writes of this key by this process, modulo collisions.
+    pub(crate) fn write_version(&self, name: &str) -> u64 {
+        self.shared.write_versions.get(self.hash(name))
+    }
+
+    pub(crate) fn hash(&self, name: &str) -> KeyHash {
+        self.prefix_hash.then(name)
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
+        [&*self.config.prefix, name].concat()
+    }
+}

@@ -1,0 +1,86 @@
+//! A load: the call of the loader with its limits, and what is kept of its result.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::time::timeout;
+
+use crate::event::Event;
+use crate::namespace::Inner;
+use crate::read::in_flight::Loader;
+use crate::read::outcome::Failure;
+
+impl<V: 'static, E> Inner<V, E> {
+    /// Calls a loader, within the namespace's limit.
+    pub(crate) async fn run(&self, load: Loader<V, E>) -> Result<V, Failure<Arc<E>>> {
+        // Called within the future, so that a panic of the call itself is caught as well.
+        let loading = AssertUnwindSafe(async move { load().await }).catch_unwind();
+        let result = match self.config.load_timeout {
+            None => loading.await,
+            Some(limit) => match timeout(limit, loading).await {
+                Ok(result) => result,
+                Err(_) => return Err(Failure::TimedOut),
+            },
+        };
+        match result {
+            Ok(result) => result.map_err(|error| Failure::Failed(Arc::new(error))),
+            Err(_) => Err(Failure::Panicked),
+        }
+    }
+
+    /// Whether the failure means that the origin is unavailable.
+    pub(crate) fn is_outage(&self, failure: &Failure<Arc<E>>) -> bool {
+        match failure {
+            Failure::Failed(error) => (self.config.is_outage)(error),
+            Failure::TimedOut => true,
+            Failure::Panicked => false,
+        }
+    }
+
+    /// The payload of a loaded value; `None` if it is not to be stored in the shared level.
+    pub(crate) fn payload_to_store(&self, name: &str, value: &V) -> Option<Bytes> {
+        let key = || self.key(name);
+        let payload = match self.config.encode(value) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.counters.encode_failures.one();
+                tracing::warn!(key = key(), %error, "value not encoded: not cached");
+                return None;
+            }
+        };
+        let bytes = payload.len();
+        if bytes > self.config.max_payload {
+            self.counters.oversized.one();
+            let event = Event::PayloadTooLarge { key: &key(), bytes };
+            self.shared.settings.events.emit(event);
+            return None;
+        }
+        Some(payload)
+    }
+
+    /// Decodes a payload of the shared level; counts one that is rejected.
+    pub(crate) fn decode(&self, key: &str, payload: &Bytes) -> Option<V> {
+        let error = match self.config.decode(payload) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        tracing::debug!(key, %error, "payload rejected");
+        self.counters.rejected.one();
+        let event = Event::PayloadRejected { key };
+        self.shared.settings.events.emit(event);
+        None
+    }
+
+    /// Counts a fill that was refused, and reports a load that took too long for its lease.
+    pub(crate) fn fill_refused(&self, name: &str, elapsed: Duration) {
+        self.counters.fills_refused.one();
+        if elapsed >= self.shared.settings.lease {
+            let key = &*self.key(name);
+            let event = Event::LoadOutlivedLease { key, elapsed };
+            self.shared.settings.events.emit(event);
+        }
+    }
+}
