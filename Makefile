@@ -29,12 +29,13 @@ test: deps ## Runs every test, against servers that the tests start themselves.
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-loom cargo test --package tiercache --lib every_interleaving
 
 .PHONY: lint
-lint: deps $(TOOLS)/bin/cargo-deny ## Checks format, lints, documentation, and the dependencies' licences, sources and advisories.
+lint: deps $(TOOLS)/bin/cargo-deny ## Checks format, lints, documentation, manifests, and the dependencies' licences, sources and advisories.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
 	$(TOOLS)/bin/cargo-deny check --hide-inclusion-graph licenses bans sources
 	@scripts/check-advisories $(TOOLS)/bin/cargo-deny
+	scripts/check-manifests
 
 # What is missing is installed from the distribution's packages.
 .PHONY: deps

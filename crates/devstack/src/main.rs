@@ -1,6 +1,7 @@
 //! The `devstack` program: the demo, and a private stack for development.
 
 mod demo;
+mod stand_ins;
 mod up;
 
 use std::error::Error;
@@ -32,6 +33,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         env_file: Option<PathBuf>,
     },
+    /// Runs only the stand-ins for the auth service and GitHub, for `deploy/compose.yaml`.
+    StandIns(stand_ins::Options),
 }
 
 #[tokio::main]
@@ -39,6 +42,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(options) => demo::run(options).await,
         Command::Up { env_file } => up::run(env_file.as_deref()).await,
+        Command::StandIns(options) => stand_ins::run(options).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,7 +38,9 @@ pub struct Upstreams {
 
 #[derive(Debug)]
 struct Inner {
-    port: Port,
+    addr: SocketAddr,
+    /// The lease of the port, if it was not given.
+    _port: Option<Port>,
     state: Arc<Mutex<State>>,
     listener: Mutex<Option<Listener>>,
 }
@@ -59,26 +61,39 @@ impl Upstreams {
     pub fn start_blocking() -> Result<Self> {
         retry_on_clash(|| {
             let port = Port::lease()?;
-            let inner = Inner {
-                port,
-                state: Arc::default(),
-                listener: Mutex::new(None),
-            };
-            inner.refuse(false)?;
-            Ok(Self {
-                inner: Arc::new(inner),
-            })
+            Self::listen(port.addr(), Some(port))
+        })
+    }
+
+    /// Variant of [`start`](Self::start) for a given address.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when it cannot be bound.
+    pub async fn start_on(addr: SocketAddr) -> Result<Self> {
+        blocking(move || Self::listen(addr, None)).await
+    }
+
+    fn listen(addr: SocketAddr, port: Option<Port>) -> Result<Self> {
+        let inner = Inner {
+            addr,
+            _port: port,
+            state: Arc::default(),
+            listener: Mutex::new(None),
+        };
+        inner.refuse(false)?;
+        Ok(Self {
+            inner: Arc::new(inner),
         })
     }
 
     /// The server's address.
     pub fn addr(&self) -> SocketAddr {
-        self.inner.port.addr()
+        self.inner.addr
     }
 
     /// The server's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.inner.port.number()
+        self.inner.addr.port()
     }
 
     /// `http://127.0.0.1:PORT`, for `AUTH_API_URL`, `GITHUB_RAW_URL` and `GITHUB_API_URL`.
@@ -178,7 +193,7 @@ impl Inner {
         if refuse {
             *listener = None;
         } else if listener.is_none() {
-            *listener = Some(Listener::start(self.port.addr(), Arc::clone(&self.state))?);
+            *listener = Some(Listener::start(self.addr, Arc::clone(&self.state))?);
         }
         Ok(())
     }

@@ -180,3 +180,15 @@ async fn failures_delays_and_outages_can_be_injected() {
     upstreams.refuse(false).await.unwrap();
     assert_eq!(get(&upstreams, COMMIT).await.status, 200);
 }
+
+#[tokio::test]
+async fn they_listen_on_a_given_address_unless_it_is_taken() {
+    let free = Upstreams::start().await.unwrap();
+    let addr = free.addr();
+    assert!(Upstreams::start_on(addr).await.is_err());
+    drop(free);
+    let given = Upstreams::start_on(addr).await.unwrap();
+    assert_eq!(given.addr(), addr);
+    let mut client = Connection::open_anonymous(addr).await.unwrap();
+    assert_eq!(client.get("/_calls").await.unwrap().status, 200);
+}

@@ -13,6 +13,7 @@ mod auth;
 mod cache;
 mod compression;
 mod consumer;
+mod deploy;
 mod drain;
 mod faults;
 mod feed;
