@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::model::dumps::dumps;
 
 /// A stream entry id: milliseconds since 1970, and a sequence number within the millisecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     milliseconds: u64,
     number: u64,
@@ -19,6 +19,12 @@ impl EntryId {
     pub const ZERO: Self = Self {
         milliseconds: 0,
         number: 0,
+    };
+
+    /// The id after every other.
+    pub const MAX: Self = Self {
+        milliseconds: u64::MAX,
+        number: u64::MAX,
     };
 
     /// Parses `<ms>-<number>` or `<ms>`, which is the first of its millisecond.

@@ -2,13 +2,17 @@
 //!
 //! One reader follows all streams with viewers, with one blocking command at a time on a
 //! connection of its own. It appends entries to the ring buffer of their `topic`, from which each
-//! `viewer` reads at its own pace: a viewer costs only its position, and one that falls behind
-//! the ring is dropped. Entries older than the ring a viewer reads from Valkey itself, page by
-//! page, until it has caught up.
+//! `viewer` reads at its own pace: a viewer costs only its position, and one that falls behind by
+//! more entries than a ring holds is dropped. Entries that are not in the ring a viewer reads from
+//! Valkey itself, page by page, until it has caught up. A stream that begins again is followed from
+//! its new start.
 
+mod connection;
+mod cursor;
 mod entry;
 mod permits;
 mod reader;
+mod ring;
 mod topic;
 mod valkey;
 mod viewer;

@@ -1,18 +1,20 @@
-//! A log with viewers: a ring buffer of its latest entries.
+//! A log with viewers: its ring buffer and the notifications of its viewers.
 
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::streams::entry::{EntryId, Frame};
+use crate::streams::ring::{Joined, Progress, Ring, RingPosition, RingRead};
+use crate::streams::valkey::StreamRead;
 
-/// Maximum number of entries of a ring.
-const MAX_FRAMES: usize = 2048;
-/// Maximum size of a ring in bytes; it holds at least one entry of any size.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
-/// Maximum number of entries that a viewer reads at once.
-const MAX_READ: usize = 64;
+/// Maximum number of entries in a page.
+const MAX_PAGE: usize = 100;
+/// Number of entries in the first page, before their size is known.
+const FIRST_PAGE: usize = 16;
+/// Target size of a page in bytes: half of what a ring holds.
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// A followed log and its notifications.
 pub(super) struct Topic {
@@ -20,6 +22,7 @@ pub(super) struct Topic {
     /// `None` while the log is not followed.
     ring: Mutex<Option<Ring>>,
     notifications: watch::Sender<Notifications>,
+    page_size: AtomicUsize,
 }
 
 /// Counters of events; each change wakes the viewers.
@@ -31,29 +34,19 @@ pub(super) struct Notifications {
     pub(super) outages: u64,
 }
 
-/// The result of a read from the ring.
-#[derive(Debug)]
-pub(super) enum RingRead {
-    /// The next entries; may be empty.
-    Frames(Vec<Frame>),
-    /// The next entries were evicted from the ring.
-    Evicted,
-    /// The log is not followed.
-    NotFollowed,
-}
-
 impl Topic {
     pub(super) fn new(key: String) -> Self {
         Self {
             key,
             ring: Mutex::new(None),
             notifications: watch::Sender::default(),
+            page_size: AtomicUsize::new(FIRST_PAGE),
         }
     }
 
-    /// Starts to follow the log after an entry, unless it is already followed.
-    pub(super) fn start(&self, after: EntryId) {
-        self.ring().get_or_insert_with(|| Ring::new(after));
+    /// Starts to follow the log after its last entry, unless it is already followed.
+    pub(super) fn start(&self, state: &StreamRead) {
+        self.ring().get_or_insert_with(|| Ring::new(state));
     }
 
     /// Stops to follow the log until it is started again.
@@ -62,30 +55,69 @@ impl Topic {
         self.report_outage();
     }
 
-    /// The last entry that was read; `None` if the log is not followed.
-    pub(super) fn tail(&self) -> Option<EntryId> {
-        self.ring().as_ref().map(|ring| ring.tail)
+    /// The progress of the reader; `None` if the log is not followed.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        self.ring().as_ref().map(Ring::progress)
     }
 
-    /// The entry after which the ring is complete.
-    pub(super) fn floor(&self) -> Option<EntryId> {
-        self.ring().as_ref().map(|ring| ring.floor)
+    /// Appends entries after the tail, and notifies the viewers.
+    pub(super) fn add(&self, read: StreamRead) {
+        self.adapt_page_size(&read.frames);
+        let is_empty = read.frames.is_empty();
+        if let Some(ring) = self.ring().as_mut() {
+            ring.extend(read);
+        }
+        if !is_empty {
+            self.notifications
+                .send_modify(|counters| counters.reads += 1);
+        }
     }
 
-    /// Reads the next entries after one.
-    pub(super) fn after(&self, id: EntryId) -> RingRead {
+    /// Follows a stream that began again from its new start.
+    pub(super) fn begin_again(&self) {
+        if let Some(ring) = self.ring().as_mut() {
+            ring.begin_again();
+        }
+        let key = &self.key;
+        tracing::info!(key, "live log began again: following it from its start");
+    }
+
+    /// Follows a stream that lost its last entries from its end.
+    pub(super) fn roll_back(&self, state: &StreamRead) {
+        if let Some(ring) = self.ring().as_mut() {
+            ring.roll_back(state);
+        }
+        let key = &self.key;
+        tracing::warn!(
+            key,
+            "live log lost its last entries: following it from its end"
+        );
+    }
+
+    /// Entries that prove that a stream, whose last id this is, is not another one.
+    pub(super) fn witnesses(&self, last: EntryId) -> Vec<Frame> {
+        let ring = self.ring();
+        ring.as_ref()
+            .map_or_else(Vec::new, |ring| ring.witnesses(last))
+    }
+
+    /// The position of entries that are written from now on.
+    pub(super) fn end_position(&self) -> Option<RingPosition> {
+        self.ring().as_ref().map(Ring::end_position)
+    }
+
+    /// The position after an entry of a generation; `None` if the log is not followed.
+    pub(super) fn join(&self, generation: u64, after: EntryId) -> Option<Joined> {
         self.ring()
             .as_ref()
-            .map_or(RingRead::NotFollowed, |ring| ring.after(id))
+            .map(|ring| ring.join(generation, after))
     }
 
-    /// Appends entries and notifies the viewers.
-    pub(super) fn add(&self, frames: Vec<Frame>) {
-        if let Some(ring) = self.ring().as_mut() {
-            frames.into_iter().for_each(|frame| ring.push(frame));
-        }
-        self.notifications
-            .send_modify(|counters| counters.reads += 1);
+    /// Reads the next entries.
+    pub(super) fn read(&self, from: RingPosition) -> RingRead {
+        let ring = self.ring();
+        ring.as_ref()
+            .map_or(RingRead::NotFollowed, |ring| ring.read(from))
     }
 
     /// Notifies the viewers of a failed read.
@@ -98,47 +130,26 @@ impl Topic {
         self.notifications.subscribe()
     }
 
+    /// The number of entries to read at once: fewer of large ones, so that a page neither fills
+    /// the memory nor evicts what viewers have not read yet.
+    pub(super) fn page_size(&self) -> usize {
+        self.page_size.load(Ordering::Relaxed)
+    }
+
+    /// Adapts the page size to the last page. It at most doubles at once.
+    pub(super) fn adapt_page_size(&self, frames: &[Frame]) {
+        if frames.is_empty() {
+            return;
+        }
+        let bytes: usize = frames.iter().map(|frame| frame.event.len()).sum();
+        let fitting = PAGE_BYTES / (bytes / frames.len()).max(1);
+        let most = MAX_PAGE.min(2 * self.page_size());
+        self.page_size
+            .store(fitting.clamp(1, most), Ordering::Relaxed);
+    }
+
     fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
         self.ring.lock()
-    }
-}
-
-struct Ring {
-    frames: VecDeque<Frame>,
-    bytes: usize,
-    floor: EntryId,
-    tail: EntryId,
-}
-
-impl Ring {
-    fn new(after: EntryId) -> Self {
-        Self {
-            frames: VecDeque::new(),
-            bytes: 0,
-            floor: after,
-            tail: after,
-        }
-    }
-
-    fn push(&mut self, frame: Frame) {
-        self.tail = frame.id;
-        self.bytes += frame.event.len();
-        self.frames.push_back(frame);
-        while self.frames.len() > MAX_FRAMES || (self.bytes > MAX_BYTES && self.frames.len() > 1) {
-            if let Some(oldest) = self.frames.pop_front() {
-                self.bytes -= oldest.event.len();
-                self.floor = oldest.id;
-            }
-        }
-    }
-
-    fn after(&self, id: EntryId) -> RingRead {
-        if id < self.floor {
-            return RingRead::Evicted;
-        }
-        let first = self.frames.partition_point(|frame| frame.id <= id);
-        let frames = self.frames.range(first..).take(MAX_READ);
-        RingRead::Frames(frames.cloned().collect())
     }
 }
 
@@ -146,60 +157,20 @@ impl Ring {
 mod tests {
     use super::*;
 
-    fn id(n: u64) -> EntryId {
-        EntryId::parse(&n.to_string()).unwrap()
-    }
-
-    fn frame(n: u64, size: usize) -> Frame {
-        Frame {
-            id: id(n),
-            event: vec![b'x'; size].into(),
-        }
-    }
-
-    fn after(topic: &Topic, n: u64) -> Option<Vec<EntryId>> {
-        match topic.after(id(n)) {
-            RingRead::Frames(frames) => Some(frames.iter().map(|frame| frame.id).collect()),
-            RingRead::Evicted | RingRead::NotFollowed => None,
-        }
-    }
-
     #[test]
-    fn a_read_returns_the_next_entries_or_detects_evicted_ones() {
+    fn pages_of_large_entries_are_small() {
         let topic = Topic::new("log".to_owned());
-        assert!(matches!(topic.after(id(5)), RingRead::NotFollowed));
-        topic.start(id(5));
-        topic.start(id(9));
-        assert_eq!(after(&topic, 5), Some(vec![]));
-        assert!(matches!(topic.after(id(4)), RingRead::Evicted));
-        topic.add(vec![frame(6, 1), frame(8, 1)]);
-        assert_eq!(after(&topic, 5), Some(vec![id(6), id(8)]));
-        assert_eq!(after(&topic, 7), Some(vec![id(8)]));
-        assert_eq!(after(&topic, 100), Some(vec![]));
-        assert_eq!(topic.tail(), Some(id(8)));
-        topic.suspend();
-        assert!(matches!(topic.after(id(8)), RingRead::NotFollowed));
-    }
-
-    #[test]
-    fn a_ring_is_limited_in_entries_and_bytes() {
-        let topic = Topic::new("log".to_owned());
-        topic.start(id(0));
-        topic.add((1..=3000).map(|n| frame(n, 10)).collect());
-        assert_eq!(topic.floor(), Some(id(3000 - MAX_FRAMES as u64)));
-        topic.add(vec![frame(3001, MAX_BYTES - 15)]);
-        assert_eq!(topic.floor(), Some(id(2999)));
-        topic.add(vec![frame(3002, 2 * MAX_BYTES)]);
-        assert_eq!(topic.floor(), Some(id(3001)));
-        assert_eq!(after(&topic, 3001), Some(vec![id(3002)]));
-    }
-
-    #[test]
-    fn a_read_is_limited_in_entries() {
-        let topic = Topic::new("log".to_owned());
-        topic.start(id(0));
-        topic.add((1..=100).map(|n| frame(n, 10)).collect());
-        assert_eq!(after(&topic, 0).unwrap().len(), MAX_READ);
-        assert_eq!(after(&topic, 64).unwrap().len(), 36);
+        let page = |size: usize| {
+            let frame = Frame {
+                id: EntryId::ZERO,
+                event: vec![b'x'; size].into(),
+            };
+            topic.adapt_page_size(&vec![frame; 3]);
+            topic.page_size()
+        };
+        assert_eq!([page(100), page(100), page(100)], [32, 64, 100]);
+        assert_eq!(page(PAGE_BYTES / 4), 4);
+        assert_eq!(page(2 * PAGE_BYTES), 1);
+        assert_eq!([page(100), page(100)], [2, 4]);
     }
 }

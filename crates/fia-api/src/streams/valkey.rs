@@ -1,81 +1,96 @@
-//! Stream commands, each with a timeout.
+//! Stream commands and their replies.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value, cmd};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use redis::{RedisError, Value, cmd};
 
+use crate::streams::connection::{CommandError, Connection};
 use crate::streams::entry::{EntryId, Frame};
 
-/// Timeout for opening a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeout for a reply, in addition to the time that a command blocks.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time without a further attempt to connect after a failed one.
-const RECONNECT_BACKOFF: Duration = Duration::from_secs(1);
 /// Maximum time that the reader's command blocks: also the maximum delay until the log of a first
 /// viewer is followed.
 const BLOCK: Duration = Duration::from_millis(200);
-/// Maximum number of entries per stream in a reply.
-pub(super) const PAGE: usize = 100;
+/// Reads entries and the state of their stream at the same time. Without the script, a stream that
+/// is deleted and written again in between would look like its predecessor.
+///
+/// The number of added entries is absent (-1) before Valkey 7.
+const READ: &str = "
+if redis.call('EXISTS', KEYS[1]) == 0 then return {'0-0', 0, {}} end
+local info = redis.call('XINFO', 'STREAM', KEYS[1])
+local last, added = '0-0', -1
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then last = info[i + 1] end
+  if info[i] == 'entries-added' then added = info[i + 1] end
+end
+return {last, added, redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])}
+";
 
-/// A command failed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum CommandError {
-    /// Valkey cannot be reached, or did not reply in time.
-    #[error("Valkey unavailable: {0}")]
-    Unavailable(String),
-    /// Valkey rejected the command.
-    #[error("Valkey rejected the command: {0}")]
-    Rejected(String),
+/// The first entry of a read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ReadFrom {
+    /// The entry after this one.
+    After(EntryId),
+    /// This entry, if it still exists, or the one after it.
+    At(EntryId),
+    /// Beyond the end: only the state is read.
+    End,
 }
 
-/// A connection to Valkey, opened on demand and reopened after a failure.
-pub(super) struct Valkey {
-    client: Client,
-    state: Mutex<ConnectionState>,
+/// Entries of a stream, and the state of the stream at that time.
+#[derive(Debug)]
+pub(super) struct StreamRead {
+    /// The last id that the stream generated; zero without a stream.
+    pub(super) last: EntryId,
+    /// The number of entries ever added to the stream; `None` if the server does not count them.
+    pub(super) added: Option<u64>,
+    pub(super) frames: Vec<Frame>,
 }
 
-#[derive(Default)]
-struct ConnectionState {
-    connection: Option<MultiplexedConnection>,
-    failed_at: Option<Instant>,
-}
+/// A connection for stream commands.
+pub(super) struct Valkey(Connection);
 
 impl Valkey {
     pub(super) fn new(url: &str) -> Result<Self, RedisError> {
-        Ok(Self {
-            client: Client::open(url)?,
-            state: Mutex::default(),
+        Connection::new(url).map(Self)
+    }
+
+    /// Reads up to `count` entries; fewer at the end of the stream.
+    pub(super) async fn read(
+        &self,
+        key: &str,
+        from: ReadFrom,
+        count: usize,
+    ) -> Result<StreamRead, CommandError> {
+        let start = match from {
+            ReadFrom::After(id) => format!("({id}"),
+            ReadFrom::At(id) => id.to_string(),
+            ReadFrom::End => EntryId::MAX.to_string(),
+        };
+        let mut command = cmd("EVAL");
+        command.arg(READ).arg(1).arg(key).arg(start).arg(count);
+        let reply = list(self.0.call(&command, REPLY_TIMEOUT).await?)?;
+        let [last, added, entries] = <[Value; 3]>::try_from(reply).map_err(|_| unexpected())?;
+        let Value::Int(added) = added else {
+            return Err(unexpected());
+        };
+        Ok(StreamRead {
+            last: EntryId::parse(&text(last)?).ok_or_else(unexpected)?,
+            added: u64::try_from(added).ok(),
+            frames: frames(entries)?,
         })
     }
 
-    /// Returns the id of a stream's last entry; zero if there is none.
-    pub(super) async fn last(&self, key: &str) -> Result<EntryId, CommandError> {
-        let mut command = cmd("XREVRANGE");
-        command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-        let entries = frames(self.call(&command, REPLY_TIMEOUT).await?)?;
-        Ok(entries.first().map_or(EntryId::ZERO, |frame| frame.id))
-    }
-
-    /// Reads the next entries after one: [`PAGE`] of them, fewer at the end of the stream.
-    pub(super) async fn page(&self, key: &str, after: EntryId) -> Result<Vec<Frame>, CommandError> {
-        let mut command = cmd("XRANGE");
-        command.arg(key).arg(format!("({after}")).arg("+");
-        command.arg("COUNT").arg(PAGE);
-        frames(self.call(&command, REPLY_TIMEOUT).await?)
-    }
-
-    /// Waits for entries of several streams, each after an id. Returns them by key.
-    pub(super) async fn follow(
+    /// Waits until one of several streams has an entry after an id. Returns the keys of those that
+    /// have, none after 200 ms.
+    pub(super) async fn wait(
         &self,
         streams: &[(&str, EntryId)],
-    ) -> Result<HashMap<String, Vec<Frame>>, CommandError> {
+    ) -> Result<HashSet<String>, CommandError> {
         let mut command = cmd("XREAD");
-        command.arg("COUNT").arg(PAGE);
+        command.arg("COUNT").arg(1);
         command.arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS");
         for (key, _) in streams {
@@ -84,59 +99,13 @@ impl Valkey {
         for (_, after) in streams {
             command.arg(after.to_string());
         }
-        match self.call(&command, BLOCK + REPLY_TIMEOUT).await? {
-            Value::Nil => Ok(HashMap::new()),
+        match self.0.call(&command, BLOCK + REPLY_TIMEOUT).await? {
+            Value::Nil => Ok(HashSet::new()),
             reply => pairs(reply)?
                 .into_iter()
-                .map(|(key, entries)| Ok((text(key)?, frames(entries)?)))
+                .map(|(key, _)| text(key))
                 .collect(),
         }
-    }
-
-    async fn call(&self, command: &Cmd, limit: Duration) -> Result<Value, CommandError> {
-        let mut connection = self.connection().await?;
-        let sent = timeout(limit, connection.send_packed_command(command)).await;
-        let error = match sent {
-            Ok(Ok(reply)) => {
-                return reply
-                    .extract_error()
-                    .map_err(|error| CommandError::Rejected(error.to_string()));
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "reply timeout".to_owned(),
-        };
-        // A late reply must not reach another command.
-        self.state.lock().await.connection = None;
-        Err(CommandError::Unavailable(error))
-    }
-
-    /// Returns the connection or opens one. Concurrent callers wait for one attempt and share its
-    /// failure.
-    async fn connection(&self) -> Result<MultiplexedConnection, CommandError> {
-        let mut state = self.state.lock().await;
-        if let Some(connection) = &state.connection {
-            return Ok(connection.clone());
-        }
-        if state
-            .failed_at
-            .is_some_and(|at| at.elapsed() < RECONNECT_BACKOFF)
-        {
-            return Err(CommandError::Unavailable("waiting to reconnect".to_owned()));
-        }
-        // The client's own timeouts do not cover all of its waits; `timeout` below does.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let connected = match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(_) => Err("connection timeout".to_owned()),
-        };
-        state.failed_at = connected.is_err().then(Instant::now);
-        state.connection = connected.clone().ok();
-        connected.map_err(CommandError::Unavailable)
     }
 }
 

@@ -3,6 +3,7 @@
 mod delivery;
 mod limits;
 mod outages;
+mod restarts;
 
 use std::time::Duration;
 

@@ -1,9 +1,10 @@
 //! Streams while Valkey is disconnected or restarted.
 
 use devstack::{FaultProxy, Mode, Valkey};
+use redis::cmd;
 
 use crate::harness::{Replica, Vars, vars};
-use crate::logs::{Event, Logs};
+use crate::logs::{Event, Logs, Viewer};
 
 /// Takes some seconds: the reader's retry backoff has to elapse.
 #[tokio::test]
@@ -49,4 +50,43 @@ async fn a_valkey_restarted_empty_is_followed() {
     logs.valkey.restart().await.unwrap();
     logs.write(5..8).await;
     assert_eq!(viewer.messages(3).await, [5, 6, 7]);
+}
+
+/// As Valkey's `timeout`, or an operator, closes idle connections.
+#[tokio::test]
+async fn connections_that_valkey_closes_are_replaced_without_an_error_event() {
+    let logs = Logs::start(&Vars::new()).await;
+    logs.write(0..5).await;
+    let mut viewer = logs.view("").await;
+    viewer.messages(5).await;
+    let read = async |viewer: &mut Viewer| match viewer.next().await {
+        Event::KeepAlive => None,
+        Event::Entry(data) => Some(data["msg"].as_str().unwrap().to_owned()),
+        other => panic!("{other:?}"),
+    };
+    for n in 5..10 {
+        let mut connection = logs.connection().await;
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL")
+            .arg("TYPE")
+            .arg("normal")
+            .arg("SKIPME")
+            .arg("yes");
+        let killed: u32 = kill.query_async(&mut connection).await.unwrap();
+        assert!(killed >= 2, "{killed}");
+        // The history is read on one of the closed connections, new entries on another.
+        let mut new = logs.view("").await;
+        for old in 0..n {
+            assert_eq!(read(&mut new).await, Some(old.to_string()));
+        }
+        logs.write(n..n + 1).await;
+        for viewer in [&mut viewer, &mut new] {
+            let message = loop {
+                if let Some(message) = read(viewer).await {
+                    break message;
+                }
+            };
+            assert_eq!(message, n.to_string());
+        }
+    }
 }
