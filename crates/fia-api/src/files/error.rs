@@ -59,6 +59,7 @@ impl FileError {
         match error.kind() {
             Kind::NotFound
             | Kind::NotADirectory
+            | Kind::StaleNetworkFileHandle
             | Kind::InvalidInput
             | Kind::InvalidFilename
             | Kind::Unsupported => Self::Missing,

@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod extras;
 mod folder;
+mod link;
 mod name;
 pub mod range;
 mod search;

@@ -3,16 +3,19 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::mem;
+use std::os::unix::fs::fchown;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use cap_fs_ext::OpenOptionsSyncExt as _;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions};
 use tokio::runtime::Handle;
 
 use crate::files::extras::{TEMPORARY_PREFIX, open_sub_folder};
 use crate::files::folder::open_root;
+use crate::files::link::{self, Target};
 use crate::files::workers::Workers;
 use crate::files::{FileError, Files};
 
@@ -27,7 +30,7 @@ const MAX_CHECKED: usize = 10_000;
 pub struct Upload {
     temporary: Temporary,
     file: Arc<File>,
-    name: String,
+    name: PathBuf,
     buffer: BytesMut,
     remaining: u64,
     workers: Workers,
@@ -54,6 +57,7 @@ impl Files {
         let root = self.0.settings.extras_dir.clone();
         let begin = move || {
             let folder = open_sub_folder(&open_root(&root)?, sub_folder)?;
+            let Target { folder, name } = link::resolve(folder, name)?;
             let (temporary, file) = begin(Arc::new(folder), &name)?;
             Ok::<_, FileError>((temporary, file, name))
         };
@@ -116,14 +120,14 @@ impl Upload {
     }
 }
 
-fn begin(folder: Arc<Dir>, name: &str) -> Result<(Temporary, File), FileError> {
+fn begin(folder: Arc<Dir>, name: &Path) -> Result<(Temporary, File), FileError> {
     remove_abandoned(&folder);
     // A file that is not writable must not be replaced either.
     let mut existing = OpenOptions::new();
     existing.write(true).nonblock(true);
     let existing = match folder.open_with(name, &existing) {
         Ok(file) => Some(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && name.contains('.') => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_dot(name) => None,
         Err(error) => {
             return Err(match FileError::from_write(&error) {
                 FileError::Missing => FileError::Refused,
@@ -141,10 +145,27 @@ fn begin(folder: Arc<Dir>, name: &str) -> Result<(Temporary, File), FileError> {
         name: Some(temporary),
     };
     if let Some(existing) = existing {
-        let mode = existing.metadata().map_err(failed)?.permissions();
-        file.set_permissions(mode).map_err(failed)?;
+        let metadata = existing.metadata().map_err(failed)?;
+        // Before the mode, as a change of the owner clears bits of it.
+        keep_owner(&file, &metadata);
+        file.set_permissions(metadata.permissions())
+            .map_err(failed)?;
     }
     Ok((temporary, file.into_std()))
+}
+
+fn has_dot(name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().contains(&b'.')
+}
+
+/// Gives a file the owner and the group of the one that it will replace. Where this process may not
+/// change the owner, it keeps the group; where it may change neither, the file is its own.
+fn keep_owner(file: &cap_std::fs::File, existing: &Metadata) {
+    let (owner, group) = (Some(existing.uid()), Some(existing.gid()));
+    let kept = fchown(file, owner, group).or_else(|_| fchown(file, None, group));
+    if let Err(error) = kept {
+        tracing::debug!(%error, "owner and group of an upload not kept");
+    }
 }
 
 /// Removes abandoned temporary files. Errors are ignored: they concern earlier uploads.
@@ -175,7 +196,7 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn rename(mut self, target: &str) -> io::Result<()> {
+    fn rename(mut self, target: &Path) -> io::Result<()> {
         if let Some(name) = &self.name {
             self.folder.rename(name, &self.folder, target)?;
         }

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use axum::body::Body;
 use futures_util::StreamExt as _;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
@@ -209,17 +208,94 @@ async fn an_abandoned_archive_releases_its_permit() {
     }
 }
 
-#[tokio::test]
-async fn a_file_removed_during_streaming_aborts_the_archive() {
-    let files = SampleFiles::new();
-    let big = files.reduced(FOLDER).join("big");
-    fs::File::create(&big).unwrap().set_len(1 << 30).unwrap();
-    fs::write(files.reduced(FOLDER).join("later"), "x").unwrap();
-    let (replica, _database) = replica(&files, &Vars::new()).await;
-    let body = json!({"1": ["big", "later"]});
+/// Starts an archive of job 1's files, changes the folder, and receives the archive.
+async fn zip_while(
+    files: &SampleFiles,
+    names: &[&str],
+    change: impl FnOnce(&Path),
+) -> Result<Vec<u8>, axum::Error> {
+    let (replica, _database) = replica(files, &Vars::new()).await;
+    let body = json!({"1": names});
     let request = request(Method::POST, "/job/download-zip", "staff", Some(&body));
     let response = replica.edge().handle(request).await;
-    fs::remove_file(files.reduced(FOLDER).join("later")).unwrap();
-    let received: Result<_, axum::Error> = Body::new(response.into_body()).collect().await;
-    assert!(received.is_err());
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(!response.headers().contains_key("x-missing-files"));
+    change(&files.reduced(FOLDER));
+    let received = response.into_body().collect().await?;
+    Ok(received.to_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn files_removed_during_streaming_are_named_in_the_archive() {
+    let files = SampleFiles::new();
+    let folder = files.reduced(FOLDER);
+    for name in ["first", "second", "third"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    let received = zip_while(&files, &["first", "second", "third"], |folder| {
+        fs::remove_file(folder.join("first")).unwrap();
+        fs::remove_file(folder.join("third")).unwrap();
+    });
+    let members = unzip(&received.await.unwrap());
+    let missing = b"1/first\n1/third\n".to_vec();
+    assert_eq!(
+        members,
+        [
+            ("1/second".to_owned(), b"second".to_vec()),
+            ("MISSING.txt".to_owned(), missing)
+        ]
+    );
+
+    // Even if nothing is left, the archive is complete.
+    let received = zip_while(&files, &["second", "MAR1.nxspe"], |folder| {
+        fs::rename(folder, folder.with_extension("gone")).unwrap();
+    });
+    let missing = b"1/second\n1/MAR1.nxspe\n".to_vec();
+    assert_eq!(
+        unzip(&received.await.unwrap()),
+        [("MISSING.txt".to_owned(), missing)]
+    );
+}
+
+/// The archive would hold a corrupt file.
+#[tokio::test]
+async fn a_file_truncated_during_streaming_aborts_the_archive() {
+    let files = SampleFiles::new();
+    let big = files.reduced(FOLDER).join("big");
+    fs::write(&big, vec![b'x'; 1 << 23]).unwrap();
+    let (replica, _database) = replica(&files, &Vars::new()).await;
+    let body = json!({"1": ["big"]});
+    let request = request(Method::POST, "/job/download-zip", "staff", Some(&body));
+    let mut stream = replica
+        .edge()
+        .handle(request)
+        .await
+        .into_body()
+        .into_data_stream();
+    // Opened now; read only as far as the first piece needs.
+    assert!(stream.next().await.unwrap().is_ok());
+    fs::File::options()
+        .write(true)
+        .open(&big)
+        .unwrap()
+        .set_len(10)
+        .unwrap();
+    let mut last = stream.next().await;
+    while let Some(Ok(_)) = last {
+        last = stream.next().await;
+    }
+    assert!(matches!(last, Some(Err(_))), "the archive ended properly");
+}
+
+#[tokio::test]
+async fn a_job_whose_folder_is_missing_has_no_files() {
+    let files = SampleFiles::new();
+    let (replica, _database) = replica(&files, &Vars::new()).await;
+    let body = json!({"14": ["mine.nxs"], "1": ["MAR1.nxspe", "a/b"]});
+    let folder = files.reduced(FOLDER);
+    fs::rename(&folder, folder.with_extension("gone")).unwrap();
+    let response = zip(&replica, &body).await;
+    assert_eq!(names(&response), ["14/mine.nxs"]);
+    assert_eq!(response.header("x-missing-files"), "1/MAR1.nxspe;1/a/b");
+    assert_eq!(response.header("x-missing-files-count"), "2");
 }

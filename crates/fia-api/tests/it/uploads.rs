@@ -1,7 +1,7 @@
 //! Extras: listing and upload.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
@@ -66,6 +66,69 @@ async fn uploads_replace_files_atomically_and_keep_the_mode() {
         large
     );
     assert_eq!(names(&files, "mari"), ["a b.txt", "large.txt", "mask.xml"]);
+}
+
+/// The tests run as root, so that they may give a file away, or as the owner of all files.
+#[tokio::test]
+async fn uploads_keep_owner_and_group_where_allowed() {
+    let files = SampleFiles::new();
+    let mask = files.extras("mari/mask.xml");
+    let may_give_away = chown(&mask, Some(1234), Some(4321)).is_ok();
+    fs::set_permissions(&mask, fs::Permissions::from_mode(0o2750)).unwrap();
+    let before = fs::metadata(&mask).unwrap();
+    let replica = replica(&files, &Vars::new());
+    let response = upload(&replica, "/extras/mari/mask.xml", "new").await;
+    assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+    let after = fs::metadata(&mask).unwrap();
+    assert_ne!(before.ino(), after.ino(), "replaced, not overwritten");
+    let kept = |metadata: &fs::Metadata| (metadata.uid(), metadata.gid(), metadata.mode());
+    assert_eq!(kept(&after), kept(&before));
+    if may_give_away {
+        assert_eq!((after.uid(), after.gid()), (1234, 4321));
+    }
+}
+
+#[tokio::test]
+async fn links_within_the_folder_are_followed_and_kept() {
+    let files = SampleFiles::new();
+    fs::create_dir(files.extras("mari/masks")).unwrap();
+    for (link, target) in [
+        ("mari/current.xml", "mask.xml"),
+        ("mari/chain.xml", "./masks/../current.xml"),
+        ("mari/masks/back.xml", "../mask.xml"),
+        ("mari/down.xml", "masks/back.xml"),
+        ("mari/dangling.xml", "masks/new.xml"),
+        ("mari/nowhere.xml", "gone/new.xml"),
+        ("mari/loop.xml", "loop.xml"),
+        ("mari/out.xml", "../readme.txt"),
+        ("mari/up.xml", "masks/../../readme.txt"),
+    ] {
+        symlink(target, files.extras(link)).unwrap();
+    }
+    let outside = fs::read_to_string(files.extras("readme.txt")).unwrap();
+    let replica = replica(&files, &Vars::new());
+    for (name, status, target) in [
+        ("current.xml", 200, "mari/mask.xml"),
+        ("chain.xml", 200, "mari/mask.xml"),
+        ("down.xml", 200, "mari/mask.xml"),
+        ("dangling.xml", 200, "mari/masks/new.xml"),
+        ("nowhere.xml", 403, ""),
+        ("loop.xml", 403, ""),
+        ("out.xml", 403, ""),
+        ("up.xml", 403, ""),
+    ] {
+        let response = upload(&replica, &format!("/extras/mari/{name}"), name).await;
+        assert_eq!(response.status, status, "{name}: {}", response.text());
+        let link = fs::symlink_metadata(files.extras("mari").join(name)).unwrap();
+        assert!(link.is_symlink(), "{name}");
+        if status == 200 {
+            let stored = fs::read_to_string(files.extras(target)).unwrap();
+            assert_eq!(stored, name);
+        }
+    }
+    let unchanged = fs::read_to_string(files.extras("readme.txt")).unwrap();
+    assert_eq!(unchanged, outside);
+    assert_eq!(names(&files, "mari/masks"), ["back.xml", "new.xml"]);
 }
 
 #[tokio::test]

@@ -3,18 +3,18 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use zip::ZipWriter;
-use zip::write::StreamWriter;
+use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::{CompressionMethod, ZipWriter};
 
 use crate::files::zip::member;
 use crate::files::zip::plan::{Entry, Plan};
-use crate::files::{FileError, open_regular};
+use crate::files::{FileError, Regular, open_regular};
 
 /// Size of a read in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -23,13 +23,20 @@ const MIN_OUTPUT: usize = 64 * 1024;
 /// Maximum input of one step in bytes, for input that compresses well.
 const MAX_INPUT: usize = 1024 * 1024;
 
+/// The member that names the files that vanished; no other stands outside a job's folder.
+const MISSING: &str = "MISSING.txt";
+
+type Writer = ZipWriter<StreamWriter<SharedBuffer>>;
+
 /// An archive that is being generated, in constant memory.
 pub(super) struct Archive {
     root: PathBuf,
     pending: vec::IntoIter<Entry>,
     current: Option<Reading>,
+    /// The members whose files disappeared after they were planned.
+    vanished: Vec<String>,
     /// `None` once the archive is complete.
-    writer: Option<ZipWriter<StreamWriter<SharedBuffer>>>,
+    writer: Option<Writer>,
     output: SharedBuffer,
     chunk: Vec<u8>,
 }
@@ -47,6 +54,7 @@ impl Archive {
             root,
             pending: plan.entries.into_iter(),
             current: None,
+            vanished: Vec::new(),
             writer: Some(ZipWriter::new_stream(output.clone())),
             output,
             chunk: vec![0; CHUNK],
@@ -69,7 +77,20 @@ impl Archive {
                 writer.write_all(bytes).map_err(|error| failed(&error))?;
                 read += bytes.len();
             } else if let Some(entry) = self.pending.next() {
-                self.current = Some(begin(&self.root, entry, writer)?);
+                match open(&self.root, &entry) {
+                    Ok(opened) => self.current = Some(begin(entry.member, opened, writer)?),
+                    Err(FileError::Missing | FileError::NoFolder) => {
+                        self.vanished.push(entry.member);
+                    }
+                    Err(error) => return Err(error),
+                }
+            } else if !self.vanished.is_empty() {
+                let vanished = mem::take(&mut self.vanished);
+                tracing::warn!(
+                    files = vanished.len(),
+                    "files vanished while their archive was sent: named in it"
+                );
+                list(&vanished, writer).map_err(|error| failed(&error))?;
             } else if let Some(writer) = self.writer.take() {
                 writer.finish().map_err(|error| failed(&error.into()))?;
             }
@@ -78,16 +99,23 @@ impl Archive {
     }
 }
 
-fn begin(
-    root: &std::path::Path,
-    entry: Entry,
-    writer: &mut ZipWriter<StreamWriter<SharedBuffer>>,
-) -> Result<Reading, FileError> {
-    let opened = open_regular(&entry.folder.open(root)?, &entry.path)?;
+fn open(root: &Path, entry: &Entry) -> Result<Regular, FileError> {
+    open_regular(&entry.folder.open(root)?, &entry.path)
+}
+
+/// Adds a text with one name a line. The headers of the response, which name the files that were
+/// missing from the start, are sent already.
+fn list(vanished: &[String], writer: &mut Writer) -> io::Result<()> {
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    writer.start_file(MISSING, options)?;
+    writer.write_all(format!("{}\n", vanished.join("\n")).as_bytes())
+}
+
+fn begin(member: String, opened: Regular, writer: &mut Writer) -> Result<Reading, FileError> {
     let options =
         member::options(&opened.file, &opened.metadata).map_err(|error| failed(&error))?;
     writer
-        .start_file(entry.member, options)
+        .start_file(member, options)
         .map_err(|error| failed(&error.into()))?;
     Ok(Reading {
         remaining: opened.metadata.len(),

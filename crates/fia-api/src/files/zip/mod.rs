@@ -44,7 +44,8 @@ pub(super) fn archivers() -> Archivers {
 impl Files {
     /// Streams the archive of a plan, with backpressure; dropping the stream ends the reading.
     ///
-    /// The stream fails if a file was removed or truncated since it was planned.
+    /// Files that were removed since they were planned are named in a member `MISSING.txt`. The
+    /// stream fails if a file is truncated while it is read.
     ///
     /// # Errors
     /// [`FileError::Busy`] if there are too many concurrent archives.
