@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use fia_api::app::{
-    Edge, Metrics, Server, Service, healthcheck, probe_dependencies, shutdown_signal, start_log,
+    Edge, Metrics, OutboxCommand, Server, Service, healthcheck, probe_dependencies,
+    shutdown_signal, start_log,
 };
 use fia_api::config::Config;
 use fia_api::model::openapi;
@@ -51,7 +52,7 @@ enum Command {
         /// Prints those that create the trigger of the change feed instead (see `DB_LISTEN_URL`)
         #[arg(long)]
         change_feed: bool,
-        /// Runs them: creates what is missing, changes no data
+        /// Runs them: adds what is missing, changes no data
         #[arg(long)]
         apply: bool,
     },
@@ -59,6 +60,11 @@ enum Command {
     Openapi,
     /// Prints the catalogue of metrics as a table in Markdown
     Metrics,
+    /// Lists, retries or drops the messages that RabbitMQ has not confirmed
+    Outbox {
+        #[command(subcommand)]
+        command: OutboxCommand,
+    },
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -120,6 +126,7 @@ fn run_configured(command: Command) -> Result<ExitCode, Failure> {
         } => apply_change_feed(&config)?,
         Command::Schema { .. } => apply_schema(&config)?,
         Command::Serve | Command::Openapi | Command::Metrics => serve(&config)?,
+        Command::Outbox { command } => print(&run_outbox(&config, command)?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -179,6 +186,11 @@ async fn apply_indexes(config: &Config) -> Result<(), Failure> {
         eprintln!("fia-api: no index for searches in titles and file names: {why}");
     }
     Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run_outbox(config: &Config, command: OutboxCommand) -> Result<String, Failure> {
+    Ok(command.run(config).await?)
 }
 
 #[tokio::main]

@@ -122,7 +122,7 @@ impl AppState {
         let feed = ChangeFeed::start(&config.database)
             .map_err(|error| StateError(format!("DB_LISTEN_URL: {error}")))?;
         let cached = Cached::new(&config.cache, db.clone(), upstreams, feed)?;
-        let outbox = Outbox::new(db.clone(), broker);
+        let outbox = Outbox::new(db.clone(), broker, config.queue.max_message_bytes);
         let queue = config.queue.egress_queue.clone();
         let github = &config.github;
         let images = github.allowed_runner_images.clone();

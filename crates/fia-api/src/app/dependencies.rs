@@ -90,7 +90,7 @@ async fn postgres(config: &Database) -> Outcome {
     let outbox = if found.has_outbox {
         "all tables exist"
     } else {
-        "no table fia_api_outbox (see `fia-api schema --apply`): jobs are refused while RabbitMQ \
+        "no table fia_api_outbox, or it lacks columns (see `fia-api schema --apply`): jobs are refused while RabbitMQ \
          is unavailable"
     };
     Ok(format!("version {}, {outbox}", found.version))

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use serde::Serialize;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
@@ -21,7 +22,9 @@ pub fn start_log(config: &config::Log) {
     // Below `info`, libraries may log payloads: scripts, tokens.
     let levels = Targets::new()
         .with_default(config.level.min(Level::INFO))
-        .with_targets(["fia_api", "tiercache"].map(|ours| (ours, config.level)));
+        .with_targets(["fia_api", "tiercache"].map(|ours| (ours, config.level)))
+        // Logs an error for each closed channel, which the module `broker` reports once.
+        .with_target("lapin", LevelFilter::OFF);
     let lines = tracing_subscriber::registry().with(levels);
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())

@@ -8,41 +8,24 @@ use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::broker::Connection;
+use crate::broker::queues::Queues;
+use crate::broker::{Backoff, BrokerError, Connection};
 use crate::config;
 use crate::observe::{Calls, Failure};
 
-/// Timeout for opening a connection.
+/// Timeout for opening a connection to one host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time without a further attempt after a failed one: requests in that time fail at once instead
-/// of waiting for a timeout each.
-const RECONNECT_BACKOFF: Duration = Duration::from_millis(500);
+/// Backoff after all hosts failed: requests in that time fail at once instead of waiting for a
+/// timeout each.
+const RECONNECT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
 /// Heartbeat interval in seconds; the connection is closed after two missed ones.
 const HEARTBEAT: u16 = 10;
 
-/// A message was not confirmed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum BrokerError {
-    /// There is no connection, or it was lost.
-    #[error("broker unavailable: {0}")]
-    Unavailable(String),
-    /// The broker blocks publishers: it is short of memory or disk.
-    #[error("broker blocks publishers: resource alarm")]
-    Blocked,
-    /// The broker returned or rejected the message.
-    #[error("message not accepted by the broker: {0}")]
-    Rejected(&'static str),
-}
-
-impl From<lapin::Error> for BrokerError {
-    fn from(error: lapin::Error) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
 /// A client of RabbitMQ.
 pub struct Broker {
-    address: AMQPUri,
+    /// The hosts, never empty.
+    addresses: Vec<AMQPUri>,
+    queues: Arc<Queues>,
     current: Mutex<Current>,
     calls: Arc<Calls>,
 }
@@ -50,6 +33,9 @@ pub struct Broker {
 #[derive(Default)]
 struct Current {
     connection: Option<Arc<Connection>>,
+    /// Index of the host that is tried first.
+    next: usize,
+    failures: u32,
     failed: Option<(Instant, BrokerError)>,
 }
 
@@ -57,23 +43,25 @@ impl Broker {
     /// Creates the client without connecting.
     #[must_use]
     pub fn new(config: &config::Queue) -> Self {
-        Self {
-            address: AMQPUri {
-                scheme: AMQPScheme::AMQP,
-                authority: AMQPAuthority {
-                    userinfo: AMQPUserInfo {
-                        username: config.username.clone(),
-                        password: config.password.expose_secret().to_owned(),
-                    },
-                    host: config.host.clone(),
-                    port: config.port,
+        let address = |host: &config::Host| AMQPUri {
+            scheme: AMQPScheme::AMQP,
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: config.username.clone(),
+                    password: config.password.expose_secret().to_owned(),
                 },
-                vhost: "/".to_owned(),
-                query: AMQPQueryString {
-                    heartbeat: Some(HEARTBEAT),
-                    ..AMQPQueryString::default()
-                },
+                host: host.name.clone(),
+                port: host.port.unwrap_or(config.port),
             },
+            vhost: "/".to_owned(),
+            query: AMQPQueryString {
+                heartbeat: Some(HEARTBEAT),
+                ..AMQPQueryString::default()
+            },
+        };
+        Self {
+            addresses: config.hosts.iter().map(address).collect(),
+            queues: Arc::default(),
             current: Mutex::default(),
             calls: Arc::default(),
         }
@@ -85,10 +73,12 @@ impl Broker {
         &self.calls
     }
 
-    /// Returns the connection, and opens it if there is none.
+    /// Returns the connection, and opens it if there is none. Hosts are tried in turn, from the
+    /// one after the last that failed.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`] within 2 s, or at once shortly after another failure.
+    /// [`BrokerError::Unavailable`] within 2 s per host, or at once during the backoff after
+    /// another failure.
     pub async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
         // Held while connecting, so that there is never a second connection.
         let mut current = self.current.lock().await;
@@ -102,15 +92,15 @@ impl Broker {
         if let Some(connection) = &current.connection {
             return Ok(Arc::clone(connection));
         }
-        if let Some((at, error)) = &current.failed
-            && at.elapsed() < RECONNECT_BACKOFF
+        if let Some((retry_at, error)) = &current.failed
+            && Instant::now() < *retry_at
         {
             return Err(error.clone());
         }
         let start = Instant::now();
-        match self.connect().await {
+        match self.connect(&mut current.next).await {
             Ok(connection) => {
-                tracing::info!("connected to RabbitMQ");
+                current.failures = 0;
                 current.failed = None;
                 let connection = current.connection.insert(Arc::new(connection));
                 Ok(Arc::clone(connection))
@@ -118,18 +108,43 @@ impl Broker {
             Err(error) => {
                 let elapsed = start.elapsed();
                 self.calls.record(elapsed, Some(Failure::Unavailable));
-                current.failed = Some((Instant::now(), error.clone()));
+                current.failures = current.failures.saturating_add(1);
+                let retry_at = Instant::now() + RECONNECT_BACKOFF.delay(current.failures);
+                current.failed = Some((retry_at, error.clone()));
                 Err(error)
             }
         }
     }
 
-    async fn connect(&self) -> Result<Connection, BrokerError> {
-        timeout(
-            CONNECT_TIMEOUT,
-            Connection::open(self.address.clone(), Arc::clone(&self.calls)),
-        )
-        .await
-        .map_err(|_| BrokerError::Unavailable("connection timeout".to_owned()))?
+    /// The queues to which nothing can be published at present: their failures are backed off.
+    #[must_use]
+    pub fn backed_off_queues(&self) -> Vec<String> {
+        self.queues.backed_off()
+    }
+
+    /// Tries each host once. A caller that gives up while a host does not respond has the next
+    /// caller begin with the host after it.
+    async fn connect(&self, next: &mut usize) -> Result<Connection, BrokerError> {
+        let mut failure = BrokerError::Unavailable("no host".to_owned());
+        for _ in &self.addresses {
+            let index = *next % self.addresses.len();
+            let Some(address) = self.addresses.get(index) else {
+                break;
+            };
+            *next = index + 1;
+            let queues = Arc::clone(&self.queues);
+            let opening = Connection::open(address.clone(), queues, Arc::clone(&self.calls));
+            match timeout(CONNECT_TIMEOUT, opening).await {
+                Ok(Ok(connection)) => {
+                    *next = index;
+                    let AMQPAuthority { host, port, .. } = &address.authority;
+                    tracing::info!(host, port, "connected to RabbitMQ");
+                    return Ok(connection);
+                }
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = BrokerError::Unavailable("connection timeout".to_owned()),
+            }
+        }
+        Err(failure)
     }
 }

@@ -7,6 +7,7 @@
 //! Unknown variables are ignored: Kubernetes injects names such as `FIA_API_PORT=tcp://…`.
 
 mod cache;
+mod hosts;
 mod kinds;
 mod listing;
 mod macros;
@@ -24,6 +25,7 @@ use secrecy::ExposeSecret;
 use reader::Reader;
 
 pub use cache::{Cache, ColumnTtls, Ttls};
+pub use hosts::Host;
 pub use reader::{InvalidSetting, Setting};
 pub use server::{Http, Log, LogFormat, LogViewers, Server};
 pub use services::{Auth, GitHub, Queue};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::hosts::Host;
 use super::macros::settings;
 
 settings! {
@@ -42,9 +43,9 @@ settings! {
     /// RabbitMQ, which passes jobs to the job controller.
     "RabbitMQ"
     pub struct Queue {
-        /// Host of RabbitMQ.
-        pub host: String = text("QUEUE_HOST", "localhost");
-        /// Port of RabbitMQ.
+        /// Hosts of RabbitMQ, separated by commas and tried in turn; each may have a port of its own.
+        pub hosts: Vec<Host> = hosts("QUEUE_HOST", "localhost");
+        /// Port of RabbitMQ, where a host has none.
         pub port: u16 = number("QUEUE_PORT", 5672);
         /// User at RabbitMQ.
         pub username: String = text("QUEUE_USER", "guest");
@@ -52,6 +53,9 @@ settings! {
         pub password: SecretString = secret("QUEUE_PASSWORD", "guest");
         /// Exchange and queue that jobs are sent to.
         pub egress_queue: String = text("EGRESS_QUEUE_NAME", "scheduled-jobs");
+        /// Largest message in bytes, as it is sent; 413 beyond. RabbitMQ 4 refuses more than the
+        /// default unless configured otherwise.
+        pub max_message_bytes: usize = number("MAX_MESSAGE_BYTES", 16_777_216);
     }
 }
 

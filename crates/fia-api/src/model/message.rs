@@ -76,6 +76,17 @@ impl Message {
         }
     }
 
+    /// The id of the job that the message announces, if any.
+    #[must_use]
+    pub fn job_id(&self) -> Option<i64> {
+        #[derive(serde::Deserialize)]
+        struct Announcement {
+            job_id: i64,
+        }
+        let announcement = serde_json::from_str::<Announcement>(&self.body).ok()?;
+        Some(announcement.job_id)
+    }
+
     /// Publishes a file as if it had just been measured.
     #[must_use]
     pub fn watch_file(filename: &str) -> Self {

@@ -7,7 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool::managed::Manager as _;
+use deadpool_postgres::{
+    ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -214,6 +217,14 @@ impl Db {
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         let taking = async { Ok(self.pool.get().await?) };
         Ok(Connection(Some(self.metrics.observe_pool(taking).await?)))
+    }
+
+    /// Opens a connection outside the pool, so that its holder takes none from requests.
+    pub(super) async fn open_connection(&self) -> Result<ClientWrapper, StoreError> {
+        timeout(CONNECT_TIMEOUT, self.pool.manager().create())
+            .await
+            .map_err(|_| StoreError::timeout())?
+            .map_err(StoreError::from)
     }
 
     /// The permits to stream a result.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::store::instruments::changing_columns;
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, outbox};
 
-/// Statements that create missing tables and types, and alter nothing.
+/// Statements that create missing tables, types and columns of the outbox, and change nothing else.
 pub const TABLES: &str = include_str!("schema.sql");
 /// The tables without which the server cannot serve.
 const REQUIRED_TABLES: [&str; 5] = ["instruments", "job_owners", "scripts", "runs", "jobs"];
@@ -32,7 +32,7 @@ pub fn change_feed() -> String {
         .replace("{new}", &columns("NEW"))
 }
 
-/// Creates missing tables and types.
+/// Creates missing tables, types and columns of the outbox.
 ///
 /// # Errors
 /// When the database fails or the role may not create tables.
@@ -55,7 +55,7 @@ pub struct Inspection {
     pub version: String,
     /// Tables that are required and do not exist.
     pub missing_tables: Vec<&'static str>,
-    /// Whether the outbox table exists.
+    /// Whether the outbox table exists, with all its columns.
     pub has_outbox: bool,
 }
 
@@ -65,9 +65,16 @@ pub struct Inspection {
 /// When the database fails.
 pub async fn inspect(db: &Db) -> Result<Inspection, StoreError> {
     let sql = "SELECT current_setting('server_version'), \
-         ARRAY(SELECT name FROM unnest($1) AS name WHERE to_regclass(name) IS NULL)";
-    let tables: Vec<&str> = REQUIRED_TABLES.into_iter().chain([OUTBOX_TABLE]).collect();
-    let rows = db.query(sql, &[(&tables, Type::TEXT_ARRAY)]).await?;
+         ARRAY(SELECT name FROM unnest($1) AS name WHERE to_regclass(name) IS NULL), \
+         (SELECT count(*) = cardinality($3) FROM pg_attribute \
+          WHERE attrelid = to_regclass($2) AND attname = ANY($3) AND NOT attisdropped)";
+    let (tables, columns): (&[&str], &[&str]) = (&REQUIRED_TABLES, &outbox::COLUMNS);
+    let params = [
+        (&tables as &(dyn ToSql + Sync), Type::TEXT_ARRAY),
+        (&OUTBOX_TABLE, Type::TEXT),
+        (&columns, Type::TEXT_ARRAY),
+    ];
+    let rows = db.query(sql, &params).await?;
     let row = rows
         .first()
         .ok_or(StoreError::Unavailable("no row".into()))?;
@@ -76,7 +83,7 @@ pub async fn inspect(db: &Db) -> Result<Inspection, StoreError> {
     Ok(Inspection {
         version: row.try_get(0)?,
         missing_tables: REQUIRED_TABLES.into_iter().filter(is_missing).collect(),
-        has_outbox: !is_missing(&OUTBOX_TABLE),
+        has_outbox: row.try_get(2)?,
     })
 }
 

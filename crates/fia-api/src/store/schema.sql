@@ -1,4 +1,4 @@
--- The tables of FIA. Creates what is missing, alters nothing that is there.
+-- The tables of FIA. Creates what is missing, and leaves existing columns and rows unchanged.
 BEGIN;
 -- One at a time: CREATE … IF NOT EXISTS races with itself.
 SELECT pg_advisory_xact_lock(7305804402566922593);
@@ -55,13 +55,33 @@ CREATE TABLE IF NOT EXISTS jobs (
   run_id integer REFERENCES runs (id),
   id serial PRIMARY KEY
 );
--- Messages that RabbitMQ has not confirmed yet. Written in the transaction of their job; whoever
--- has claimed one publishes it and deletes it, and a claim that lapsed is anybody's.
+-- Messages that RabbitMQ has not confirmed. A message is inserted in the transaction of its job; a
+-- replica claims it, publishes it and deletes it. `claimed_by` is an advisory lock that the
+-- claiming replica holds; `claimed_until` is the expiry of the claim or the time of the next
+-- attempt, and infinite for a parked message.
 CREATE TABLE IF NOT EXISTS fia_api_outbox (
   id bigserial PRIMARY KEY,
   queue varchar NOT NULL,
   body varchar NOT NULL,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  claimed_until timestamptz
+  claimed_until timestamptz,
+  claimed_by bigint,
+  attempts integer NOT NULL DEFAULT 0,
+  error varchar,
+  parked_at timestamptz
 );
+-- Columns of later versions. Rewrites no row; replicas of earlier versions are not affected. The
+-- lock is taken only where a column is missing.
+DO $$ BEGIN
+  IF (SELECT count(*) < 4 FROM pg_attribute
+      WHERE attrelid = 'fia_api_outbox'::regclass AND NOT attisdropped
+        AND attname IN ('claimed_by', 'attempts', 'error', 'parked_at')) THEN
+    SET LOCAL lock_timeout = '5s';
+    ALTER TABLE fia_api_outbox
+      ADD COLUMN IF NOT EXISTS claimed_by bigint,
+      ADD COLUMN IF NOT EXISTS attempts integer NOT NULL DEFAULT 0,
+      ADD COLUMN IF NOT EXISTS error varchar,
+      ADD COLUMN IF NOT EXISTS parked_at timestamptz;
+  END IF;
+END $$;
 COMMIT;

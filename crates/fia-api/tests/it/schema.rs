@@ -58,3 +58,43 @@ async fn existing_tables_are_left_unchanged() {
     assert!(shape.iter().any(|line| line.starts_with("runs.extra ")));
     assert!(shape.iter().any(|line| line.starts_with("jobs.id ")));
 }
+
+#[tokio::test]
+async fn an_outbox_of_an_earlier_version_gets_its_missing_columns() {
+    let database = Database::seeded().await;
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE fia_api_outbox (id bigserial PRIMARY KEY, queue varchar NOT NULL, \
+               body varchar NOT NULL, \
+               created_at timestamptz NOT NULL DEFAULT clock_timestamp(), \
+               claimed_until timestamptz); \
+             INSERT INTO fia_api_outbox (queue, body) VALUES ('jobs', 'b')",
+        )
+        .await
+        .unwrap();
+    let db = Db::new(&config(&[&database.vars()]).database).unwrap();
+    assert!(!schema::inspect(&db).await.unwrap().has_outbox);
+    schema::apply(&db).await.unwrap();
+    assert!(schema::inspect(&db).await.unwrap().has_outbox);
+    let upgraded = shape(&database).await;
+    client
+        .batch_execute("ALTER TABLE fia_api_outbox RENAME TO earlier")
+        .await
+        .unwrap();
+    schema::apply(&db).await.unwrap();
+    let columns = |shape: Vec<String>| {
+        let mut lines = shape.into_iter();
+        let columns = lines
+            .by_ref()
+            .filter(|line| line.starts_with("fia_api_outbox."));
+        // The ids of the renamed table come from a sequence of their own.
+        let columns = columns.filter(|line| !line.starts_with("fia_api_outbox.id "));
+        columns.collect::<Vec<_>>()
+    };
+    assert_eq!(columns(upgraded), columns(shape(&database).await));
+    let row = client.query_one("SELECT queue, body, attempts FROM earlier", &[]);
+    let row = row.await.unwrap();
+    let row: (&str, &str, i32) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(row, ("jobs", "b", 0));
+}

@@ -11,6 +11,7 @@ const PUBLISHED: &str = "fia_api_outbox_published_total";
 const PUBLISH_FAILURES: &str = "fia_api_outbox_failures_total";
 const BACKLOG: &str = "fia_api_outbox_backlog_messages";
 const BACKLOG_AGE: &str = "fia_api_outbox_backlog_age_seconds";
+const PARKED: &str = "fia_api_outbox_parked_messages";
 const FEED_UP: &str = "fia_api_change_feed_up";
 const FEED_NOTIFICATIONS: &str = "fia_api_change_feed_notifications_total";
 const FEED_RECONNECTS: &str = "fia_api_change_feed_reconnects_total";
@@ -19,7 +20,7 @@ const VIEWERS_MAX: &str = "fia_api_log_viewers_max";
 const BUILD: &str = "fia_api_build_info";
 
 /// The metrics of no other file.
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 11] = [
     Family::counter(PUBLISHED, &[], "Messages that RabbitMQ confirmed."),
     Family::counter(
         PUBLISH_FAILURES,
@@ -37,6 +38,12 @@ const FAMILIES: [Family; 10] = [
         &[],
         Unit::Seconds,
         "Age of the oldest message waiting to be published.",
+    ),
+    Family::gauge(
+        PARKED,
+        &[],
+        Unit::Count,
+        "Messages that RabbitMQ refuses, to be retried or dropped by an operator.",
     ),
     Family::gauge(
         FEED_UP,
@@ -105,4 +112,5 @@ fn outbox(outbox: &Statistics) {
     counter!(PUBLISH_FAILURES).absolute(outbox.failed);
     gauge!(BACKLOG).set(outbox.backlog.messages as f64);
     gauge!(BACKLOG_AGE).set(outbox.backlog.oldest.as_secs_f64());
+    gauge!(PARKED).set(outbox.backlog.parked as f64);
 }

@@ -5,7 +5,9 @@
 //! after the commit: immediately, or once the broker is reachable. Without the outbox table, the
 //! message is published before the commit, and jobs are created only while the broker confirms.
 
+mod claims;
 mod delivery;
+mod refusals;
 mod relay;
 mod shared;
 
@@ -40,15 +42,16 @@ pub struct Statistics {
     pub published: u64,
     /// Attempts that the broker did not confirm.
     pub failed: u64,
-    /// Messages waiting in the table, as of the last sweep.
+    /// The messages in the table when they were last counted.
     pub backlog: Backlog,
 }
 
 impl Outbox {
-    /// Starts the relay. Must be called within a Tokio runtime.
+    /// Starts the relay. Messages of more than `max_message_bytes` are rejected. Must be called
+    /// within a Tokio runtime.
     #[must_use]
-    pub fn new(db: Db, broker: Broker) -> Self {
-        let shared = Arc::new(Shared::new(db, broker));
+    pub fn new(db: Db, broker: Broker, max_message_bytes: usize) -> Self {
+        let shared = Arc::new(Shared::new(db, broker, max_message_bytes));
         let relay = tokio::spawn(relay::run(Arc::clone(&shared)));
         Self {
             shared,
@@ -59,10 +62,15 @@ impl Outbox {
     /// Commits the transaction of a job and has its message published.
     ///
     /// # Errors
+    /// [`ApiError::TooLarge`] if the message exceeds the limit, and the transaction is rolled back.
     /// If the database fails; without the table also if the broker does not confirm the message
     /// within 2 s, and the transaction is rolled back.
     pub async fn commit(&self, transaction: Transaction, message: Message) -> Result<(), ApiError> {
         let shared = Arc::clone(&self.shared);
+        if let Err(error) = shared.check_size(&message) {
+            transaction.roll_back().await;
+            return Err(error);
+        }
         // In its own task: a client that disconnects must not separate the commit from the message.
         let work = async move {
             if shared.has_table_in(&transaction).await? {

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::ops::outbox::delivery::deliver;
+use crate::ops::outbox::delivery::Batch;
 use crate::ops::outbox::shared::Shared;
 use crate::store::StoreError;
 use crate::store::outbox::{self, Backlog};
 
-/// The interval of sweeps, which find messages without a wake-up.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+/// The interval of sweeps, which find messages without a wake-up, such as those of a killed replica.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// The interval in which the backlog is counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 /// The most messages of a batch.
-const BATCH: usize = 32;
+const BATCH_SIZE: usize = 32;
 /// The most batches in flight; an unconfirmed message delays only its own batch.
 const MAX_BATCHES: usize = 4;
 /// The age from which a message's wait is logged, and the interval of that log line.
@@ -29,6 +31,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
         batches: JoinSet::new(),
         behind: false,
         last_error: None,
+        counted: None,
+        ended_sessions: Vec::new(),
         reported: None,
     };
     let mut sweep = interval(SWEEP_INTERVAL);
@@ -56,43 +60,52 @@ struct Relay {
     behind: bool,
     /// The reason why the last attempt to publish failed.
     last_error: Option<String>,
+    /// The last count of the backlog.
+    counted: Option<Instant>,
+    /// The sessions that had ended at the last sweep, and left claims.
+    ended_sessions: Vec<i64>,
     /// The last report of waiting messages.
     reported: Option<Instant>,
 }
 
 impl Relay {
     async fn sweep(&mut self) {
-        match self.backlog().await {
-            Ok(Some(backlog)) => {
-                if backlog.messages > 0 {
-                    self.publish_waiting().await;
-                }
-                self.report(backlog);
+        if let Err(error) = self.try_sweep().await {
+            if let StoreError::Refused(_) = error {
+                // The table was dropped.
+                self.shared.forget_table();
             }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(%error, "sweeping the outbox failed: retrying at the next sweep");
-            }
+            tracing::debug!(%error, "sweeping the outbox failed: retrying at the next sweep");
         }
     }
 
-    /// The backlog; `None` without the table.
-    async fn backlog(&self) -> Result<Option<Backlog>, StoreError> {
-        if !self.shared.has_table() {
-            self.shared.detect_table().await?;
+    async fn try_sweep(&mut self) -> Result<(), StoreError> {
+        let count_due = self
+            .counted
+            .is_none_or(|counted| counted.elapsed() >= COUNT_INTERVAL);
+        if count_due {
+            self.counted = Some(Instant::now());
+            if !self.shared.has_table() {
+                self.shared.detect_table().await?;
+            }
         }
         if !self.shared.has_table() {
-            return Ok(None);
+            return Ok(());
         }
-        let backlog = outbox::backlog(&self.shared.db).await;
-        if let Err(StoreError::Refused(_)) = backlog {
-            // The table was dropped.
-            self.shared.forget_table();
+        let Shared { db, claims, .. } = &*self.shared;
+        claims.close_idle().await;
+        let own = claims.own().await;
+        let work = outbox::find_work(db, &own, &self.ended_sessions).await?;
+        self.ended_sessions = work.ended_sessions;
+        if work.is_claimable {
+            self.publish_waiting().await;
         }
-        let backlog = backlog?;
-        let known = &self.shared.counts.backlog;
-        *known.lock() = backlog;
-        Ok(Some(backlog))
+        if count_due {
+            let backlog = outbox::backlog(&self.shared.db).await?;
+            *self.shared.counts.backlog.lock() = backlog;
+            self.report(backlog);
+        }
+        Ok(())
     }
 
     async fn publish_waiting(&mut self) {
@@ -104,7 +117,7 @@ impl Relay {
                 return;
             }
             match self.claim_and_spawn().await {
-                Ok(claimed) if claimed == BATCH => {}
+                Ok(claimed) if claimed == BATCH_SIZE => {}
                 Ok(_) => return,
                 Err(error) => {
                     self.last_error = Some(error);
@@ -116,17 +129,22 @@ impl Relay {
 
     /// Claims messages if the broker accepts any, starts their delivery, and returns their number.
     async fn claim_and_spawn(&mut self) -> Result<usize, String> {
-        let link = self.shared.broker.connection().await;
-        let link = link.map_err(|error| error.to_string())?;
-        if link.is_blocked() {
+        let shared = &self.shared;
+        let connection = shared.broker.connection().await;
+        let connection = connection.map_err(|error| error.to_string())?;
+        if connection.is_blocked() {
             return Err("the broker blocks publishers".to_owned());
         }
-        let claimed = outbox::claim(&self.shared.db, BATCH).await;
+        let session = shared.claims.session(&shared.db).await;
+        let except = shared.broker.backed_off_queues();
+        let claimed = outbox::claim(&shared.db, session.id(), BATCH_SIZE, &except).await;
         let claimed = claimed.map_err(|error| error.to_string())?;
         let count = claimed.len();
         if count > 0 {
-            let shared = Arc::clone(&self.shared);
-            self.batches.spawn(deliver(shared, link, claimed));
+            let batch = Batch::new(Arc::clone(shared), session);
+            self.batches.spawn(batch.deliver(connection, claimed));
+        } else if !except.is_empty() {
+            return Err(format!("queues unusable: {}", except.join(", ")));
         }
         Ok(count)
     }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::broker::Broker;
 use crate::error::ApiError;
 use crate::model::Message;
+use crate::ops::outbox::claims::Claims;
 use crate::store::outbox::{self, Backlog};
 use crate::store::{Db, StoreError, Transaction};
 
@@ -29,6 +30,9 @@ pub(super) struct Shared {
     /// Notified at shutdown.
     pub(super) stop: Notify,
     pub(super) counts: Counts,
+    pub(super) claims: Claims,
+    /// The largest message, in bytes.
+    max_message_bytes: usize,
     /// The presence of the table when it was last checked.
     table: AtomicU8,
 }
@@ -42,15 +46,31 @@ pub(super) struct Counts {
 }
 
 impl Shared {
-    pub(super) fn new(db: Db, broker: Broker) -> Self {
+    pub(super) fn new(db: Db, broker: Broker, max_message_bytes: usize) -> Self {
         Self {
             db,
             broker,
             wake: Notify::new(),
             stop: Notify::new(),
             counts: Counts::default(),
+            claims: Claims::default(),
+            max_message_bytes,
             table: AtomicU8::new(UNKNOWN),
         }
+    }
+
+    /// Checks that the broker can be expected to accept the message.
+    pub(super) fn check_size(&self, message: &Message) -> Result<(), ApiError> {
+        let bytes = message.body.len();
+        if bytes <= self.max_message_bytes {
+            return Ok(());
+        }
+        tracing::info!(
+            bytes,
+            max_bytes = self.max_message_bytes,
+            "message exceeds MAX_MESSAGE_BYTES: request rejected"
+        );
+        Err(ApiError::TooLarge)
     }
 
     /// Returns true if the table existed when it was last checked.
@@ -88,8 +108,8 @@ impl Shared {
                 );
             } else {
                 tracing::warn!(
-                    "no table fia_api_outbox (see `fia-api schema --apply`): jobs are rejected \
-                     while RabbitMQ is unavailable"
+                    "no table fia_api_outbox, or it lacks columns of this version (see `fia-api \
+                     schema --apply`): jobs are rejected while RabbitMQ is unavailable"
                 );
             }
         }

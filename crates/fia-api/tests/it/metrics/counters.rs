@@ -53,6 +53,7 @@ fn assert_complete(start: &Scrape) {
         "fia_api_cache_requests_total{class=\"job_list\"}",
         "fia_api_cache_local_bytes",
         "fia_api_outbox_backlog_messages",
+        "fia_api_outbox_parked_messages",
         "fia_api_database_connections{state=\"idle\"}",
         "fia_api_log_viewers",
         "fia_api_http_requests_refused_total",

@@ -1,5 +1,9 @@
 //! The outbox: accepted jobs survive broker outages, resource alarms and killed replicas.
 
+mod claims;
+mod queues;
+mod refusals;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -9,7 +13,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::consumer::{Consumer, queue_vars};
-use crate::harness::{Database, Replica, Vars, eventually, request, vars};
+use crate::harness::{Database, Replica, Vars, eventually, request};
 
 /// Limit of each wait for the broker or the relay.
 const BROKER_LIMIT: Duration = Duration::from_secs(30);
@@ -195,42 +199,6 @@ async fn without_the_outbox_a_broker_under_alarm_rejects_jobs() {
         made.iter().all(|id| announced.contains_key(id)),
         "{announced:?}"
     );
-}
-
-#[tokio::test]
-async fn a_deleted_queue_is_redeclared_without_message_loss() {
-    let (database, rabbitmq, settings) = setup().await;
-    let replica = Replica::new(&[&settings]);
-    accepted(&replica, 1).await;
-    wait_for_empty_outbox(&database).await;
-    let queue = &settings["EGRESS_QUEUE_NAME"];
-    rabbitmq.ctl(&["-q", "delete_queue", queue]).await.unwrap();
-    let ids = accepted(&replica, 3).await;
-    wait_for_empty_outbox(&database).await;
-    let mut consumer = Consumer::of_jobs(&rabbitmq, &settings).await;
-    assert_eq!(consumer.jobs(3).await, once(&ids));
-}
-
-#[tokio::test]
-async fn messages_of_a_killed_replica_are_published_by_another() {
-    let database = Database::seeded().await;
-    database.add_outbox().await;
-    let rabbitmq = shared::rabbitmq().await.unwrap();
-    let mut settings = database.vars();
-    settings.extend(queue_vars(rabbitmq));
-    // Unable to reach the broker: equivalent to being killed before publishing.
-    let killed = Replica::new(&[&settings, &vars(&[("QUEUE_PORT", "1")])]);
-    let ids = accepted(&killed, 3).await;
-    drop(killed);
-    // The killed replica had claimed one message.
-    let client = database.client().await;
-    let claim = "UPDATE fia_api_outbox SET claimed_until = now() + interval '3 s' \
-                 WHERE id = (SELECT min(id) FROM fia_api_outbox)";
-    client.execute(claim, &[]).await.unwrap();
-    let _replicas = [Replica::new(&[&settings]), Replica::new(&[&settings])];
-    let mut consumer = Consumer::of_jobs(rabbitmq, &settings).await;
-    assert_eq!(consumer.jobs(3).await, once(&ids));
-    wait_for_empty_outbox(&database).await;
 }
 
 #[tokio::test]
