@@ -44,6 +44,9 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(14);
 /// The same for an upload, whose response begins when the file is stored.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The beginning of the media type of an upload.
+const MULTIPART: &[u8] = b"multipart/";
+
 /// The whole server except its sockets; cheap to clone.
 #[derive(Clone)]
 pub struct Edge {
@@ -257,7 +260,8 @@ impl Service for Edge {
 
 fn is_upload(request: &Request) -> bool {
     let media_type = request.headers().get(CONTENT_TYPE);
-    media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"multipart/"))
+    let start = media_type.and_then(|media_type| media_type.as_bytes().get(..MULTIPART.len()));
+    start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
 }
 
 /// A method that no route has: HEAD is routed as this where it is not served.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::ApiError;
 use crate::extract::ValidationErrors;
+use crate::extract::parameters::Parameterised;
 
 /// The idle timeout between two chunks of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(9);
@@ -40,14 +41,7 @@ impl Form {
         if length.is_some_and(|length| length > limit) {
             return Err(ApiError::TooLarge);
         }
-        let kind = headers
-            .get(CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok())
-            .unwrap_or_default();
-        let boundary = multer::parse_boundary(kind).map_err(|error| match error {
-            multer::Error::NoBoundary => ApiError::NoBoundary,
-            _ => missing_file(),
-        })?;
+        let boundary = boundary(headers)?;
         let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(limit));
         Ok(Self(Multipart::with_constraints(
             with_timeouts(body),
@@ -62,7 +56,7 @@ impl Form {
     /// If the form is incomplete, too large, too slow or malformed.
     pub async fn next_file(&mut self, name: &str) -> Result<Option<FormFile>, ApiError> {
         while let Some(field) = self.0.next_field().await.map_err(cause)? {
-            if field.name() == Some(name) && field.file_name().is_some() {
+            if is_file(&field, name) {
                 return Ok(Some(FormFile(field)));
             }
         }
@@ -78,6 +72,29 @@ impl FormFile {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
         self.0.chunk().await.map_err(cause)
     }
+}
+
+/// The boundary of a multipart form.
+fn boundary(headers: &HeaderMap) -> Result<String, ApiError> {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = Parameterised::parse(kind.unwrap_or_default());
+    if kind.value != "multipart/form-data" {
+        return Err(missing_file());
+    }
+    let boundary = kind.get("boundary").ok_or(ApiError::NoBoundary)?;
+    // Beyond ASCII it could not be found in the body, whose bytes are compared.
+    if boundary.is_empty() || !boundary.is_ascii() {
+        return Err(ApiError::InvalidMultipart);
+    }
+    Ok(boundary.to_owned())
+}
+
+/// Whether a field of a form is a file and has this name.
+fn is_file(field: &Field<'_>, name: &str) -> bool {
+    let disposition = field.headers().get(CONTENT_DISPOSITION);
+    let disposition = disposition.map(HeaderValue::as_bytes).unwrap_or_default();
+    let disposition = Parameterised::parse(disposition);
+    disposition.get("name") == Some(name) && disposition.get("filename").is_some()
 }
 
 /// The error of a request without a file in the field `file`.

@@ -9,6 +9,7 @@ mod body;
 mod discard;
 mod form;
 mod input;
+mod parameters;
 mod query;
 mod receive;
 mod selected;

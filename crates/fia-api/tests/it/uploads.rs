@@ -201,6 +201,43 @@ async fn malformed_forms_are_rejected() {
 }
 
 #[tokio::test]
+async fn spellings_that_the_older_server_takes_are_accepted() {
+    let files = SampleFiles::new();
+    let replica = replica(&files, &Vars::new());
+    let whole = form("file", "x").1;
+    let bounded = |boundary: &str| whole.replace("parts", boundary);
+    let disposed = |from: &str, to: &str| {
+        let body = whole.to_lowercase().replace(from, to);
+        assert_ne!(body, whole.to_lowercase(), "{from}");
+        body
+    };
+    for (kind, body) in [
+        ("Multipart/Form-Data; Boundary=parts", whole.clone()),
+        ("multipart/form-data ; boundary=parts", whole.clone()),
+        (
+            "multipart/form-data; boundary=a=b:c/d?e",
+            bounded("a=b:c/d?e"),
+        ),
+        (
+            "multipart/form-data; boundary=x; boundary=parts",
+            whole.clone(),
+        ),
+        (
+            "multipart/form-data; boundary=parts",
+            disposed(" name=", " NAME="),
+        ),
+        (
+            "multipart/form-data; boundary=parts",
+            disposed("filename=", "FileName="),
+        ),
+    ] {
+        let sent = upload_request("/extras/mari/a.txt", kind, body.clone());
+        let response = replica.send(sent).await;
+        assert_eq!(response.status, 200, "{kind} {body}: {}", response.text());
+    }
+}
+
+#[tokio::test]
 async fn the_last_of_several_parts_is_stored() {
     let files = SampleFiles::new();
     let replica = replica(&files, &Vars::new());
