@@ -62,10 +62,11 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	scripts/check-openapi target/release/devstack target/release/fia-api
 
 .PHONY: image
-image: ## Builds the container image with buildah, without a container registry.
+image: $(TOOLS)/bin/cargo-cyclonedx ## Builds the container image with buildah, without a container registry, and tries it.
 	@scripts/install-deps run image
 	cargo build --release --locked --package fia-api
-	scripts/image
+	CARGO_CYCLONEDX=$(TOOLS)/bin/cargo-cyclonedx scripts/image localhost/fia-api:latest
+	scripts/image-smoke localhost/fia-api:latest
 
 .PHONY: fmt
 fmt: ## Formats the code.
@@ -76,3 +77,8 @@ $(TOOLS)/bin/cargo-deny: | deps
 	@echo "Building cargo-deny, once; it takes some minutes."
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	  cargo install --locked --quiet --root $(TOOLS) cargo-deny
+
+$(TOOLS)/bin/cargo-cyclonedx: | deps
+	@echo "Building cargo-cyclonedx, once; it takes a minute."
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	  cargo install --locked --quiet --root $(TOOLS) cargo-cyclonedx
