@@ -6,11 +6,12 @@
 //! ```text
 //! start:    main → config → state → app
 //! request:  app → routes → extract → auth → [ops] → cached | scripts → store | upstream | broker | files | streams
-//! imports:  app > routes > extract > state > ops > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > config > {model, observe}
+//! imports:  app > routes > extract > state > ops > admission > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > config > {model, observe}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
 
+pub mod admission;
 pub mod app;
 pub mod auth;
 pub mod broker;

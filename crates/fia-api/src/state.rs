@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::cached::{Cached, Upstreams};
@@ -42,6 +43,8 @@ pub struct Services {
     pub autoreduction: Autoreduction,
     /// Whether this replica may receive requests.
     pub readiness: Readiness,
+    /// Limits of what may be in progress at once.
+    pub admission: Admission,
     /// Limits of a request.
     pub limits: Http,
     /// Whether job counts require a token.
@@ -138,6 +141,7 @@ impl AppState {
             logs: LogStreams::new(config)
                 .map_err(|error| StateError(format!("VALKEY_URL: {error}")))?,
             readiness: Readiness::default(),
+            admission: Admission::new(&config.http),
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.server.dev_mode),

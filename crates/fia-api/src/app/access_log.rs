@@ -40,6 +40,11 @@ impl AccessLogEntry {
         &self.method
     }
 
+    /// The address of the client, if the request came over a connection.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
     /// The time since the request arrived.
     pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()

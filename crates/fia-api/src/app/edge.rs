@@ -16,11 +16,11 @@ use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
+use crate::admission::ClientAddress;
 use crate::app::access_log::{AccessLogEntry, is_probe};
 use crate::app::client_address::client_address;
 use crate::app::compression;
@@ -62,8 +62,6 @@ struct Inner {
     cors: Cors,
     ids: RequestIds,
     index: ResponseIndex,
-    in_flight: Semaphore,
-    max_in_flight: usize,
     metrics: HttpMetrics,
     state: AppState,
     dev_mode: bool,
@@ -86,8 +84,6 @@ impl Edge {
             cors: Cors::new(config.http.allowed_origins.clone()),
             ids: RequestIds::new(),
             index: ResponseIndex::new(),
-            in_flight: Semaphore::new(config.http.max_in_flight),
-            max_in_flight: config.http.max_in_flight,
             metrics: HttpMetrics::new(&routes),
             routes,
             state,
@@ -123,6 +119,9 @@ impl Edge {
 
     async fn process(self, mut request: Request, arrival: Arrival) -> Response {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        if let Some(address) = arrival.entry.client() {
+            request.extensions_mut().insert(ClientAddress(address));
+        }
         let caller = CallerSlot::default();
         request.extensions_mut().insert(caller.clone());
         let route = self.route_id(&uri);
@@ -171,12 +170,6 @@ impl Edge {
         &self.inner.metrics
     }
 
-    /// The requests whose response has not begun.
-    pub(super) fn in_flight(&self) -> usize {
-        let free = self.inner.in_flight.available_permits();
-        self.inner.max_in_flight.saturating_sub(free)
-    }
-
     /// The route of a request, also of one that is refused before routing.
     fn route_id(&self, uri: &Uri) -> RouteId {
         let routes = &self.inner.routes;
@@ -187,14 +180,15 @@ impl Edge {
 
     /// Refuses a request at once while too many are in flight: queueing it would only slow down
     /// the others. Probes are always admitted.
-    async fn admit(&self, request: Request) -> Response {
-        let _permit = match self.inner.in_flight.try_acquire() {
-            Ok(permit) => Some(permit),
-            Err(_) if is_probe(request.uri()) => None,
-            Err(_) => {
-                self.inner.metrics.record_refused();
-                return ApiError::Unavailable.into_response();
+    async fn admit(&self, mut request: Request) -> Response {
+        // Dropped with the request.
+        let _permit = match self.inner.state.admission.in_flight.acquire() {
+            Ok(permit) => {
+                request.extensions_mut().insert(permit.clone());
+                Some(permit)
             }
+            Err(_) if is_probe(request.uri()) => None,
+            Err(error) => return error.into_response(),
         };
         let limit = if is_upload(&request) {
             UPLOAD_TIMEOUT

@@ -55,7 +55,6 @@ pub(super) struct HttpMetrics {
     responses: Box<[[AtomicU64; CODE_SLOTS]]>,
     /// Durations by series.
     durations: Box<[Histogram]>,
-    refused: AtomicU64,
 }
 
 /// A series: a position in the counters.
@@ -89,7 +88,6 @@ impl HttpMetrics {
             routes,
             responses: (0..series).map(|_| counters()).collect(),
             durations: (0..series).map(|_| Histogram::default()).collect(),
-            refused: AtomicU64::default(),
         }
     }
 
@@ -104,16 +102,6 @@ impl HttpMetrics {
         if let Some(durations) = self.durations.get(series) {
             durations.record(elapsed);
         }
-    }
-
-    /// Counts a request that was refused because too many were in flight.
-    pub(super) fn record_refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The refused requests.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
     }
 
     /// The responses by series and status, those that occurred.

@@ -188,7 +188,9 @@ fn is_outage(error: &CacheError) -> bool {
 impl From<StoreError> for CacheError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Unavailable(_) => {
+            // Counted, and logged once a second: there may be thousands.
+            StoreError::Busy => Self::Unavailable,
+            StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "database unavailable: request fails");
                 Self::Unavailable
             }

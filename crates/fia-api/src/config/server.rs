@@ -52,6 +52,12 @@ settings! {
         pub max_program_body_bytes: usize = number("MAX_PROGRAM_BODY_BYTES", 67_108_864);
         /// Most requests in flight, probes excepted; 503 beyond.
         pub max_in_flight: usize = number("MAX_IN_FLIGHT", 1000);
+        /// Most request bodies that are received at once; beyond, the oldest of the client with
+        /// the most is refused with 503.
+        pub max_receiving: usize = number_in("MAX_RECEIVING", 500, 1..=1_000_000);
+        /// Most requests a second of one address to routes that need no token, cache hits
+        /// excepted; 429 beyond; 0 = no limit.
+        pub open_rate_limit: u32 = number("OPEN_RATE_LIMIT", 0);
         /// Origins that browsers may call from, separated by commas; unset = any.
         pub allowed_origins: Vec<String> = list("ALLOWED_ORIGINS");
         /// Addresses or networks (10.0.0.0/8) of proxies, separated by commas, whose

@@ -1,26 +1,26 @@
 //! The bodies of unknown callers: received in constant memory, only to check their syntax, since the
 //! older server reports invalid JSON even to them.
 
-use axum::body::Body;
 use http::HeaderMap;
 
 use crate::error::ApiError;
 use crate::extract::body::{BOM, is_json, syntax_error};
-use crate::extract::receive;
+use crate::extract::receive::Transfer;
 use crate::model::json::SyntaxCheck;
 
-/// Receives a body of at most `limit` bytes and checks its syntax.
+/// Receives a body and checks its syntax.
 ///
 /// # Errors
-/// As [`receive::chunks`]; and if the body is to be JSON and is not.
-pub(super) async fn discard(headers: &HeaderMap, body: Body, limit: usize) -> Result<(), ApiError> {
+/// As [`Transfer::chunks`]; and if the body is to be JSON and is not.
+pub(super) async fn discard(headers: &HeaderMap, transfer: Transfer) -> Result<(), ApiError> {
     let mut check = is_json(headers).then(TextCheck::default);
-    receive::chunks(headers, body, limit, |chunk| {
-        if let Some(check) = &mut check {
-            check.push(&chunk);
-        }
-    })
-    .await?;
+    transfer
+        .chunks(|chunk| {
+            if let Some(check) = &mut check {
+                check.push(&chunk);
+            }
+        })
+        .await?;
     check.map_or(Ok(()), TextCheck::finish)
 }
 

@@ -25,9 +25,11 @@ pub use streamed::Streamed;
 
 use axum::extract::{FromRequest, Request};
 
+use crate::admission::ClientAddress;
 use crate::auth::{Caller, CallerSlot, Role};
 use crate::error::ApiError;
 use crate::state::AppState;
+use receive::Transfer;
 
 /// An authenticated request: the caller in the role `C`, the path and query, the body.
 #[derive(Debug)]
@@ -67,14 +69,16 @@ impl<C: Role, P: FromInput, B: FromBody> FromRequest<AppState> for Authed<C, P, 
         let (caller, body) = match known {
             Ok(caller) if !B::IS_READ => (caller, RawBody::Unread),
             Ok(caller) => {
-                let bytes = receive::whole(&parts.headers, body, limit).await?;
+                let transfer = Transfer::begin(&parts, body, limit, Some(caller), state)?;
+                let bytes = transfer.whole().await?;
                 let body = body::decode::<B>(&parts.headers, bytes).await?;
                 B::check_limits(&body, state)?;
                 (caller, body)
             }
             Err(error) => {
                 if B::IS_READ {
-                    discard::discard(&parts.headers, body, limit).await?;
+                    let transfer = Transfer::begin(&parts, body, limit, None, state)?;
+                    discard::discard(&parts.headers, transfer).await?;
                 }
                 return Err(error);
             }
@@ -117,6 +121,8 @@ impl<P: FromInput> FromRequest<AppState> for Unauthenticated<P> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (mut parts, _) = request.into_parts();
+        let client = parts.extensions.get::<ClientAddress>().copied();
+        state.admission.open_routes.check(client)?;
         let mut errors = ValidationErrors::default();
         match P::parse(&Input::of(&mut parts, state).await, &mut errors) {
             Some(input) if errors.is_empty() => Ok(Self(input)),

@@ -4,8 +4,9 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::HeaderMap;
 
-use crate::auth::Role;
+use crate::auth::{Caller, Role};
 use crate::error::ApiError;
+use crate::extract::receive;
 use crate::extract::{Authed, FromInput};
 use crate::state::AppState;
 
@@ -29,10 +30,13 @@ impl<C: Role, P: FromInput> FromRequest<AppState> for Streamed<C, P> {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let headers = parts.headers.clone();
+        let extensions = parts.extensions.clone();
         let head = Request::from_parts(parts, Body::empty());
-        let call = Authed::<C, P>::from_request(head, state).await?;
+        let call = Authed::<Caller, P>::from_request(head, state).await?;
+        let caller = C::of(call.caller)?;
+        let body = receive::streamed(&extensions, body, call.caller, state)?;
         Ok(Self {
-            caller: call.caller,
+            caller,
             input: call.input,
             headers,
             body,

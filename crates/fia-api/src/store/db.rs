@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::Manager as _;
-use deadpool_postgres::{
-    ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
-};
+use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -18,6 +16,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config as PgConfig, Row};
 
 use crate::config;
+use crate::store::connection::Connection;
+use crate::store::load::Load;
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::{StoreError, tls};
 
@@ -64,6 +64,9 @@ pub struct Connections {
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: Pool,
+    /// A single connection, so that a check of readiness does not wait for work.
+    probe: Pool,
+    load: Arc<Load>,
     metrics: Arc<DatabaseMetrics>,
     streamed_results: Arc<Semaphore>,
 }
@@ -84,22 +87,11 @@ impl Db {
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(RESPONSE_TIMEOUT)
             .keepalives_idle(KEEPALIVE_IDLE);
-        let manager = Manager::from_config(
-            pg,
-            tls::connector(config.ssl_mode)?,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        let pool = Pool::builder(manager)
-            .max_size(config.pool_size)
-            .wait_timeout(Some(POOL_WAIT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        let pool = |size| pool(pg.clone(), config.ssl_mode, size);
         Ok(Self {
-            pool,
+            pool: pool(config.pool_size)?,
+            probe: pool(1)?,
+            load: Load::new(config.pool_size),
             metrics: Arc::default(),
             streamed_results: Arc::new(Semaphore::new(MAX_STREAMED_RESULTS)),
         })
@@ -117,18 +109,27 @@ impl Db {
         }
     }
 
+    /// The requests that were refused so far, as they would have waited too long for a connection.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.load.refused()
+    }
+
     /// The metrics of the pool and of the statements.
     #[must_use]
     pub fn metrics(&self) -> &Arc<DatabaseMetrics> {
         &self.metrics
     }
 
-    /// Checks that the database responds.
+    /// Checks that the database responds, on a connection of its own.
     ///
     /// # Errors
     /// When it does not respond within the limits of a query.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.query("SELECT 1", &[]).await.map(drop)
+        let taking = async { Ok(self.probe.get().await?) };
+        let connection = Connection::new(self.metrics.observe_pool(taking).await?, None);
+        self.query_on(connection, BEGIN, "SELECT 1", &[]).await?;
+        Ok(())
     }
 
     /// Runs one statement in a transaction of its own, in one round trip.
@@ -148,6 +149,16 @@ impl Db {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         let connection = self.connection().await?;
+        self.query_on(connection, begin, sql, params).await
+    }
+
+    async fn query_on(
+        &self,
+        connection: Connection,
+        begin: &str,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
         let work = async {
             let client = connection.client();
             let (begun, rows, ended) = with_timeout(async {
@@ -215,8 +226,10 @@ impl Db {
 
     /// Takes a connection from the pool.
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
+        let usage = self.load.admit()?;
         let taking = async { Ok(self.pool.get().await?) };
-        Ok(Connection(Some(self.metrics.observe_pool(taking).await?)))
+        let object = self.metrics.observe_pool(taking).await?;
+        Ok(Connection::new(object, Some(usage.taken())))
     }
 
     /// Opens a connection outside the pool, so that its holder takes none from requests.
@@ -233,6 +246,19 @@ impl Db {
     }
 }
 
+fn pool(pg: PgConfig, ssl_mode: config::SslMode, size: usize) -> Result<Pool, StoreError> {
+    let recycling_method = RecyclingMethod::Fast;
+    let config = ManagerConfig { recycling_method };
+    let manager = Manager::from_config(pg, tls::connector(ssl_mode)?, config);
+    Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(POOL_WAIT))
+        .create_timeout(Some(CONNECT_TIMEOUT))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| StoreError::Unavailable(error.to_string().into()))
+}
+
 /// Awaits a response of the server for at most [`RESPONSE_TIMEOUT`].
 pub(super) async fn with_timeout<T>(
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -241,31 +267,4 @@ pub(super) async fn with_timeout<T>(
         .await
         .map_err(|_| StoreError::timeout())?
         .map_err(StoreError::from)
-}
-
-/// A pooled connection. It is closed when dropped without [`release`](Self::release): a response
-/// may be in flight on it, or a transaction open.
-pub(super) struct Connection(Option<Object>);
-
-impl Connection {
-    #[expect(
-        clippy::expect_used,
-        reason = "only `release` and `drop` take it, and both end its life"
-    )]
-    pub(super) fn client(&self) -> &tokio_postgres::Client {
-        self.0.as_ref().expect("a connection that was not released")
-    }
-
-    /// Returns the connection to the pool; it must be idle and outside a transaction.
-    pub(super) fn release(mut self) {
-        self.0.take();
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
-            drop(Object::take(object));
-        }
-    }
 }

@@ -4,11 +4,13 @@
 //! named statements, no session state, no cancel requests; values are always bound.
 
 mod change_feed;
+mod connection;
 mod db;
 mod error;
 pub mod indexes;
 pub mod instruments;
 pub mod jobs;
+mod load;
 mod metrics;
 pub mod new_jobs;
 pub mod outbox;

@@ -8,7 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::{Row, RowStream};
 
-use crate::store::db::{Connection, Param};
+use crate::store::connection::Connection;
+use crate::store::db::Param;
 use crate::store::{Db, StoreError};
 
 /// Timeout for the whole result: the gateway cuts a response off after 15 s.
@@ -37,7 +38,8 @@ impl Rows {
     pub(super) async fn open(db: &Db, sql: &str, params: &[Param<'_>]) -> Result<Self, StoreError> {
         let permit = timeout(PERMIT_TIMEOUT, db.streamed_results().acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
-        let connection = db.connection().await?;
+        let mut connection = db.connection().await?;
+        connection.mark_as_stream();
         let metrics = db.metrics();
         let deadline = Instant::now() + RESULT_TIMEOUT;
         let client = connection.client();

@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSqlOwned, Type};
 
-use crate::store::db::{BEGIN, Connection, Param, with_timeout};
+use crate::store::connection::Connection;
+use crate::store::db::{BEGIN, Param, with_timeout};
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::{Db, StoreError};
 

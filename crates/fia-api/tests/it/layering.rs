@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["cached", "scripts"],
     &["error"],
     &["auth"],
+    &["admission"],
     &["ops"],
     &["state"],
     &["extract"],

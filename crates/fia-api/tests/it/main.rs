@@ -29,6 +29,7 @@ mod monitoring;
 mod new_jobs;
 mod openapi;
 mod outbox;
+mod overload;
 mod pooler;
 mod races;
 mod recorded;

@@ -14,9 +14,10 @@ const FAILURES: &str = "fia_api_dependency_failures_total";
 const CONNECTIONS: &str = "fia_api_database_connections";
 const CONNECTIONS_MAX: &str = "fia_api_database_connections_max";
 const CONNECTIONS_AWAITED: &str = "fia_api_database_waiting_requests";
+const POOL_REFUSALS: &str = "fia_api_database_pool_refusals_total";
 const POOL_TIMEOUTS: &str = "fia_api_database_pool_timeouts_total";
 
-pub(super) const FAMILIES: [Family; 8] = [
+pub(super) const FAMILIES: [Family; 9] = [
     Family::gauge(
         UP,
         &["dependency"],
@@ -48,6 +49,11 @@ pub(super) const FAMILIES: [Family; 8] = [
         "Requests waiting for a connection to PostgreSQL.",
     ),
     POOL_WAITS,
+    Family::counter(
+        POOL_REFUSALS,
+        &[],
+        "Requests refused at once, as they were expected to wait too long for a connection to PostgreSQL.",
+    ),
     Family::counter(
         POOL_TIMEOUTS,
         &[],
@@ -87,6 +93,7 @@ pub(super) fn collect(state: &AppState) {
     gauge!(CONNECTIONS, "state" => "idle").set(pool.idle as f64);
     gauge!(CONNECTIONS_MAX).set(pool.max as f64);
     gauge!(CONNECTIONS_AWAITED).set(pool.waiting as f64);
+    counter!(POOL_REFUSALS).absolute(state.db.refused());
     counter!(POOL_TIMEOUTS).absolute(state.db.metrics().pool_timeouts());
 }
 

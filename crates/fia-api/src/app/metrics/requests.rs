@@ -9,8 +9,9 @@ use crate::app::metrics::histograms;
 const RESPONSES: &str = "fia_api_http_requests_total";
 const REFUSED: &str = "fia_api_http_requests_refused_total";
 const IN_FLIGHT: &str = "fia_api_http_requests_in_flight";
+const RECEIVING: &str = "fia_api_http_bodies_receiving";
 
-pub(super) const FAMILIES: [Family; 4] = [
+pub(super) const FAMILIES: [Family; 5] = [
     Family::counter(
         RESPONSES,
         &["route", "method", "code", "cache"],
@@ -19,14 +20,20 @@ pub(super) const FAMILIES: [Family; 4] = [
     DURATIONS,
     Family::counter(
         REFUSED,
-        &[],
-        "HTTP requests refused because too many were in flight.",
+        &["reason"],
+        "HTTP requests refused because too many were in flight (in_flight), too many bodies were being received (receiving), or an address exceeded OPEN_RATE_LIMIT (open_rate).",
     ),
     Family::gauge(
         IN_FLIGHT,
         &[],
         Unit::Count,
-        "HTTP requests whose response has not begun.",
+        "HTTP requests whose body is complete and whose response has not begun.",
+    ),
+    Family::gauge(
+        RECEIVING,
+        &[],
+        Unit::Count,
+        "HTTP requests whose body is being received.",
     ),
 ];
 
@@ -48,8 +55,16 @@ pub(super) fn collect(edge: &Edge) {
         )
         .absolute(responses);
     }
-    counter!(REFUSED).absolute(metrics.refused());
-    gauge!(IN_FLIGHT).set(edge.in_flight() as f64);
+    let admission = &edge.state().admission;
+    for (reason, refused) in [
+        ("in_flight", admission.in_flight.refused()),
+        ("receiving", admission.bodies.refused()),
+        ("open_rate", admission.open_routes.refused()),
+    ] {
+        counter!(REFUSED, "reason" => reason).absolute(refused);
+    }
+    gauge!(IN_FLIGHT).set(admission.in_flight.in_use() as f64);
+    gauge!(RECEIVING).set(admission.bodies.in_use() as f64);
 }
 
 /// Appends the histograms.

@@ -8,6 +8,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
+use crate::admission::ListPermit;
 use crate::auth::{Caller, Staff};
 use crate::error::ApiError;
 use crate::extract::{Authed, OptionalAuth, Selected};
@@ -114,21 +115,22 @@ async fn list(
     let scope = CacheScope::Private(caller);
     let list = input.of(instrument, caller)?;
     if list.is_long() {
-        return long(state.cached.long_job_list(&list).await?).await;
+        let permit = state.admission.lists.acquire(caller)?;
+        return long(state.cached.long_job_list(&list).await?, permit).await;
     }
     Ok(negotiation.respond(state.cached.job_list(list).await?, scope))
 }
 
 /// Streams a list. A failure before the first chunk is an error response; a later one breaks
 /// the connection.
-async fn long(mut listing: Listing) -> HandlerResult {
+async fn long(mut listing: Listing, permit: ListPermit) -> HandlerResult {
     let first = listing.next().await?.unwrap_or_default();
     if listing.is_at_end() {
         return Ok(json(first));
     }
-    let rest = stream::try_unfold(listing, |mut listing| async move {
+    let rest = stream::try_unfold((listing, permit), |(mut listing, permit)| async move {
         let piece = listing.next().await.inspect_err(cut)?;
-        Ok(piece.map(|piece| (piece, listing)))
+        Ok(piece.map(|piece| (piece, (listing, permit))))
     });
     let first = stream::once(async { Ok::<Bytes, StoreError>(first) });
     Ok(json(Body::from_stream(first.chain(rest))))

@@ -128,3 +128,23 @@ async fn a_list_that_fails_midway_aborts_the_response() {
         .unwrap();
     assert!(response.into_body().collect().await.is_err());
 }
+
+#[tokio::test]
+async fn a_user_streams_two_lists_at_a_time() {
+    let fixture = JobsFixture::new().await;
+    fill(&fixture.database).await;
+    let replica = fixture.replica();
+    let list = |who| request(Method::GET, "/jobs", who, None);
+    let mut open = Vec::new();
+    for who in ["staff", "staff", "apikey"] {
+        open.push(replica.edge().handle(list(who)).await);
+    }
+    assert!(open.iter().all(|response| response.status() == 200));
+    let third = replica.get("/jobs", "staff").await;
+    assert_eq!(third.status, 429);
+    assert_eq!(third.header("retry-after"), "1");
+    // Lists with a limit are not streamed.
+    assert_eq!(replica.get("/jobs?limit=5", "staff").await.status, 200);
+    drop(open.remove(0));
+    assert_eq!(replica.edge().handle(list("staff")).await.status(), 200);
+}
