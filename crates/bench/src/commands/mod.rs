@@ -18,12 +18,14 @@ mod outages;
 mod plans;
 mod pooler;
 mod probe;
+mod refused;
 mod routes;
 mod schedules;
 mod targets;
 mod unavailable;
 mod varnish;
 mod viewers;
+mod waits;
 mod wrk;
 
 use std::path::{Path, PathBuf};
@@ -106,8 +108,9 @@ enum Command {
         #[arg(long, default_value_t = 5_000)]
         jobs: usize,
     },
-    /// New jobs while RabbitMQ and the server are killed at random times: every job is created and
-    /// announced
+    /// New jobs while RabbitMQ and two servers are killed at random times: every job is created and
+    /// announced, within 3 s after a kill. Before that, one message that RabbitMQ refuses: it is
+    /// parked, and the others arrive once
     Outages {
         /// Number of jobs to create.
         #[arg(long, default_value_t = 1_000)]
@@ -115,7 +118,7 @@ enum Command {
         /// How often RabbitMQ is killed and restarted.
         #[arg(long, default_value_t = 3)]
         broker: usize,
-        /// How often the server is killed and restarted.
+        /// How often a server is killed and restarted, in turn.
         #[arg(long, default_value_t = 20)]
         kills: usize,
     },

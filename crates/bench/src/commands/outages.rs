@@ -1,6 +1,9 @@
-//! New jobs while RabbitMQ and the server are killed at random times.
+//! New jobs while RabbitMQ and two servers are killed at random times, and one message that
+//! RabbitMQ refuses.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,44 +15,61 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection as BrokerConnection, ConnectionProperties};
 use serde_json::Value;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::client::Connection;
 use super::new_jobs::{DATABASE, all_announced, apply_schema, bearer, job, script};
-use super::start;
+use super::waits::{BrokerUp, Waits};
+use super::{refused, start};
 use crate::Outcome;
 
 const CLIENTS: usize = 8;
-const QUEUE: &str = "scheduled-jobs";
+pub(super) const QUEUE: &str = "scheduled-jobs";
 /// The mean time between two kills of the server. Those of RabbitMQ are spread over the same span.
-const BETWEEN_KILLS: Duration = Duration::from_secs(3);
+const BETWEEN_KILLS: Duration = Duration::from_secs(2);
 /// RabbitMQ 3.10 may lose a queue that it created less than this long before it is killed.
 const SETTLE: Duration = Duration::from_secs(3);
+/// The longest permitted wait of a message after a kill.
+const WAIT_TARGET: Duration = Duration::from_secs(3);
 /// How long no message arrives before the queue counts as empty.
 const SILENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(server: &Path, jobs: usize, broker: usize, kills: usize) -> Outcome {
+    refused::run(server, jobs).await?;
     let stack = Stack::builder().postgres().rabbitmq().start().await?;
     apply_schema(server, &stack).await?;
-    let api = start(server, &stack, &[("EGRESS_QUEUE_NAME", QUEUE.to_owned())]).await?;
+    let settings = [("EGRESS_QUEUE_NAME", QUEUE.to_owned())];
+    let apis = [
+        start(server, &stack, &settings).await?,
+        start(server, &stack, &settings).await?,
+    ];
     let rabbitmq = stack.rabbitmq().ok_or("no RabbitMQ")?;
     // The first job declares the queue, which exists in any deployment.
     let requests = Arc::new(Requests::default());
-    create(&api, &stack, &requests, 0, 1, Duration::ZERO).await?;
+    create(&apis, &stack, &requests, 0..1, Duration::ZERO).await?;
     sleep(SETTLE).await;
     let span = BETWEEN_KILLS * u32::try_from(kills)?;
-    let (created, killed, killed_broker) = tokio::join!(
-        create(&api, &stack, &requests, 1, jobs, span),
-        kill_server(&api, kills, span),
-        kill_broker(rabbitmq, broker, span),
-    );
-    created?;
-    killed?;
-    killed_broker?;
-    all_announced(&stack).await?;
+    let broker_up = BrokerUp::new();
+    let (end, ended) = oneshot::channel();
+    let faults = async {
+        let (created, killed, killed_broker) = tokio::join!(
+            create(&apis, &stack, &requests, 1..jobs, span),
+            kill_servers(&apis, kills, span),
+            kill_broker(rabbitmq, &broker_up, broker, span),
+        );
+        created.and(killed).and(killed_broker)?;
+        all_announced(&stack).await?;
+        drop(end);
+        Ok(())
+    };
+    let observe = Waits::observe(&stack, broker_up.clone(), ended);
+    let (faults, waits): (Outcome, _) = tokio::join!(faults, observe);
+    faults?;
     let delivered = deliveries(rabbitmq).await?;
-    report(&stack, jobs, &requests, &delivered, [broker, kills]).await
+    report(&stack, jobs, &requests, &delivered, [broker, kills]).await?;
+    report_waits(&waits?)
 }
 
 #[derive(Default)]
@@ -62,20 +82,21 @@ struct Requests {
 
 /// Creates the jobs of these numbers, spread over a time span, each until it exists.
 async fn create(
-    api: &Api,
+    apis: &[Api; 2],
     stack: &Stack,
     requests: &Arc<Requests>,
-    first: usize,
-    end: usize,
+    numbers: Range<usize>,
     span: Duration,
 ) -> Outcome {
-    let next = Arc::new(AtomicUsize::new(first));
-    let share = u32::try_from((end - first).div_ceil(CLIENTS).max(1))?;
+    let end = numbers.end;
+    let next = Arc::new(AtomicUsize::new(numbers.start));
+    let share = u32::try_from(numbers.len().div_ceil(CLIENTS).max(1))?;
     let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
+    for client in 0..CLIENTS {
         let postgres = stack.postgres().ok_or("no PostgreSQL")?;
         let mut client = Client {
-            address: api.addr(),
+            addresses: apis.each_ref().map(Api::addr),
+            current: client % apis.len(),
             database: postgres.connect(DATABASE).await?,
             connection: None,
             requests: Arc::clone(requests),
@@ -102,7 +123,10 @@ async fn create(
 }
 
 struct Client {
-    address: std::net::SocketAddr,
+    /// The servers.
+    addresses: [SocketAddr; 2],
+    /// The server in use; a failure changes it.
+    current: usize,
     database: tokio_postgres::Client,
     connection: Option<Connection>,
     requests: Arc<Requests>,
@@ -116,6 +140,7 @@ impl Client {
                 return Ok(());
             }
             self.connection = None;
+            self.current = (self.current + 1) % self.addresses.len();
             self.requests.failed.fetch_add(1, Ordering::Relaxed);
             // Lets the database finish what the killed server had sent.
             sleep(Duration::from_millis(200)).await;
@@ -130,16 +155,18 @@ impl Client {
     }
 
     async fn post(&mut self, number: usize) -> Outcome<u16> {
+        let address = self.addresses[self.current];
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(Connection::open(self.address, &bearer()).await?),
+            none => none.insert(Connection::open(address, &bearer()).await?),
         };
         Ok(connection.post("/job/simple", &job(number)).await?.status)
     }
 }
 
-async fn kill_server(api: &Api, kills: usize, span: Duration) -> Outcome {
-    for _ in 0..kills {
+/// Kills the servers in turn.
+async fn kill_servers(apis: &[Api; 2], kills: usize, span: Duration) -> Outcome {
+    for api in apis.iter().cycle().take(kills) {
         pause(span, kills).await?;
         api.server().kill();
         api.restart().await?;
@@ -147,11 +174,13 @@ async fn kill_server(api: &Api, kills: usize, span: Duration) -> Outcome {
     Ok(())
 }
 
-async fn kill_broker(rabbitmq: &RabbitMq, kills: usize, span: Duration) -> Outcome {
+async fn kill_broker(rabbitmq: &RabbitMq, up: &BrokerUp, kills: usize, span: Duration) -> Outcome {
     for _ in 0..kills {
         pause(span, kills).await?;
+        up.set(false).await;
         rabbitmq.kill();
         rabbitmq.restart().await?;
+        up.set(true).await;
     }
     Ok(())
 }
@@ -164,7 +193,7 @@ async fn pause(span: Duration, count: usize) -> Outcome {
 }
 
 /// Consumes the queue. Returns how often each job was announced.
-async fn deliveries(rabbitmq: &RabbitMq) -> Outcome<BTreeMap<i32, usize>> {
+pub(super) async fn deliveries(rabbitmq: &RabbitMq) -> Outcome<BTreeMap<i32, usize>> {
     let properties = ConnectionProperties::default();
     let connection = BrokerConnection::connect(&rabbitmq.url(), properties).await?;
     let channel = connection.create_channel().await?;
@@ -226,5 +255,15 @@ async fn report(
         Ok(())
     } else {
         Err("jobs or messages were lost".into())
+    }
+}
+
+fn report_waits(waits: &Waits) -> Outcome {
+    let [longest, after_restart] = waits.longest().map(|wait| wait.as_secs_f64());
+    println!("| longest wait of a message with RabbitMQ up | {longest:.2} s |");
+    println!("| the same, since RabbitMQ was restarted | {after_restart:.2} s |");
+    match waits.above(WAIT_TARGET) {
+        0 => Ok(()),
+        n => Err(format!("{n} messages waited longer than {WAIT_TARGET:?}").into()),
     }
 }
