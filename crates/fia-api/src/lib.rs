@@ -6,7 +6,7 @@
 //! ```text
 //! start:    main → config → state → app
 //! request:  app → routes → extract → auth → [ops] → cached | scripts → store | upstream | broker | files | streams
-//! imports:  app > routes > extract > state > ops > admission > auth > error > {cached, scripts} > {store, upstream, broker, files, streams} > config > {model, observe}
+//! imports:  app > routes > extract > state > ops > admission > auth > error > {cached, scripts} > {store, upstream, broker, files, streams, traces} > config > {model, observe}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -28,4 +28,5 @@ pub mod scripts;
 pub mod state;
 pub mod store;
 pub mod streams;
+pub mod traces;
 pub mod upstream;

@@ -207,6 +207,9 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
     tokio::join!(server.run(stop), metrics);
     state.jobs.outbox().close().await;
+    if let Some(traces) = &state.traces {
+        traces.close().await;
+    }
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use crate::ops::{Autoreduction, Jobs, Outbox};
 use crate::scripts::Scripts;
 use crate::store::{ChangeFeed, Db};
 use crate::streams::LogStreams;
+use crate::traces::{Traces, TracesError};
 use crate::upstream::{Experiments, Packages, ScriptRepository, UpstreamError};
 
 /// The services behind the routes; cheap to clone.
@@ -51,6 +52,8 @@ pub struct Services {
     pub require_auth_counts: bool,
     /// The OpenAPI document as served.
     pub openapi: Bytes,
+    /// The tracer of requests; `None` if no collector is configured.
+    pub traces: Option<Traces>,
     /// The calls of each dependency but Valkey.
     pub dependencies: Vec<Dependency>,
 }
@@ -81,6 +84,12 @@ pub struct StateError(String);
 
 impl From<UpstreamError> for StateError {
     fn from(error: UpstreamError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<TracesError> for StateError {
+    fn from(error: TracesError) -> Self {
         Self(error.to_string())
     }
 }
@@ -145,6 +154,7 @@ impl AppState {
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,
             openapi: openapi::document(config.server.dev_mode),
+            traces: Traces::start(&config.traces)?,
             dependencies,
         })))
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::event::{Event, Events};
+use crate::observer::{Observed, Observer};
 use crate::settings::{ConfigError, Settings};
 
 /// The shortest timeout, interval or TTL that makes sense.
@@ -85,6 +86,12 @@ impl CacheBuilder {
     /// Sets a hook that is called for each [`Event`].
     pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.0.events = Events(Some(Arc::new(hook)));
+        self
+    }
+
+    /// Sets an observer of commands and tasks, for example to trace them.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.0.observer = Observed(Some(Arc::new(observer)));
         self
     }
 

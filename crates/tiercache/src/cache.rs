@@ -202,6 +202,7 @@ impl Cache {
             return None;
         }
         let connection = self.0.connection()?;
+        let _command = self.0.command("GET");
         match connection.get(key, self.0.settings.read_timeout).await {
             Ok(Stored::Payload(payload)) => Some(payload),
             Ok(_) => None,

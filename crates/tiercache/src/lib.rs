@@ -27,6 +27,7 @@
 //! * `local`: the local cache, key versions, and when an entry is valid;
 //! * `read`: coalesced fetches, fills, early refresh, comparison with the origin;
 //! * `write`: fences, invalidation, and the queue of invalidations to retry;
+//! * `observer`: hooks for traces;
 //! * `stats`: counters; `sync`: locks and atomics that loom can replace.
 
 mod builder;
@@ -36,6 +37,7 @@ mod connection;
 mod event;
 mod local;
 mod namespace;
+mod observer;
 mod protocol;
 mod read;
 mod settings;
@@ -48,6 +50,7 @@ pub use cache::Cache;
 pub use codec::{Codec, CodecError, Json, Raw, codec};
 pub use event::Event;
 pub use namespace::{Namespace, NamespaceBuilder};
+pub use observer::{Observer, Scope};
 pub use read::LocalHandle;
 pub use read::outcome::{CachedValue, Failure, Source};
 pub use settings::{ConfigError, InvalidUrl, OverlappingPrefix};

@@ -6,6 +6,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError};
 
 use crate::event::Events;
+use crate::observer::Observed;
 
 /// The connection to the shared level, its timeouts, and the limits. See
 /// [`CacheBuilder`](crate::CacheBuilder) for each.
@@ -22,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     pub(crate) max_payload: usize,
     pub(crate) events: Events,
+    /// Observes commands and tasks.
+    pub(crate) observer: Observed,
 }
 
 impl Settings {
@@ -38,6 +41,7 @@ impl Settings {
             memory: None,
             max_payload: 8 << 20,
             events: Events::default(),
+            observer: Observed::default(),
         }
     }
 }

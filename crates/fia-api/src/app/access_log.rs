@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use axum::response::Response;
 use http::{HeaderValue, Method, Uri};
 use http_body::Body as _;
+use opentelemetry::trace::TraceId;
 use tracing::Level;
 
 use crate::app::facts::Facts;
+use crate::traces::ServerAttributes;
 
 /// The longest path that is logged, in bytes; the rest is cut off.
 const MAX_PATH: usize = 256;
@@ -45,6 +47,26 @@ impl AccessLogEntry {
         self.client
     }
 
+    /// The attributes of the request's span.
+    pub(super) fn attributes<'a>(
+        &'a self,
+        response: &Response,
+        facts: Facts,
+        route: Option<&'static str>,
+        id: &'a HeaderValue,
+    ) -> ServerAttributes<'a> {
+        ServerAttributes {
+            method: &self.method,
+            path: self.uri.path(),
+            route,
+            status: response.status(),
+            cache: facts.cache.label(),
+            caller: facts.caller_name(),
+            client: self.client,
+            request_id: id.to_str().unwrap_or_default(),
+        }
+    }
+
     /// The time since the request arrived.
     pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -58,6 +80,7 @@ impl AccessLogEntry {
         route: Option<&'static str>,
         elapsed: Duration,
         id: &HeaderValue,
+        trace_id: Option<TraceId>,
     ) {
         let failed = response.status().is_server_error();
         if !failed && (is_probe(&self.uri) || !tracing::enabled!(Level::INFO)) {
@@ -81,6 +104,7 @@ impl AccessLogEntry {
                     fia.caller = facts.caller_name(),
                     client.address = self.client.map(tracing::field::display),
                     request_id = id.to_str().unwrap_or_default(),
+                    trace_id = trace_id.map(tracing::field::display),
                     $message
                 )
             };

@@ -19,9 +19,11 @@ use ipnet::IpNet;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
+use tracing::field::display;
 
 use crate::admission::ClientAddress;
 use crate::app::access_log::{AccessLogEntry, is_probe};
+use crate::app::arrival::Arrival;
 use crate::app::client_address::client_address;
 use crate::app::compression;
 use crate::app::cors::Cors;
@@ -35,9 +37,11 @@ use crate::auth::CallerSlot;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::model::encoding::Encoding;
+use crate::observe::in_context;
 use crate::routes;
 use crate::routes::{CacheResult, RouteId, RouteMatcher};
 use crate::state::AppState;
+use crate::traces::RequestSpan;
 
 /// The time limit until a response begins. The gateway in front gives up after 15 s.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(14);
@@ -101,10 +105,14 @@ impl Edge {
         let client = self
             .peer
             .map(|peer| client_address(peer, request.headers(), proxies));
+        let traces = self.inner.state.traces.as_ref();
+        let span = traces.and_then(|traces| traces.begin(&request));
+        let trace_id = span.as_ref().map(RequestSpan::trace_id);
         let arrival = Arrival {
             entry: AccessLogEntry::start(request.method(), request.uri(), client),
-            id: self.inner.ids.of(request.headers()),
+            id: self.inner.ids.of(request.headers(), trace_id),
             origin: self.inner.cors.origin(request.headers()),
+            span,
         };
         match self
             .inner
@@ -117,7 +125,7 @@ impl Edge {
         }
     }
 
-    async fn process(self, mut request: Request, arrival: Arrival) -> Response {
+    async fn process(self, mut request: Request, mut arrival: Arrival) -> Response {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         if let Some(address) = arrival.entry.client() {
             request.extensions_mut().insert(ClientAddress(address));
@@ -128,11 +136,14 @@ impl Edge {
         let mut response = match self.inner.cors.preflight(&method, request.headers()) {
             Some(preflight) => preflight,
             None => {
+                let context = arrival.span.as_mut().and_then(RequestSpan::share);
                 let request_id = arrival.id.to_str().unwrap_or_default();
+                let trace_id = arrival.trace_id().map(display);
                 // At the most severe level, so that every line of the request has its id.
-                let span = tracing::error_span!("request", request_id);
+                let span = tracing::error_span!("request", request_id, trace_id);
                 let encoding = Encoding::negotiate(request.headers());
-                let response = self.admit(request).instrument(span).await;
+                let work = self.admit(request).instrument(span);
+                let response = in_context(context.as_ref(), work).await;
                 compression::compress(encoding, response).await
             }
         };
@@ -147,7 +158,13 @@ impl Edge {
     }
 
     fn finish(&self, arrival: Arrival, facts: Facts, mut response: Response) -> Response {
-        let Arrival { entry, id, origin } = arrival;
+        let trace_id = arrival.trace_id();
+        let Arrival {
+            entry,
+            id,
+            origin,
+            span,
+        } = arrival;
         Cors::mark(response.headers_mut(), origin);
         let elapsed = entry.elapsed();
         let series = Series::of(facts.route, entry.method(), facts.cache);
@@ -155,7 +172,10 @@ impl Edge {
             .metrics
             .record(series, response.status(), elapsed);
         let template = self.inner.routes.template(facts.route);
-        entry.finish(&response, facts, template, elapsed, &id);
+        if let Some(span) = span {
+            span.finish(&entry.attributes(&response, facts, template, &id));
+        }
+        entry.finish(&response, facts, template, elapsed, &id, trace_id);
         response.headers_mut().insert(request_id::HEADER, id);
         response
     }
@@ -222,13 +242,6 @@ impl Edge {
         }
         response
     }
-}
-
-/// What `finish` needs of a request.
-struct Arrival {
-    entry: AccessLogEntry,
-    id: HeaderValue,
-    origin: Option<HeaderValue>,
 }
 
 impl Service for Edge {

@@ -1,6 +1,7 @@
 //! The running server: request handling around the routes, metrics, and sockets.
 
 mod access_log;
+mod arrival;
 mod client_address;
 mod compression;
 mod cors;

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::trace::TraceId;
 
 /// Accepted from the caller, returned to it, and logged.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,15 +26,21 @@ impl RequestIds {
         }
     }
 
-    /// The caller's id for the request, if it is safe to log; otherwise a new one.
-    pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
+    /// The caller's id for the request, if it is safe to log; otherwise that of its trace, or a
+    /// new one.
+    pub(super) fn of(&self, headers: &HeaderMap, trace_id: Option<TraceId>) -> HeaderValue {
         if let Some(given) = headers.get(HEADER)
             && is_plain(given.as_bytes())
         {
             return given.clone();
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:08x}-{number:x}", self.process);
+        let id = match trace_id {
+            Some(trace_id) => trace_id.to_string(),
+            None => {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                format!("{:08x}-{number:x}", self.process)
+            }
+        };
         HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
     }
 }
@@ -58,11 +65,16 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(HEADER, given.parse().unwrap());
-            assert_eq!(ids.of(&headers) == given, kept, "{given}");
+            assert_eq!(ids.of(&headers, None) == given, kept, "{given}");
         }
         let long = "x".repeat(MAX_LENGTH + 1);
         let headers = HeaderMap::from_iter([(HEADER, long.parse().unwrap())]);
-        assert_ne!(ids.of(&headers), long);
-        assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+        assert_ne!(ids.of(&headers, None), long);
+        let trace = TraceId::from(0xa1);
+        assert_eq!(ids.of(&headers, Some(trace)), trace.to_string());
+        assert_ne!(
+            ids.of(&HeaderMap::new(), None),
+            ids.of(&HeaderMap::new(), None)
+        );
     }
 }

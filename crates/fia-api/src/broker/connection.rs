@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection as AmqpConnection, ConnectionProperties,
 };
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use parking_lot::Mutex as SyncMutex;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -16,7 +19,7 @@ use crate::broker::declare::declare_queue;
 use crate::broker::error::Cause;
 use crate::broker::queues::Queues;
 use crate::model::Message;
-use crate::observe::Calls;
+use crate::observe::{Calls, Recipient, in_span, trace_headers};
 
 /// The delivery mode of messages that survive a restart of the broker.
 const PERSISTENT: u8 = 2;
@@ -90,7 +93,12 @@ impl Connection {
         let permit = self.permits.acquire().await;
         let _permit = permit.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
         let failure = |error: &BrokerError| Some(error.kind());
-        self.calls.observe(self.send(message), failure).await
+        let describe = || {
+            let system = KeyValue::new("messaging.system", "rabbitmq");
+            (format!("publish {}", message.queue), vec![system])
+        };
+        let work = self.calls.observe(self.send(message), failure);
+        in_span(SpanKind::Producer, describe, work).await
     }
 
     async fn send(&self, message: &Message) -> Result<(), BrokerError> {
@@ -210,11 +218,24 @@ async fn confirm(channel: &Channel, message: &Message) -> Result<Confirmation, l
         mandatory: true,
         ..BasicPublishOptions::default()
     };
-    let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+    let properties = with_trace(BasicProperties::default().with_delivery_mode(PERSISTENT));
     let exchange = message.queue.as_str().into();
     let body = message.body.as_bytes();
     let confirm = channel.basic_publish(exchange, "".into(), options, body, properties);
     confirm.await?.await
+}
+
+/// Adds the headers that carry the trace, if the message belongs to one.
+fn with_trace(properties: BasicProperties) -> BasicProperties {
+    let headers = trace_headers(Recipient::Internal);
+    if headers.is_empty() {
+        return properties;
+    }
+    let mut table = FieldTable::default();
+    for (name, value) in headers {
+        table.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    properties.with_headers(table)
 }
 
 fn unavailable(error: &lapin::Error) -> BrokerError {

@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use tiercache::{Cache, ConfigError, WriteFence};
 
 use crate::cached::payload::{field, string_or_null, wrap};
+use crate::cached::traces::lookup;
 use crate::cached::{
     Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
 };
@@ -49,7 +50,8 @@ impl Cached {
     pub async fn column(&self, column: CachedColumn, name: &InstrumentName) -> CachedResult {
         let namespace = self.instruments.column(column);
         let load = self.loader(column, name);
-        let found = namespace.lookup(name.as_str(), load).await;
+        let read = (column.declaration().namespace, name.as_str());
+        let found = lookup(namespace, read, load).await;
         Ok(CachedResponse::new(
             namespace,
             name.as_str(),

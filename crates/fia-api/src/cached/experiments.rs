@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tiercache::{Cache, ConfigError, Namespace, codec};
 
+use crate::cached::traces::lookup;
 use crate::cached::{CacheError, Cached, cause, is_outage};
 use crate::model::json::render;
 use crate::store::jobs::Viewer;
@@ -54,7 +55,8 @@ impl Experiments {
                 CacheError::Unavailable
             })
         };
-        self.namespace.get(&user_number, load).await.map_err(cause)
+        let found = lookup(&self.namespace, ("experiments", &user_number), load).await;
+        found.map(|found| found.value).map_err(cause)
     }
 
     /// A user with the experiments that they may see.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tiercache::{Cache, ConfigError};
 
 use crate::cached::columns::{self, ColumnCaches};
+use crate::cached::traces::lookup;
 use crate::cached::{Bodies, Body, Cached, CachedResponse, CachedResult, bodies, cause};
 use crate::config;
 use crate::model::json::{compact, render};
@@ -64,7 +65,9 @@ impl Cached {
         let load =
             || async move { Ok(Body::new(render(&instruments::with_live_data(&db).await?))) };
         let namespace = &self.instruments.live_data_instruments;
-        let found = namespace.lookup("", load).await.map_err(cause)?;
+        let found = lookup(namespace, ("live_data_instruments", ""), load)
+            .await
+            .map_err(cause)?;
         Ok(CachedResponse::new(namespace, "", found))
     }
 

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use tiercache::{Cache, ConfigError};
 
 use crate::cached::payload::{field, wrap};
+use crate::cached::traces::lookup;
 use crate::cached::{
     Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
 };
@@ -89,7 +90,9 @@ impl Cached {
             let page = page(&db, &list, viewer.as_ref()).await;
             Ok(Body::new(page.map_err(of_filters)?))
         };
-        let found = namespace.lookup(&name, load).await.map_err(cause)?;
+        let found = lookup(namespace, ("job_list", &name), load)
+            .await
+            .map_err(cause)?;
         Ok(CachedResponse::new(namespace, &name, found))
     }
 
@@ -121,7 +124,9 @@ impl Cached {
             let count = count(&db, &selection).await.map_err(of_filters)?;
             Ok(Body::new(count_body(count)))
         };
-        let found = namespace.lookup(&name, load).await.map_err(cause)?;
+        let found = lookup(namespace, ("job_count", &name), load)
+            .await
+            .map_err(cause)?;
         Ok(CachedResponse::new(namespace, &name, found))
     }
 }

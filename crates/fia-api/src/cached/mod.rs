@@ -11,6 +11,7 @@ mod instruments;
 mod jobs;
 mod payload;
 mod runner_images;
+mod traces;
 
 use std::borrow::Borrow;
 use std::time::Duration;
@@ -108,7 +109,7 @@ impl Cached {
         if config.local {
             builder = builder.memory(config.local_max_bytes);
         }
-        let cache = builder.connect()?;
+        let cache = builder.observer(traces::RequestObserver).connect()?;
         let instruments = instruments::InstrumentCaches::new(&cache, config)?;
         Ok(Self {
             follower: feed.map(|feed| change_feed::Follower::start(feed, instruments.clone())),

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tiercache::{Cache, ConfigError, Namespace, Source, codec};
 
+use crate::cached::traces::lookup;
 use crate::cached::{Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage};
 use crate::model::json::render;
 use crate::upstream::Packages;
@@ -79,7 +80,9 @@ impl RunnerImages {
                 Err(CacheError::GitHub)
             }
         };
-        let found = self.namespace.lookup(NAME, load).await.map_err(cause);
+        let found = lookup(&self.namespace, ("runner_images", NAME), load)
+            .await
+            .map_err(cause);
         let found = found.map(|found| (found.value, found.source));
         self.last().record(found, Instant::now())
     }

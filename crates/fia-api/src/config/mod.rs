@@ -17,6 +17,7 @@ mod redact;
 mod server;
 mod services;
 mod storage;
+mod traces;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub use reader::{InvalidSetting, Setting};
 pub use server::{Http, Log, LogFormat, LogViewers, Server};
 pub use services::{Auth, GitHub, Queue};
 pub use storage::{Database, Files, SslMode};
+pub use traces::{OtlpProtocol, Propagator, TraceExporter, TraceSampler, Traces};
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub server: Server,
     /// Log level and format.
     pub log: Log,
+    /// Traces.
+    pub traces: Traces,
     /// Authentication and authorisation.
     pub auth: Auth,
     /// PostgreSQL.
@@ -78,6 +82,7 @@ impl Config {
         let config = Self {
             server: Server::read(r),
             log: Log::read(r),
+            traces: Traces::read(r),
             auth: Auth::read(r),
             database: Database::read(r),
             cache: Cache::read(r),

@@ -176,7 +176,7 @@ impl Db {
             ended?;
             Ok(rows)
         };
-        self.metrics.observe(work).await
+        self.metrics.observe_statement(sql, work).await
     }
 
     /// Runs one data-changing statement. If it changed a row, awaits `before_commit` while the
@@ -204,12 +204,13 @@ impl Db {
             begun?;
             Ok(changed? > 0)
         };
-        let changed = self.metrics.observe(work).await?;
+        let changed = self.metrics.observe_statement(sql, work).await?;
         if changed {
             before_commit.await;
         }
-        let end = with_timeout(client.batch_execute(if changed { "COMMIT" } else { "ROLLBACK" }));
-        self.metrics.observe(end).await?;
+        let end = if changed { "COMMIT" } else { "ROLLBACK" };
+        let work = with_timeout(client.batch_execute(end));
+        self.metrics.observe_statement(end, work).await?;
         connection.release();
         Ok(changed)
     }

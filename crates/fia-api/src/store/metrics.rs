@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::observe::{Calls, Failure, Histogram};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
+
+use crate::observe::{Calls, Failure, Histogram, in_span};
 use crate::store::StoreError;
+use crate::store::statement::statement_name;
 
 /// Metrics of the connection pool and of the statements.
 #[derive(Debug, Default)]
@@ -30,6 +34,19 @@ impl DatabaseMetrics {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.calls.observe(work, failure).await
+    }
+
+    /// Awaits and records the round trip of a statement, also as a span.
+    pub(super) fn observe_statement<T>(
+        &self,
+        sql: &str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        let describe = || {
+            let system = KeyValue::new("db.system.name", "postgresql");
+            (statement_name(sql), vec![system])
+        };
+        in_span(SpanKind::Client, describe, self.observe(work))
     }
 
     /// Awaits and records taking a connection from the pool. Only failures count as calls: a

@@ -16,6 +16,7 @@ pub mod new_jobs;
 pub mod outbox;
 mod rows;
 pub mod schema;
+mod statement;
 mod tls;
 mod transaction;
 

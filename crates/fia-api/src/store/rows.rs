@@ -54,7 +54,7 @@ impl Rows {
             begun?;
             Ok(rows?)
         };
-        let rows = metrics.observe(work).await?;
+        let rows = metrics.observe_statement(sql, work).await?;
         Ok(Self {
             rows: Box::pin(rows),
             connection,

@@ -36,7 +36,7 @@ impl Db {
         let connection = self.connection().await?;
         let metrics = Arc::clone(self.metrics());
         let begin = with_timeout(connection.client().batch_execute(BEGIN));
-        metrics.observe(begin).await?;
+        metrics.observe_statement("BEGIN", begin).await?;
         Ok(Transaction {
             connection,
             metrics,
@@ -52,7 +52,7 @@ impl Transaction {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         let work = with_timeout(self.connection.client().query_typed(sql, params));
-        self.metrics.observe(work).await
+        self.metrics.observe_statement(sql, work).await
     }
 
     /// Runs a statement and returns the first column of the first row, if any.
@@ -80,7 +80,7 @@ impl Transaction {
     /// When the database fails; the changes may have been committed.
     pub async fn commit(self) -> Result<(), StoreError> {
         let commit = with_timeout(self.connection.client().batch_execute("COMMIT"));
-        self.metrics.observe(commit).await?;
+        self.metrics.observe_statement("COMMIT", commit).await?;
         self.connection.release();
         Ok(())
     }

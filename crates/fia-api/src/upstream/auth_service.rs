@@ -8,13 +8,20 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::config;
-use crate::observe::Calls;
-use crate::upstream::{UpstreamError, call, client};
+use crate::observe::{Calls, Recipient};
+use crate::upstream::{Operation, UpstreamError, call, client, send};
 
 /// Timeout for a response, the wait for a permit included.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of in-flight requests; more would only queue in the service.
 const MAX_IN_FLIGHT: usize = 32;
+
+/// The name in traces.
+const VERIFY: Operation = Operation {
+    service: "auth_service",
+    name: "POST /verify",
+    recipient: Recipient::Internal,
+};
 
 /// A client of the auth service. Its responses are never cached.
 #[derive(Debug)]
@@ -55,12 +62,8 @@ impl AuthService {
 
     async fn send(&self, token: &str) -> Result<bool, UpstreamError> {
         let _permit = self.permits.acquire().await;
-        let response = self
-            .client
-            .post(&self.verify_url)
-            .json(&VerifyRequest { token })
-            .send()
-            .await?;
+        let request = self.client.post(&self.verify_url);
+        let response = send(request.json(&VerifyRequest { token }), VERIFY).await?;
         match response.status() {
             status if status.is_server_error() => Err(UpstreamError::status(status)),
             status => Ok(status == reqwest::StatusCode::OK),

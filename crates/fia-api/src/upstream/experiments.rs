@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use crate::config;
-use crate::observe::Calls;
-use crate::upstream::{UpstreamError, body, call, client};
+use crate::observe::{Calls, Recipient};
+use crate::upstream::{Operation, UpstreamError, body, call, client, send};
 
 /// Timeout for a response, the wait for a permit included; shorter than the cache lease under
 /// which it is loaded.
@@ -18,6 +18,13 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_IN_FLIGHT: usize = 16;
 /// Maximum size of a response in bytes, far above any real list.
 const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// The name in traces.
+const EXPERIMENTS: Operation = Operation {
+    service: "auth_service",
+    name: "GET /experiments",
+    recipient: Recipient::Internal,
+};
 
 /// A client for the experiments of users.
 #[derive(Debug)]
@@ -61,13 +68,12 @@ impl Experiments {
 
     async fn send(&self, user_number: i32) -> Result<Arc<[i64]>, UpstreamError> {
         let _permit = self.permits.acquire().await;
-        let response = self
+        let request = self
             .client
             .get(&self.url)
             .query(&[("user_number", user_number)])
-            .bearer_auth(self.key.expose_secret())
-            .send()
-            .await?;
+            .bearer_auth(self.key.expose_secret());
+        let response = send(request, EXPERIMENTS).await?;
         if response.status() != StatusCode::OK {
             return Err(UpstreamError::status(response.status()));
         }

@@ -7,12 +7,14 @@ mod script_repository;
 
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
 use crate::model::error_chain::error_chain;
-use crate::observe::{Calls, Failure};
+use crate::observe::{Calls, ChildSpan, Failure, Recipient, in_context, trace_headers};
 
 pub use auth_service::AuthService;
 pub use experiments::Experiments;
@@ -66,6 +68,40 @@ async fn call<T>(
         result.unwrap_or_else(|_| Err(UpstreamError::timeout()))
     };
     calls.observe(limited, |_| Some(Failure::Unavailable)).await
+}
+
+/// An operation of a service, as traces name it: without the values in its URL.
+#[derive(Debug, Clone, Copy)]
+struct Operation {
+    service: &'static str,
+    name: &'static str,
+    recipient: Recipient,
+}
+
+/// Sends a request in a span, with the headers that carry the trace.
+async fn send(request: RequestBuilder, operation: Operation) -> Result<Response, UpstreamError> {
+    let span = ChildSpan::start(SpanKind::Client, || {
+        let service = KeyValue::new("service.peer.name", operation.service);
+        (operation.name, vec![service])
+    });
+    let sending = async {
+        let headers = trace_headers(operation.recipient).into_iter();
+        let request = headers.fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
+        request.send().await
+    };
+    let sent = in_context(span.as_ref().map(ChildSpan::context), sending).await;
+    if let Some(span) = span {
+        match &sent {
+            Ok(response) => {
+                let status = i64::from(response.status().as_u16());
+                span.set(KeyValue::new("http.response.status_code", status));
+            }
+            Err(_) => span.fail(),
+        }
+    }
+    Ok(sent?)
 }
 
 /// Reads the body of a response of at most `limit` bytes.

@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 
 use crate::config;
-use crate::observe::Calls;
-use crate::upstream::{UpstreamError, body, call, client};
+use crate::observe::{Calls, Recipient};
+use crate::upstream::{Operation, UpstreamError, body, call, client, send};
 
 /// Timeout for all pages together; shorter than the cache lease under which they are loaded.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(4500);
@@ -21,6 +21,13 @@ const PER_PAGE: &str = "100";
 const MAX_PAGES: u32 = 100;
 /// Maximum size of a page in bytes, far above any real one.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The name in traces.
+const VERSIONS: Operation = Operation {
+    service: "github",
+    name: "GET package versions",
+    recipient: Recipient::Public,
+};
 
 /// A client for the versions of a package.
 #[derive(Debug)]
@@ -86,14 +93,13 @@ impl Packages {
     }
 
     async fn page(&self, number: u32) -> Result<Page, UpstreamError> {
-        let response = self
+        let request = self
             .client
             .get(&self.url)
             .query(&[("per_page", PER_PAGE), ("page", &number.to_string())])
             .header(ACCEPT, "application/vnd.github+json")
-            .bearer_auth(self.token.expose_secret())
-            .send()
-            .await?;
+            .bearer_auth(self.token.expose_secret());
+        let response = send(request, VERSIONS).await?;
         if response.status() != StatusCode::OK {
             return Err(UpstreamError::status(response.status()));
         }

@@ -9,9 +9,20 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::config;
-use crate::observe::Calls;
-use crate::upstream::{UpstreamError, body, call, client};
+use crate::observe::{Calls, Recipient};
+use crate::upstream::{Operation, UpstreamError, body, call, client, send};
 
+/// The names in traces.
+const SCRIPT: Operation = Operation {
+    service: "github",
+    name: "GET script",
+    recipient: Recipient::Public,
+};
+const COMMIT: Operation = Operation {
+    service: "github",
+    name: "GET commit",
+    recipient: Recipient::Public,
+};
 const REPOSITORY: &str = "fiaisis/autoreduction-scripts";
 /// Maximum size of a response in bytes, far above any script or commit.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -85,7 +96,7 @@ impl ScriptRepository {
         let request = self
             .client
             .get(format!("{}/{folder}/reduce.py", self.raw_url));
-        let result = call(&self.calls, limit, send(request, etag)).await?;
+        let result = call(&self.calls, limit, revalidate(request, SCRIPT, etag)).await?;
         result.try_map(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -103,7 +114,7 @@ impl ScriptRepository {
         if !self.token.expose_secret().is_empty() {
             request = request.bearer_auth(self.token.expose_secret());
         }
-        let result = call(&self.calls, limit, send(request, etag)).await?;
+        let result = call(&self.calls, limit, revalidate(request, COMMIT, etag)).await?;
         result.try_map(|bytes| {
             let commit: Result<Commit, _> = serde_json::from_slice(&bytes);
             let commit =
@@ -118,14 +129,15 @@ struct Commit {
     sha: String,
 }
 
-async fn send(
+async fn revalidate(
     mut request: RequestBuilder,
+    operation: Operation,
     etag: Option<&str>,
 ) -> Result<Revalidated<Vec<u8>>, UpstreamError> {
     if let Some(etag) = etag {
         request = request.header(IF_NONE_MATCH, etag);
     }
-    let response = request.send().await?;
+    let response = send(request, operation).await?;
     match response.status() {
         StatusCode::OK => {
             let etag = response.headers().get(ETAG);

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 const LAYERS: &[&[&str]] = &[
     &["model", "observe"],
     &["config"],
-    &["broker", "store", "upstream", "files", "streams"],
+    &["broker", "store", "upstream", "files", "streams", "traces"],
     &["cached", "scripts"],
     &["error"],
     &["auth"],

@@ -41,5 +41,6 @@ mod secrets;
 mod settings;
 mod sockets;
 mod startup;
+mod traces;
 mod uploads;
 mod wire;

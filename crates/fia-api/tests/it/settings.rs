@@ -81,6 +81,13 @@ fn malformed_values_are_errors() {
         ("QUEUE_HOST", "rabbitmq,,rabbitmq"),
         ("CEPH_DIR", "relative"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "alloy:port"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://alloy:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_PROPAGATORS", "b3"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.namespace"),
         ("TRUSTED_PROXIES", "10.0.0.1,proxy"),
         ("CACHE_LOCAL", "perhaps"),
     ] {

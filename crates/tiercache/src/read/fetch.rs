@@ -110,10 +110,12 @@ where
         };
         let deferred = self.flight.defer(loaded.version);
         let (ttl, limit) = (self.namespace.config.fill_ttl(value), self.read_timeout());
-        match connection
+        let command = self.namespace.shared.command("FILL");
+        let filled = connection
             .fill(self.key, &lease, &payload, ttl, limit)
-            .await
-        {
+            .await;
+        drop(command);
+        match filled {
             Ok(true) => {
                 self.namespace.counters.fills.one();
                 self.flight.admit_deferred(deferred);

@@ -71,6 +71,7 @@ where
         connection: &Connection,
     ) -> Result<(Stored, Option<Duration>), CommandError> {
         let limit = self.read_timeout();
+        let _command = self.namespace.shared.command("GET");
         if !self.namespace.is_kept_locally() {
             return Ok((connection.get(self.key, limit).await?, None));
         }
@@ -92,6 +93,7 @@ where
                 return Lookup::LoadOnly;
             }
             let lease = Lease::new();
+            let command = self.namespace.shared.command("GETLEASE");
             let reply = connection
                 .get_lease(
                     self.key,
@@ -100,6 +102,7 @@ where
                     self.read_timeout(),
                 )
                 .await;
+            drop(command);
             match reply {
                 Ok(LeaseReply::Acquired) => return Lookup::Leased(connection, lease),
                 Ok(LeaseReply::Occupied(Stored::Payload(payload))) => match self.decode(&payload) {

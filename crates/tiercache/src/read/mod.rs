@@ -119,7 +119,8 @@ where
             let now = Instant::now();
             if entry.start_refresh(now) {
                 let (namespace, name) = (Arc::clone(self), name.to_owned());
-                tokio::spawn(refresh::run(namespace, name, boxed(load)));
+                let refresh = refresh::run(namespace, name, boxed(load));
+                self.shared.spawn(refresh);
             } else if self.is_sample(hits) {
                 let (namespace, name) = (Arc::clone(self), name.to_owned());
                 tokio::spawn(sample::run(namespace, name, boxed(load)));
@@ -155,7 +156,10 @@ where
             version: self.write_version(name),
         };
         match self.in_flight.enqueue(name, waiter) {
-            Some(slot) => drop(tokio::spawn(fetch::serve(Arc::clone(self), slot))),
+            Some(slot) => {
+                let fetch = fetch::serve(Arc::clone(self), slot);
+                drop(self.shared.spawn(fetch));
+            }
             None => self.counters.queued.one(),
         }
         outcome.map(|outcome| outcome.unwrap_or(Err(Failure::Panicked)))

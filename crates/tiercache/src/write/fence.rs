@@ -55,6 +55,7 @@ impl WriteFence {
         };
         let settings = &self.shared.settings;
         let fence = (&self.token, settings.fence);
+        let _command = self.shared.command("FENCE");
         match connection
             .raise(&self.key, fence, settings.write_timeout)
             .await

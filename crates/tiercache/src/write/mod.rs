@@ -57,7 +57,8 @@ where
     {
         let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
         let completion = namespace.completion(&name, also_invalidate);
-        let write = tokio::spawn(async move {
+        let shared = Arc::clone(&self.0.shared);
+        let write = shared.spawn(async move {
             let fence = completion.fence();
             let result = AssertUnwindSafe(async move { transaction(fence).await })
                 .catch_unwind()
@@ -159,6 +160,7 @@ impl Completion {
     async fn invalidate_shared(&self, key: &str, own: Option<&FenceToken>) {
         if let Some(connection) = self.shared.connection() {
             let limit = self.shared.settings.write_timeout;
+            let _command = self.shared.command("INVALIDATE");
             match connection.invalidate(key, own, limit).await {
                 Ok(_) => return,
                 Err(error) => {

@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::broker::{BrokerError, Connection};
+use crate::observe::in_context;
 use crate::ops::outbox::claims::Session;
 use crate::ops::outbox::refusals::Refusal;
 use crate::ops::outbox::shared::Shared;
@@ -58,8 +59,10 @@ impl Batch {
         self.unconfirmed = claimed.iter().map(|claimed| claimed.id).collect();
         let publish = |claimed: Claimed| {
             let connection = Arc::clone(&connection);
+            let trace = self.shared.traces.take(&claimed.message);
             async move {
-                let outcome = connection.publish(&claimed.message).await;
+                let publish = connection.publish(&claimed.message);
+                let outcome = in_context(trace.as_ref(), publish).await;
                 (claimed, outcome)
             }
         };

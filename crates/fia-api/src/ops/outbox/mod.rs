@@ -10,6 +10,7 @@ mod delivery;
 mod refusals;
 mod relay;
 mod shared;
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,10 +19,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use crate::broker::Broker;
 use crate::error::ApiError;
 use crate::model::Message;
+use crate::observe::{current_trace, in_context};
 use crate::ops::outbox::shared::Shared;
 use crate::store::outbox::{self, Backlog};
 use crate::store::{Db, Transaction};
@@ -75,6 +78,7 @@ impl Outbox {
         let work = async move {
             if shared.has_table_in(&transaction).await? {
                 outbox::add(&transaction, &message).await?;
+                shared.traces.insert(&message);
                 transaction.commit().await?;
                 shared.wake.notify_one();
                 Ok(())
@@ -82,10 +86,14 @@ impl Outbox {
                 shared.publish_and_commit(transaction, &message).await
             }
         };
-        tokio::spawn(work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "commit task failed: outcome of the transaction unknown");
-            Err(ApiError::Internal)
-        })
+        let trace = current_trace();
+        let work = async move { in_context(trace.as_ref(), work).await };
+        tokio::spawn(work.in_current_span())
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "commit task failed: outcome of the transaction unknown");
+                Err(ApiError::Internal)
+            })
     }
 
     /// Has a message published that belongs to no new job.

@@ -11,6 +11,7 @@ use crate::broker::Broker;
 use crate::error::ApiError;
 use crate::model::Message;
 use crate::ops::outbox::claims::Claims;
+use crate::ops::outbox::traces::MessageTraces;
 use crate::store::outbox::{self, Backlog};
 use crate::store::{Db, StoreError, Transaction};
 
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) claims: Claims,
     /// The largest message, in bytes.
     max_message_bytes: usize,
+    pub(super) traces: MessageTraces,
     /// The presence of the table when it was last checked.
     table: AtomicU8,
 }
@@ -55,6 +57,7 @@ impl Shared {
             counts: Counts::default(),
             claims: Claims::default(),
             max_message_bytes,
+            traces: MessageTraces::default(),
             table: AtomicU8::new(UNKNOWN),
         }
     }

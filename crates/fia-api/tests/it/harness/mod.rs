@@ -1,5 +1,6 @@
 //! Fixtures: replicas in process, private databases, requests, and waits with a limit.
 
+pub(crate) mod otlp;
 mod wait;
 
 use std::collections::HashMap;

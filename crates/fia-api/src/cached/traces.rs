@@ -1,0 +1,80 @@
+//! Spans of cached reads, their loads and the commands to Valkey.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{Context, KeyValue};
+use tiercache::{CachedValue, Failure, Namespace, Observer, Scope, Source};
+
+use crate::observe::{ChildSpan, current_trace, in_context, in_span};
+
+/// Reads a value as [`Namespace::lookup`] does, in a span with the level that it came from.
+pub(super) async fn lookup<K, V, E, F, Fut>(
+    namespace: &Namespace<K, V, E>,
+    (read, key): (&'static str, &K),
+    load: F,
+) -> Result<CachedValue<V>, Failure<Arc<E>>>
+where
+    K: Display + Sync + ?Sized,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<V, E>> + Send + 'static,
+{
+    let span = ChildSpan::start(SpanKind::Internal, || (format!("cache {read}"), Vec::new()));
+    let load = move || {
+        let describe = || (format!("load {read}"), Vec::new());
+        in_span(SpanKind::Internal, describe, load())
+    };
+    let reading = namespace.lookup(key, load);
+    let found = in_context(span.as_ref().map(ChildSpan::context), reading).await;
+    if let Some(span) = span {
+        match &found {
+            Ok(found) => span.set(KeyValue::new("fia.cache", level(found.source))),
+            Err(_) => span.fail(),
+        }
+    }
+    found
+}
+
+fn level(source: Source) -> &'static str {
+    match source {
+        Source::Local => "local",
+        Source::Shared => "shared",
+        Source::Loaded => "miss",
+        Source::Stale { .. } => "stale",
+    }
+}
+
+/// Carries the trace and the log's span of a request into the cache's tasks, and traces commands.
+pub(super) struct RequestObserver;
+
+impl Observer for RequestObserver {
+    fn scope(&self) -> Option<Box<dyn Scope>> {
+        let (span, trace) = (tracing::Span::current(), current_trace());
+        if span.is_none() && trace.is_none() {
+            return None;
+        }
+        Some(Box::new(RequestScope { span, trace }))
+    }
+
+    fn command(&self, name: &'static str) -> Option<Box<dyn Any + Send + Sync>> {
+        let describe = || (name, vec![KeyValue::new("db.system.name", "valkey")]);
+        let span = ChildSpan::start(SpanKind::Client, describe)?;
+        Some(Box::new(span))
+    }
+}
+
+struct RequestScope {
+    span: tracing::Span,
+    trace: Option<Context>,
+}
+
+impl Scope for RequestScope {
+    fn enter(&self, poll: &mut dyn FnMut()) {
+        let _current = self.trace.clone().map(Context::attach);
+        self.span.in_scope(poll);
+    }
+}
