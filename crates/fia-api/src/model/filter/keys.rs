@@ -39,6 +39,9 @@ const FILTERS: [(&str, Parse); 15] = [
     ("run_end_before", |value| before(TimeField::RunEnd, value)),
     ("run_end_after", |value| after(TimeField::RunEnd, value)),
 ];
+/// The most characters of a search: PostgreSQL compares the text with every title or name that no
+/// index excludes, at a cost in proportion to its length.
+const MAX_SEARCH: usize = 256;
 /// The most characters of an unknown key that are logged.
 const MAX_LOGGED_KEY: usize = 32;
 
@@ -107,7 +110,8 @@ fn contains(field: TextField, value: &Value) -> Option<Condition> {
         Value::Number(number) => python_number(number.as_str()).into_owned(),
         _ => return None,
     };
-    Some(Condition::Contains(field, text))
+    let is_short = text.chars().nth(MAX_SEARCH).is_none();
+    is_short.then_some(Condition::Contains(field, text))
 }
 
 fn before(field: TimeField, value: &Value) -> Option<Condition> {

@@ -253,6 +253,10 @@ mod tests {
         ] {
             assert!(Filters::parse(Some(text)).is_err(), "{text}");
         }
+        for (length, is_valid) in [(256, true), (257, false)] {
+            let long = format!(r#"{{"title": "{}"}}"#, "é".repeat(length));
+            assert_eq!(Filters::parse(Some(&long)).is_ok(), is_valid, "{length}");
+        }
         let digits = format!(r#"{{"experiment_number_after": {}}}"#, "1".repeat(4301));
         assert!(Filters::parse(Some(&digits)).is_err());
         assert!(Filters::parse(Some(&"[".repeat(2000))).is_err());

@@ -25,6 +25,9 @@ pub(super) struct Selected {
     joins: Joins,
     searches: bool,
     conditions: Vec<String>,
+    /// Conditions on no row of the selection: PostgreSQL evaluates them once, and scans nothing
+    /// if one is false.
+    one_time_conditions: Vec<String>,
     pub(super) values: Values,
 }
 
@@ -44,12 +47,13 @@ impl Selected {
             searches: false,
             // Implied by the join with runs, but the partial indexes need it.
             conditions: vec![HAS_RUN.to_owned()],
+            one_time_conditions: Vec::new(),
             values: Values::default(),
         };
         if let Some(name) = &selection.instrument {
             let name = selected.values.text(name.as_str().to_owned());
-            let column = selected.instrument_name();
-            selected.require(format!("{column} = {name}"));
+            let condition = selected.instrument(&format!("= {name}"));
+            selected.require(condition);
         }
         for condition in selection.filters.conditions() {
             let condition = selected.predicate(condition);
@@ -142,7 +146,8 @@ impl Selected {
     /// Returns `FROM … WHERE …`.
     pub(super) fn source(&self) -> String {
         let mut sql = format!("FROM jobs{}", self.joins());
-        for (i, condition) in self.conditions.iter().enumerate() {
+        let conditions = self.conditions.iter().chain(&self.one_time_conditions);
+        for (i, condition) in conditions.enumerate() {
             let word = if i == 0 { "WHERE" } else { "AND" };
             // Writing to a String cannot fail.
             let _ = write!(sql, " {word} {condition}");
@@ -154,7 +159,7 @@ impl Selected {
         match condition {
             Condition::InstrumentIn(names) => {
                 let names = self.values.bind(names.clone(), Type::TEXT_ARRAY);
-                format!("{} = ANY({names})", self.instrument_name())
+                self.instrument(&format!("= ANY({names})"))
             }
             Condition::StateIn(states) => self.state_in(states),
             Condition::ExperimentIn(numbers) => {
@@ -222,9 +227,17 @@ impl Selected {
         self.of_run("owners.experiment_number")
     }
 
-    fn instrument_name(&mut self) -> &'static str {
+    /// Returns the condition that the instrument's name compares so. For a name without runs,
+    /// PostgreSQL would otherwise walk the index of the order to its end, in vain.
+    fn instrument(&mut self, comparison: &str) -> String {
         self.joins.instruments = true;
-        self.of_run("instruments.instrument_name")
+        self.one_time_conditions.push(format!(
+            "EXISTS (SELECT FROM instruments known \
+             JOIN runs of_known ON of_known.instrument_id = known.id \
+             WHERE known.instrument_name {comparison})"
+        ));
+        let column = self.of_run("instruments.instrument_name");
+        format!("{column} {comparison}")
     }
 }
 
@@ -240,4 +253,34 @@ fn containing(text: &str) -> String {
     }
     pattern.push('%');
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Filters, InstrumentName};
+
+    #[test]
+    fn an_instrument_is_looked_up_before_its_jobs() {
+        let selection = |name: Option<&str>, filters| Selection {
+            instrument: name.and_then(InstrumentName::new),
+            filters: Filters::parse(filters).unwrap(),
+        };
+        for (selection, comparison) in [
+            (selection(Some("mari"), None), "= $1"),
+            (
+                selection(None, Some(r#"{"instrument_in":["MARI"]}"#)),
+                "= ANY($1)",
+            ),
+        ] {
+            let selected = Selected::new(&selection);
+            let source = selected.source();
+            let looked_up = format!("known.instrument_name {comparison})");
+            assert!(source.ends_with(&looked_up), "{source}");
+            // It is no condition on a job, whose complement could be counted.
+            assert!(selected.only_condition().is_some());
+        }
+        let others = Selected::new(&selection(None, None));
+        assert!(!others.source().contains("EXISTS"));
+    }
 }
