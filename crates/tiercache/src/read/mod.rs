@@ -83,6 +83,23 @@ where
         };
         with_name(key, |name| namespace.or_last_known(name, outcome))
     }
+
+    /// As [`lookup`](Self::lookup), but never returns [`Source::Stale`]: while the origin is
+    /// unavailable, the loader's error. For values that grant access, and for readers that act on
+    /// what they read.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    pub async fn lookup_current<F, Fut>(&self, key: &K, load: F) -> Outcome<V, E>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        match with_name(key, |name| self.0.start(name, load)) {
+            Start::Hit(hit) => Ok(hit),
+            Start::Fetch(fetch) => fetch.outcome.await,
+        }
+    }
 }
 
 /// The begin of a read.

@@ -42,6 +42,27 @@ async fn an_outage_serves_the_last_known_value_marked_stale() {
 }
 
 #[tokio::test]
+async fn a_read_of_the_current_value_never_gets_a_stale_one() {
+    let fixture = warm().await;
+    let current = || fixture.rows.get_or_load_current(NAME, unavailable);
+    assert_eq!(current().await.unwrap().source, Source::Local);
+    fixture.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
+    wait_until("the local entry to be invalidated", async || {
+        current().await == Err(tiercache::Failure::Failed(DbError::Unavailable))
+    })
+    .await;
+    // The last known value is still there, for readers that may have it.
+    let read = fixture.rows.get_or_load(NAME, unavailable).await;
+    assert_eq!(stale(read).unwrap().0, 0);
+    let before = stats(&fixture.cache).stale;
+    assert_eq!(
+        current().await,
+        Err(tiercache::Failure::Failed(DbError::Unavailable))
+    );
+    assert_eq!(stats(&fixture.cache).stale, before);
+}
+
+#[tokio::test]
 async fn a_missing_row_is_not_masked_by_a_stale_value() {
     let fixture = warm().await;
     fixture.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
