@@ -1,33 +1,34 @@
 //! Authentication of requests by their `Authorization` header.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::auth::Caller;
+use crate::auth::fallback::Fallback;
 use crate::auth::token;
 use crate::auth::token::{Verdict, Verifier, unverified_caller};
+use crate::auth::verdicts::TokenHash;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::observe::Calls;
-use crate::upstream::{AuthService, UpstreamError};
+use crate::upstream::{AuthService, Precedence, UpstreamError};
 
-/// Authenticates requests. Results of the auth service are not cached.
+/// Authenticates requests. Without `JWT_SECRET` the auth service verifies each token, each time.
 pub struct Authenticator {
     /// The caller of every request in `DEV_MODE`.
     developer: Option<Caller>,
     /// SHA-256 of the API key: inputs of equal length make the comparison constant-time.
-    api_key: Option<[u8; 32]>,
+    api_key: Option<TokenHash>,
     verifier: Option<Verifier>,
     service: AuthService,
-    /// Limits requests to the auth service about tokens with an unknown signature.
-    fallback_limit: RateLimiter,
+    /// For tokens with an unknown signature.
+    fallback: Fallback,
 }
 
 impl Authenticator {
@@ -41,7 +42,7 @@ impl Authenticator {
             api_key: config.auth.api_key.as_ref().map(digest),
             verifier: config.auth.jwt_secret.as_ref().map(Verifier::new),
             service: AuthService::new(&config.auth)?,
-            fallback_limit: RateLimiter::per_second(10),
+            fallback: Fallback::new(),
         })
     }
 
@@ -55,13 +56,19 @@ impl Authenticator {
             return Ok(developer);
         }
         let token = bearer(headers).ok_or(ApiError::Unauthenticated)?;
-        if self.is_api_key(token) {
+        let hash = hash_of(token);
+        if self.is_api_key(&hash) {
             return Ok(Caller::ApiKey);
         }
         match self.verifier.as_ref().map(|verifier| verifier.check(token)) {
-            Some(Verdict::Valid(caller)) => Ok(caller),
+            Some(Verdict::Valid(caller)) => {
+                self.fallback.record(caller);
+                Ok(caller)
+            }
             Some(Verdict::Invalid) => Err(ApiError::Forbidden),
-            Some(Verdict::UnknownSignature) => self.fallback_verification(token).await,
+            Some(Verdict::UnknownSignature) => {
+                self.fallback.verify(&self.service, token, hash).await
+            }
             None => self
                 .verify_remotely(token)
                 .await?
@@ -70,26 +77,31 @@ impl Authenticator {
     }
 
     /// The caller of a request with these headers, if no request to the auth service is needed: it
-    /// has the API key, or a token that `JWT_SECRET` verifies.
+    /// has the API key, a token that `JWT_SECRET` verifies, or one whose verdict is remembered.
     #[must_use]
     pub fn authenticate_locally(&self, headers: &HeaderMap) -> Option<Caller> {
         if self.developer.is_some() {
             return self.developer;
         }
         let token = bearer(headers)?;
-        if self.is_api_key(token) {
+        let hash = hash_of(token);
+        if self.is_api_key(&hash) {
             return Some(Caller::ApiKey);
         }
         match self.verifier.as_ref()?.check(token) {
-            Verdict::Valid(caller) => Some(caller),
-            Verdict::Invalid | Verdict::UnknownSignature => None,
+            Verdict::Valid(caller) => {
+                self.fallback.record(caller);
+                Some(caller)
+            }
+            Verdict::UnknownSignature => self.fallback.remembered(&hash),
+            Verdict::Invalid => None,
         }
     }
 
     /// The expiry of a request's token; `None` for the API key, which does not expire.
     #[must_use]
     pub fn token_expiry(&self, headers: &HeaderMap) -> Option<SystemTime> {
-        let token = bearer(headers).filter(|token| !self.is_api_key(token))?;
+        let token = bearer(headers).filter(|token| !self.is_api_key(&hash_of(token)))?;
         token::expiry(token)
     }
 
@@ -99,38 +111,23 @@ impl Authenticator {
         self.service.calls()
     }
 
-    fn is_api_key(&self, token: &str) -> bool {
-        self.api_key.is_some_and(|key| {
-            let given: [u8; 32] = Sha256::digest(token).into();
-            given.ct_eq(&key).into()
-        })
+    fn is_api_key(&self, hash: &TokenHash) -> bool {
+        self.api_key.is_some_and(|key| hash.ct_eq(&key).into())
     }
 
-    /// Verifies a token with an unknown signature by the auth service, which may have rotated its
-    /// secret. Rate-limited, since anyone can send such tokens.
-    async fn fallback_verification(&self, token: &str) -> Result<Caller, ApiError> {
-        if !self.fallback_limit.try_acquire(Instant::now()) {
-            return Err(ApiError::Forbidden);
-        }
-        match self.verify_remotely(token).await {
-            Ok(Some(caller)) => {
-                tracing::warn!(
-                    "auth service accepted a token that JWT_SECRET rejects: the secret may be stale"
-                );
-                Ok(caller)
-            }
-            Ok(None) | Err(_) => Err(ApiError::Forbidden),
-        }
-    }
-
+    /// Verifies a token by the auth service, each time.
     async fn verify_remotely(&self, token: &str) -> Result<Option<Caller>, ApiError> {
-        let valid = self.service.verify(token).await?;
+        let valid = self.service.verify(token, Precedence::Unknown).await?;
         Ok(valid.then(|| unverified_caller(token)).flatten())
     }
 }
 
-fn digest(key: &SecretString) -> [u8; 32] {
-    Sha256::digest(key.expose_secret()).into()
+fn digest(key: &SecretString) -> TokenHash {
+    hash_of(key.expose_secret())
+}
+
+fn hash_of(token: &str) -> TokenHash {
+    Sha256::digest(token).into()
 }
 
 /// The token of an `Authorization: Bearer <token>` header, split at the first space as in the
@@ -140,33 +137,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-/// A limit on operations a second, counted in fixed windows.
-struct RateLimiter {
-    limit: u32,
-    /// The start of the window, and the attempts in it.
-    window: Mutex<(Option<Instant>, u32)>,
-}
-
-impl RateLimiter {
-    fn per_second(limit: u32) -> Self {
-        Self {
-            limit,
-            window: Mutex::new((None, 0)),
-        }
-    }
-
-    /// Counts an attempt, and returns true if it is within the limit.
-    fn try_acquire(&self, now: Instant) -> bool {
-        let mut window = self.window.lock();
-        let (start, attempts) = &mut *window;
-        if start.is_none_or(|start| now.duration_since(start) >= Duration::from_secs(1)) {
-            (*start, *attempts) = (Some(now), 0);
-        }
-        *attempts += 1;
-        *attempts <= self.limit
-    }
 }
 
 #[cfg(test)]
@@ -194,17 +164,5 @@ mod tests {
             assert_eq!(bearer_of(header).as_deref(), token, "{header:?}");
         }
         assert_eq!(bearer(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn a_rate_limiter_resets_every_second() {
-        let limiter = RateLimiter::per_second(2);
-        let start = Instant::now();
-        let later = start + Duration::from_secs(1);
-        let acquired: Vec<bool> = [start, start, start, later, later, later]
-            .into_iter()
-            .map(|now| limiter.try_acquire(now))
-            .collect();
-        assert_eq!(acquired, [true, true, false, true, true, false]);
     }
 }

@@ -4,7 +4,10 @@
 //! creates.
 
 mod authenticator;
+mod budget;
+mod fallback;
 mod token;
+mod verdicts;
 
 use std::sync::{Arc, OnceLock};
 

@@ -17,7 +17,8 @@ settings! {
         /// Base URL of the auth service.
         pub service_url: String = base_url("AUTH_API_URL", "http://localhost:8001");
         /// Secret that tokens are signed with (HS256); if set, tokens are verified without the auth
-        /// service.
+        /// service. During a rotation two, the new and the old one, separated by a comma and of at
+        /// least 8 bytes each.
         pub jwt_secret: Option<SecretString> = optional_secret("JWT_SECRET");
         /// Key for the auth service's experiments, where `FIA_AUTH_API_KEY` is unset.
         pub legacy_experiments_key: SecretString = secret("AUTH_API_KEY", "shh");

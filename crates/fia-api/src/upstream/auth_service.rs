@@ -15,6 +15,8 @@ use crate::upstream::{Operation, UpstreamError, call, client, send};
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of in-flight requests; more would only queue in the service.
 const MAX_IN_FLIGHT: usize = 32;
+/// The same for tokens that were accepted before, apart from the others.
+const MAX_IN_FLIGHT_KNOWN: usize = 16;
 
 /// The name in traces.
 const VERIFY: Operation = Operation {
@@ -23,12 +25,22 @@ const VERIFY: Operation = Operation {
     recipient: Recipient::Internal,
 };
 
-/// A client of the auth service. Its responses are never cached.
+/// The permits that a verification needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precedence {
+    /// Those of tokens that the service has accepted before: they do not wait for others.
+    Known,
+    /// Those of all other tokens, which anyone can send.
+    Unknown,
+}
+
+/// A client of the auth service.
 #[derive(Debug)]
 pub struct AuthService {
     client: Client,
     verify_url: String,
     permits: Semaphore,
+    known_permits: Semaphore,
     calls: Arc<Calls>,
 }
 
@@ -42,6 +54,7 @@ impl AuthService {
             client: client()?,
             verify_url: format!("{}/verify", config.service_url),
             permits: Semaphore::new(MAX_IN_FLIGHT),
+            known_permits: Semaphore::new(MAX_IN_FLIGHT_KNOWN),
             calls: Arc::default(),
         })
     }
@@ -50,8 +63,9 @@ impl AuthService {
     ///
     /// # Errors
     /// When there is no response within 5 s, or a 5xx.
-    pub async fn verify(&self, token: &str) -> Result<bool, UpstreamError> {
-        call(&self.calls, RESPONSE_TIMEOUT, self.send(token)).await
+    pub async fn verify(&self, token: &str, precedence: Precedence) -> Result<bool, UpstreamError> {
+        let sending = self.send(token, precedence);
+        call(&self.calls, RESPONSE_TIMEOUT, sending).await
     }
 
     /// The calls since the start.
@@ -60,8 +74,12 @@ impl AuthService {
         &self.calls
     }
 
-    async fn send(&self, token: &str) -> Result<bool, UpstreamError> {
-        let _permit = self.permits.acquire().await;
+    async fn send(&self, token: &str, precedence: Precedence) -> Result<bool, UpstreamError> {
+        let permits = match precedence {
+            Precedence::Known => &self.known_permits,
+            Precedence::Unknown => &self.permits,
+        };
+        let _permit = permits.acquire().await;
         let request = self.client.post(&self.verify_url);
         let response = send(request.json(&VerifyRequest { token }), VERIFY).await?;
         match response.status() {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::model::error_chain::error_chain;
 use crate::observe::{Calls, ChildSpan, Failure, Recipient, in_context, trace_headers};
 
-pub use auth_service::AuthService;
+pub use auth_service::{AuthService, Precedence};
 pub use experiments::Experiments;
 pub use packages::Packages;
 pub use script_repository::{Revalidated, ScriptRepository};
