@@ -17,7 +17,7 @@ use crate::model::openapi;
 use crate::observe::{Calls, Dependency};
 use crate::ops::{Autoreduction, Jobs, Outbox};
 use crate::scripts::Scripts;
-use crate::store::{ChangeFeed, Db};
+use crate::store::{ChangeFeed, Db, Reachability};
 use crate::streams::LogStreams;
 use crate::traces::{Traces, TracesError};
 use crate::upstream::{Experiments, Packages, ScriptRepository, UpstreamError};
@@ -111,6 +111,8 @@ impl AppState {
     /// When a library cannot be initialised or a URL cannot be parsed.
     pub fn new(config: &Config) -> Result<Self, StateError> {
         let db = Db::new(&config.database).map_err(|error| StateError(error.to_string()))?;
+        let reachability = Reachability::start(&config.database);
+        let reachability = reachability.map_err(|error| StateError(error.to_string()))?;
         let upstreams = Upstreams {
             experiments: Experiments::new(&config.auth)?,
             packages: Packages::new(&config.github)?,
@@ -133,7 +135,7 @@ impl AppState {
         ];
         let feed = ChangeFeed::start(&config.database)
             .map_err(|error| StateError(format!("DB_LISTEN_URL: {error}")))?;
-        let cached = Cached::new(&config.cache, db.clone(), upstreams, feed)?;
+        let cached = Cached::new(&config.cache, db.clone(), reachability, upstreams, feed)?;
         let outbox = Outbox::new(db.clone(), broker, config.queue.max_message_bytes);
         let queue = config.queue.egress_queue.clone();
         let github = &config.github;

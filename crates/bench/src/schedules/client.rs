@@ -79,7 +79,7 @@ fn source(cache_status: &str) -> Option<Source> {
     match last {
         "detail=local" => Some(Source::Local),
         "detail=shared" => Some(Source::Shared),
-        "fwd=miss" => Some(Source::Loaded),
+        "fwd=miss" | "detail=database-unreachable" => Some(Source::Loaded),
         "detail=stale" => Some(Source::Stale),
         _ => None,
     }

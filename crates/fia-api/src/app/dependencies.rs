@@ -1,7 +1,7 @@
 //! Probes of the dependencies, for `check-config --connect`.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::future::join_all;
@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::broker::Broker;
 use crate::config::{Auth, Config, Database, GitHub, Queue};
-use crate::store::{ChangeFeed, Db, schema};
-use crate::upstream::{AuthService, Packages, Revalidated, ScriptRepository};
+use crate::store::{ChangeFeed, Db, Reachability, schema};
+use crate::upstream::{AuthService, Packages, Precedence, Revalidated, ScriptRepository};
 
 /// The time limit of each probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ pub async fn probe_dependencies(config: &Config) -> Vec<Dependency> {
     let files = &config.files;
     let mut probes = vec![
         probe("PostgreSQL", true, postgres(&config.database)),
+        probe("PostgreSQL probe", true, postgres_probe(&config.database)),
         probe("RabbitMQ", true, rabbitmq(&config.queue)),
         probe("auth service", true, auth_service(&config.auth)),
         probe("GitHub scripts", false, scripts(&config.github)),
@@ -96,6 +97,17 @@ async fn postgres(config: &Database) -> Outcome {
     Ok(format!("version {}, {outbox}", found.version))
 }
 
+/// The probe that decides when callers with the API key are served from the cache.
+async fn postgres_probe(config: &Database) -> Outcome {
+    let begun = Instant::now();
+    let reachability = Reachability::start(config).map_err(text)?;
+    reachability.wait_until_reachable().await;
+    Ok(format!(
+        "reachable after {} ms",
+        begun.elapsed().as_millis()
+    ))
+}
+
 /// The feed reports a change of unknown extent once it has connected.
 async fn change_feed(config: &Database) -> Outcome {
     let mut feed = ChangeFeed::start(config)
@@ -131,7 +143,10 @@ async fn rabbitmq(config: &Queue) -> Outcome {
 async fn auth_service(config: &Auth) -> Outcome {
     let service = AuthService::new(config).map_err(text)?;
     // An invalid token: the verdict does not matter.
-    service.verify("").await.map_err(text)?;
+    service
+        .verify("", Precedence::Unknown)
+        .await
+        .map_err(text)?;
     Ok("responds".to_owned())
 }
 

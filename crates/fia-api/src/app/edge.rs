@@ -114,11 +114,7 @@ impl Edge {
             origin: self.inner.cors.origin(request.headers()),
             span,
         };
-        match self
-            .inner
-            .index
-            .respond(&request, &self.inner.state.authenticator)
-        {
+        match self.inner.index.respond(&request, &self.inner.state) {
             Some((response, facts)) => Either::Left(ready(self.finish(arrival, facts, response))),
             // Boxed, so that the fast path does not move this large future.
             None => Either::Right(Box::pin(self.clone().process(request, arrival))),

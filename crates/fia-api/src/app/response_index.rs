@@ -15,9 +15,10 @@ use quick_cache::{Equivalent, Weighter};
 use tiercache::Source;
 
 use crate::app::facts::Facts;
-use crate::auth::{Authenticator, Caller};
+use crate::auth::Caller;
 use crate::cached::LocalHandle;
 use crate::routes::{CacheResult, CacheScope, Indexable, Negotiation, RouteId};
+use crate::state::AppState;
 
 /// The memory limit of the index, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -41,21 +42,24 @@ impl ResponseIndex {
         Self(Cache::with_weighter(entries, MAX_BYTES, ByBytes))
     }
 
-    /// The response and the facts about it, if the local cache has a valid entry for the request.
-    pub(super) fn respond(
-        &self,
-        request: &Request,
-        callers: &Authenticator,
-    ) -> Option<(Response, Facts)> {
+    /// The response and the facts about it, if the local cache has a valid entry for the request
+    /// and may be used for its caller.
+    pub(super) fn respond(&self, request: &Request, state: &AppState) -> Option<(Response, Facts)> {
         let target = target(request.method(), request.uri())?;
         let entry = |scope| self.0.get(&KeyRef { scope, target });
         let ((local, route), scope) = match entry(CacheScope::Public) {
             Some(entry) => (entry, CacheScope::Public),
             None => {
-                let scope = CacheScope::Private(callers.authenticate_locally(request.headers())?);
+                let caller = state
+                    .authenticator
+                    .authenticate_locally(request.headers())?;
+                let scope = CacheScope::Private(caller);
                 (entry(scope)?, scope)
             }
         };
+        if !state.cached.is_usable_for(scope.freshness()) {
+            return None;
+        }
         let body = local.get()?;
         let negotiation = Negotiation::of(request.headers());
         let response = negotiation.respond_with(&body, Source::Local, scope);

@@ -2,13 +2,11 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
 use tiercache::{Cache, ConfigError, WriteFence};
 
 use crate::cached::payload::{field, string_or_null, wrap};
-use crate::cached::traces::lookup;
-use crate::cached::{
-    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
-};
+use crate::cached::{Bodies, Body, CacheError, Cached, CachedResult, Freshness, bodies, cause};
 use crate::config;
 use crate::model::json::{self, compact, parse, render};
 use crate::model::{BodyForm, CachedColumn, ColumnKind, InstrumentName};
@@ -47,16 +45,16 @@ impl Cached {
     /// # Errors
     /// [`CacheError::Missing`] for an unknown instrument; otherwise when neither the cache nor the
     /// database has a value.
-    pub async fn column(&self, column: CachedColumn, name: &InstrumentName) -> CachedResult {
+    pub async fn column(
+        &self,
+        column: CachedColumn,
+        name: &InstrumentName,
+        freshness: Freshness,
+    ) -> CachedResult {
         let namespace = self.instruments.column(column);
         let load = self.loader(column, name);
         let read = (column.declaration().namespace, name.as_str());
-        let found = lookup(namespace, read, load).await;
-        Ok(CachedResponse::new(
-            namespace,
-            name.as_str(),
-            found.map_err(cause)?,
-        ))
+        self.read(namespace, read, freshness, load).await
     }
 
     /// Sets an instrument's column; the value of `jsonb` is given as JSON text.
@@ -126,7 +124,11 @@ fn json_value(column: CachedColumn, text: Option<String>) -> Result<Bytes, Cache
 /// The response body of a payload in Valkey; `None` if the payload is not of this column.
 fn decode(column: CachedColumn, payload: &Bytes) -> Option<Bytes> {
     let declaration = column.declaration();
-    let raw = field(payload, declaration.payload_field)?;
+    let raw = match field(payload, declaration.payload_field)? {
+        Some(raw) => raw,
+        None if declaration.is_null_if_absent => RawValue::NULL,
+        None => return None,
+    };
     let value = match declaration.kind {
         ColumnKind::Text => string_or_null(payload, raw)?,
         ColumnKind::Json => compact(payload, raw)?,
@@ -186,6 +188,12 @@ mod tests {
             let decoded = decode(column, &payload).unwrap();
             assert_eq!(decoded, body);
             assert_eq!(encode(column, &decoded), payload);
+        }
+        // A payload without its member: of the latest run a miss.
+        let other = Bytes::from_static(br#"{"other":1}"#);
+        assert_eq!(decode(CachedColumn::LatestRun, &other), None);
+        for column in [CachedColumn::Specification, CachedColumn::LiveDataScript] {
+            assert_eq!(decode(column, &other).unwrap(), "null");
         }
         let number = Bytes::from_static(br#"{"script":1,"latest_run":1}"#);
         assert_eq!(decode(CachedColumn::LiveDataScript, &number), None);

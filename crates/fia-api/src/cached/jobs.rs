@@ -6,10 +6,7 @@ use serde_json::value::RawValue;
 use tiercache::{Cache, ConfigError};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::traces::lookup;
-use crate::cached::{
-    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
-};
+use crate::cached::{Bodies, Body, CacheError, Cached, CachedResult, Freshness, bodies};
 use crate::config;
 use crate::model::json::{compact, render};
 use crate::model::{JobList, Selection};
@@ -78,9 +75,14 @@ impl Cached {
     /// # Errors
     /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot parse; otherwise when neither
     /// the cache nor the database has it, or the user's experiments are unavailable.
-    pub async fn job_list(&self, list: JobList) -> CachedResult {
+    pub async fn job_list(&self, list: JobList, freshness: Freshness) -> CachedResult {
         let namespace = self.jobs.of_list(&list);
         let name = list.digest();
+        let freshness = match list.user_number {
+            // It depends on who may see it.
+            Some(_) => freshness.max(Freshness::WithinTtl),
+            None => freshness,
+        };
         let (db, experiments) = (self.db.clone(), self.experiments.clone());
         let load = async move || {
             let viewer = match list.user_number {
@@ -90,10 +92,8 @@ impl Cached {
             let page = page(&db, &list, viewer.as_ref()).await;
             Ok(Body::new(page.map_err(of_filters)?))
         };
-        let found = lookup(namespace, ("job_list", &name), load)
+        self.read(namespace, ("job_list", &name), freshness, load)
             .await
-            .map_err(cause)?;
-        Ok(CachedResponse::new(namespace, &name, found))
     }
 
     /// A list that may be too long to be held in memory; it is streamed and not cached.
@@ -116,7 +116,7 @@ impl Cached {
     /// # Errors
     /// [`CacheError::BadFilter`] for a filter that PostgreSQL cannot parse; otherwise when neither
     /// the cache nor the database has it.
-    pub async fn job_count(&self, selection: Selection) -> CachedResult {
+    pub async fn job_count(&self, selection: Selection, freshness: Freshness) -> CachedResult {
         let namespace = self.jobs.of_count(&selection);
         let name = selection.digest();
         let db = self.db.clone();
@@ -124,10 +124,8 @@ impl Cached {
             let count = count(&db, &selection).await.map_err(of_filters)?;
             Ok(Body::new(count_body(count)))
         };
-        let found = lookup(namespace, ("job_count", &name), load)
+        self.read(namespace, ("job_count", &name), freshness, load)
             .await
-            .map_err(cause)?;
-        Ok(CachedResponse::new(namespace, &name, found))
     }
 }
 
@@ -152,7 +150,7 @@ fn read_list(payload: &Bytes) -> Option<Bytes> {
 }
 
 fn read_count(payload: &Bytes) -> Option<Bytes> {
-    field(payload, "count")?.get().parse().ok().map(count_body)
+    field(payload, "count")??.get().parse().ok().map(count_body)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod body;
 mod change_feed;
 mod columns;
 mod experiments;
+mod freshness;
 mod instruments;
 mod jobs;
 mod payload;
@@ -14,6 +15,7 @@ mod runner_images;
 mod traces;
 
 use std::borrow::Borrow;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,10 +23,11 @@ use secrecy::ExposeSecret;
 use tiercache::{Cache, CachedValue, Failure, Namespace, NamespaceBuilder, Source, codec};
 
 use crate::config;
-use crate::store::{ChangeFeed, Db, StoreError};
+use crate::store::{ChangeFeed, Db, Reachability, StoreError};
 use crate::upstream;
 
 pub use body::Body;
+pub use freshness::{Bypass, Freshness};
 
 /// The failure of a cached read or of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +80,9 @@ pub struct Cached {
     experiments: experiments::Experiments,
     runner_images: runner_images::RunnerImages,
     guards_writes: bool,
+    reachability: Reachability,
+    /// The reads that bypassed the cache.
+    bypasses: AtomicU64,
     follower: Option<change_feed::Follower>,
 }
 
@@ -90,14 +96,16 @@ pub struct Upstreams {
 }
 
 impl Cached {
-    /// Creates the cache; Valkey, the database and the services need not be reachable yet. With a
-    /// change feed, changes by other clients invalidate. Must be called within a Tokio runtime.
+    /// Creates the cache; Valkey, the database and the services need not be reachable yet. The
+    /// probe decides when callers with the API key are served from the cache. With a change feed,
+    /// changes by other clients invalidate. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the URL of Valkey cannot be parsed, or two namespaces overlap.
     pub fn new(
         config: &config::Cache,
         db: Db,
+        reachability: Reachability,
         upstreams: Upstreams,
         feed: Option<ChangeFeed>,
     ) -> Result<Self, tiercache::ConfigError> {
@@ -126,6 +134,8 @@ impl Cached {
                 upstreams.packages,
             )?,
             guards_writes: config.migration_guard,
+            reachability,
+            bypasses: AtomicU64::new(0),
             cache,
             db,
         })
@@ -150,6 +160,8 @@ pub struct CachedResponse {
     pub body: Body,
     /// The level of the cache that it came from.
     pub source: Source,
+    /// Why the cache was bypassed, if it was.
+    pub bypass: Option<Bypass>,
     /// A handle to read it again, if it came from the local cache.
     pub local: Option<LocalHandle>,
 }
@@ -166,7 +178,25 @@ impl CachedResponse {
         Self {
             body: found.value,
             source: found.source,
+            bypass: None,
             local,
+        }
+    }
+}
+
+impl CachedResponse {
+    /// Whether it is past its TTL.
+    fn is_stale(&self) -> bool {
+        matches!(self.source, Source::Stale { .. })
+    }
+
+    /// A body that was loaded past the cache.
+    fn bypassing(body: Body, reason: Bypass) -> Self {
+        Self {
+            body,
+            source: Source::Loaded,
+            bypass: Some(reason),
+            local: None,
         }
     }
 }
@@ -191,7 +221,10 @@ impl From<StoreError> for CacheError {
         match error {
             // Counted, and logged once a second: there may be thousands.
             StoreError::Busy => Self::Unavailable,
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_)
+            | StoreError::Saturated(_)
+            | StoreError::Failover(_)
+            | StoreError::Lost(_) => {
                 tracing::warn!(%error, "database unavailable: request fails");
                 Self::Unavailable
             }

@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 
 use crate::model::json::compact;
 
-/// A field of a payload, which must be an object. A field that an older replica left out reads as
-/// `null`.
+/// A field of a payload. The outer `None`: the payload is no object; the inner: it has no such
+/// field.
 ///
 /// Parsed into a map: serde would read a JSON array into a struct, too.
-pub(super) fn field<'a>(payload: &'a [u8], name: &str) -> Option<&'a RawValue> {
+pub(super) fn field<'a>(payload: &'a [u8], name: &str) -> Option<Option<&'a RawValue>> {
     let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(payload).ok()?;
-    Some(fields.get(name).copied().unwrap_or(RawValue::NULL))
+    Some(fields.get(name).copied())
 }
 
 /// `{"<key>":<body>}`: a cached `null` is an object, which differs from a miss.

@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 use tiercache::{Cache, ConfigError, Namespace, Source, codec};
 
 use crate::cached::traces::lookup;
-use crate::cached::{Body, CacheError, Cached, CachedResponse, CachedResult, cause, is_outage};
+use crate::cached::{
+    Body, CacheError, Cached, CachedResponse, CachedResult, Freshness, cause, is_outage,
+};
 use crate::model::json::render;
 use crate::upstream::Packages;
 
@@ -66,8 +68,9 @@ impl RunnerImages {
         })
     }
 
-    async fn get(&self) -> CachedResult {
-        if let Some(known) = self.last().during_backoff(Instant::now()) {
+    async fn get(&self, freshness: Freshness) -> CachedResult {
+        let may_be_stale = freshness == Freshness::FailSafe;
+        if may_be_stale && let Some(known) = self.last().during_backoff(Instant::now()) {
             return Ok(known);
         }
         let packages = Arc::clone(&self.packages);
@@ -84,7 +87,10 @@ impl RunnerImages {
             .await
             .map_err(cause);
         let found = found.map(|found| (found.value, found.source));
-        self.last().record(found, Instant::now())
+        match self.last().record(found, Instant::now()) {
+            Ok(last_known) if last_known.is_stale() && !may_be_stale => Err(CacheError::GitHub),
+            recorded => recorded,
+        }
     }
 
     fn last(&self) -> parking_lot::MutexGuard<'_, Last> {
@@ -106,6 +112,7 @@ impl Last {
         (age <= MAX_AGE).then(|| CachedResponse {
             body: body.clone(),
             source: Source::Stale { age, past_ttl: age },
+            bypass: None,
             local: None,
         })
     }
@@ -124,6 +131,7 @@ impl Last {
                 Ok(CachedResponse {
                     body,
                     source,
+                    bypass: None,
                     local: None,
                 })
             }
@@ -137,12 +145,12 @@ impl Last {
 
 impl Cached {
     /// The images that jobs can run in; while GitHub is unavailable, the last known ones, up to an
-    /// hour old.
+    /// hour old, unless the caller needs more freshness.
     ///
     /// # Errors
     /// [`CacheError::GitHub`] where it is unavailable and there are no last known images.
-    pub async fn runner_images(&self) -> CachedResult {
-        self.runner_images.get().await
+    pub async fn runner_images(&self, freshness: Freshness) -> CachedResult {
+        self.runner_images.get(freshness).await
     }
 }
 

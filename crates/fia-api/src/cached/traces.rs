@@ -13,7 +13,39 @@ use crate::observe::{ChildSpan, current_trace, in_context, in_span};
 /// Reads a value as [`Namespace::lookup`] does, in a span with the level that it came from.
 pub(super) async fn lookup<K, V, E, F, Fut>(
     namespace: &Namespace<K, V, E>,
+    read: (&'static str, &K),
+    load: F,
+) -> Result<CachedValue<V>, Failure<Arc<E>>>
+where
+    K: Display + Sync + ?Sized,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<V, E>> + Send + 'static,
+{
+    look_up(namespace, read, true, load).await
+}
+
+/// Reads a value as [`lookup`] does, and as [`Namespace::lookup_current`]: never a stale one.
+pub(super) async fn lookup_current<K, V, E, F, Fut>(
+    namespace: &Namespace<K, V, E>,
+    read: (&'static str, &K),
+    load: F,
+) -> Result<CachedValue<V>, Failure<Arc<E>>>
+where
+    K: Display + Sync + ?Sized,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<V, E>> + Send + 'static,
+{
+    look_up(namespace, read, false, load).await
+}
+
+async fn look_up<K, V, E, F, Fut>(
+    namespace: &Namespace<K, V, E>,
     (read, key): (&'static str, &K),
+    may_be_stale: bool,
     load: F,
 ) -> Result<CachedValue<V>, Failure<Arc<E>>>
 where
@@ -28,7 +60,13 @@ where
         let describe = || (format!("load {read}"), Vec::new());
         in_span(SpanKind::Internal, describe, load())
     };
-    let reading = namespace.lookup(key, load);
+    let reading = async {
+        if may_be_stale {
+            namespace.lookup(key, load).await
+        } else {
+            namespace.lookup_current(key, load).await
+        }
+    };
     let found = in_context(span.as_ref().map(ChildSpan::context), reading).await;
     if let Some(span) = span {
         match &found {

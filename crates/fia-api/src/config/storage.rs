@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::hosts::Host;
 use super::kinds::Choice;
 use super::macros::settings;
 
@@ -11,9 +12,10 @@ settings! {
     /// PostgreSQL.
     "PostgreSQL"
     pub struct Database {
-        /// Host of PostgreSQL or of its connection pooler.
-        pub host: String = text("DB_IP", "localhost");
-        /// Port of PostgreSQL or of its connection pooler.
+        /// Host of PostgreSQL or of its connection pooler, or several, separated by commas and each
+        /// with a port if need be (`db1:5432,db2`): the first that is reachable and allows writes.
+        pub hosts: Vec<Host> = hosts("DB_IP", "localhost");
+        /// Port of PostgreSQL or of its connection pooler, where `DB_IP` gives none.
         pub port: u16 = number("DB_PORT", 5432);
         /// Role at PostgreSQL.
         pub username: String = text("DB_USERNAME", "postgres");

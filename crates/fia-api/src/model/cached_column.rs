@@ -20,6 +20,8 @@ pub struct Declaration {
     pub key_prefix: &'static str,
     /// The only field of the payload in Valkey, which is an object.
     pub payload_field: &'static str,
+    /// Whether a payload without the field means `null`, as for the legacy server, or is a miss.
+    pub is_null_if_absent: bool,
     /// The form of the response body.
     pub body: BodyForm,
     /// The setting of its TTL.
@@ -88,6 +90,7 @@ cached_columns! {
         namespace: "latest_run",
         key_prefix: "fia_api:instrument:latest_run:",
         payload_field: "latest_run",
+        is_null_if_absent: false,
         body: BodyForm::Payload,
         ttl: TtlSetting {
             variable: "INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS",
@@ -103,6 +106,7 @@ cached_columns! {
         namespace: "specification",
         key_prefix: "fia_api:instrument:spec:",
         payload_field: "specification",
+        is_null_if_absent: true,
         body: BodyForm::Value,
         ttl: TtlSetting {
             variable: "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
@@ -118,6 +122,7 @@ cached_columns! {
         namespace: "live_data_script",
         key_prefix: "fia_api:live_data:script:",
         payload_field: "script",
+        is_null_if_absent: true,
         body: BodyForm::Value,
         ttl: TtlSetting {
             variable: "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",

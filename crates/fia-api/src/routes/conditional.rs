@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tiercache::Source;
 
 use crate::auth::Caller;
-use crate::cached::{self, CachedResponse, LocalHandle};
+use crate::cached::{self, Bypass, CachedResponse, Freshness, LocalHandle};
 use crate::model::encoding::Encoding;
 use crate::routes::{CacheResult, json};
 
@@ -37,6 +37,16 @@ impl CacheScope {
         match self {
             Self::Public => None,
             Self::Private(caller) => Some(caller),
+        }
+    }
+
+    /// The freshness that its callers need: programs act on what they read.
+    pub(crate) fn freshness(self) -> Freshness {
+        match self {
+            Self::Private(Caller::ApiKey) => Freshness::Verified,
+            Self::Private(Caller::Staff { .. } | Caller::User { .. }) | Self::Public => {
+                Freshness::FailSafe
+            }
         }
     }
 
@@ -97,6 +107,10 @@ impl Negotiation {
         let mut response = self.respond_with(&cached.body, cached.source, scope);
         let result = CacheResult::from(cached.source);
         response.extensions_mut().insert(result);
+        if let Some(reason) = cached.bypass {
+            let headers = response.headers_mut();
+            headers.insert(CACHE_STATUS, bypass_status(reason));
+        }
         if let Some(local) = cached.local {
             let indexable = Indexable { local, scope };
             response.extensions_mut().insert(indexable);
@@ -158,6 +172,13 @@ fn cache_status(source: Source) -> HeaderValue {
             HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("fia-api; hit"))
         }
     }
+}
+
+/// The header `Cache-Status` of a response that bypassed the cache, with the reason.
+fn bypass_status(reason: Bypass) -> HeaderValue {
+    HeaderValue::from_static(match reason {
+        Bypass::DatabaseUnreachable => "fia-api; fwd=bypass; detail=database-unreachable",
+    })
 }
 
 #[cfg(test)]

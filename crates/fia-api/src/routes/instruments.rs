@@ -17,11 +17,12 @@ pub(super) async fn latest_run(
     negotiation: Negotiation,
     call: Authed<Staff, InstrumentName>,
 ) -> HandlerResult {
+    let scope = CacheScope::Private(call.caller.caller());
     let found = state
         .cached
-        .column(CachedColumn::LatestRun, &call.input)
+        .column(CachedColumn::LatestRun, &call.input, scope.freshness())
         .await?;
-    Ok(negotiation.respond(found, CacheScope::Private(call.caller.caller())))
+    Ok(negotiation.respond(found, scope))
 }
 
 /// `PUT /instrument/{instrument}/latest-run`
@@ -44,11 +45,12 @@ pub(super) async fn specification(
     negotiation: Negotiation,
     call: Authed<Staff, InstrumentName>,
 ) -> HandlerResult {
+    let scope = CacheScope::Private(call.caller.caller());
     let found = state
         .cached
-        .column(CachedColumn::Specification, &call.input)
+        .column(CachedColumn::Specification, &call.input, scope.freshness())
         .await?;
-    Ok(negotiation.respond(found, CacheScope::Private(call.caller.caller())))
+    Ok(negotiation.respond(found, scope))
 }
 
 /// `PUT /instrument/{instrument}/specification`: returns the request body, in its order.

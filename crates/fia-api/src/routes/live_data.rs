@@ -4,6 +4,7 @@ use axum::extract::State;
 use bytes::Bytes;
 
 use crate::auth::Staff;
+use crate::cached::Freshness;
 use crate::extract::{Authed, Unauthenticated};
 use crate::model::input::request_body;
 use crate::model::{CachedColumn, InstrumentName};
@@ -28,7 +29,11 @@ pub(super) async fn script(
 ) -> HandlerResult {
     let found = state
         .cached
-        .column(CachedColumn::LiveDataScript, &instrument)
+        .column(
+            CachedColumn::LiveDataScript,
+            &instrument,
+            Freshness::FailSafe,
+        )
         .await?;
     Ok(negotiation.respond(found, CacheScope::Public))
 }

@@ -15,6 +15,7 @@ pub(super) async fn images(
     negotiation: Negotiation,
     call: Authed<Caller, ()>,
 ) -> HandlerResult {
-    let images = state.cached.runner_images().await?;
-    Ok(negotiation.respond(images, CacheScope::Private(call.caller)))
+    let scope = CacheScope::Private(call.caller);
+    let images = state.cached.runner_images(scope.freshness()).await?;
+    Ok(negotiation.respond(images, scope))
 }

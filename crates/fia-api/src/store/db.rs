@@ -2,43 +2,42 @@
 //!
 //! Every wait has a limit: for a free connection, for a new one, for a statement (on the
 //! server and in this process). A connection is closed when its response timed out or its
-//! caller was cancelled: a late response must not reach another query.
+//! caller was cancelled: a late response must not reach another query. It is also closed when the
+//! server refused it as a standby; such a statement is repeated (see `retry`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::Manager as _;
 use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use secrecy::ExposeSecret;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config as PgConfig, Row};
 
 use crate::config;
+use crate::store::StoreError;
+use crate::store::connect::Connector;
 use crate::store::connection::Connection;
 use crate::store::load::Load;
 use crate::store::metrics::DatabaseMetrics;
-use crate::store::{StoreError, tls};
+use crate::store::pool::POOL_WAIT;
+use crate::store::retry::{Repeat, repeated};
 
-/// Maximum wait for a free connection of the pool.
-pub(super) const POOL_WAIT: Duration = Duration::from_millis(500);
-/// Timeout for opening a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Client-side timeout for a response, for a server or pooler that hangs.
-const RESPONSE_TIMEOUT: Duration = Duration::from_millis(3500);
-
-/// Idle time before TCP keep-alive probes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// Begins a transaction that the server ends by itself if this process dies or hangs. The
 /// statement timeout of 3 s is shorter than a cache lease (5 s), so that a slow load cannot
 /// outlive its lease. Pipelined with the statement that follows.
 ///
+/// The isolation is stated, because the statements rely on it and a database may have another
+/// default: a statement that waited for a lock sees what the lock's last holder committed.
+///
 /// JIT compilation takes longer than any of these statements, and few are worth the
 /// milliseconds that parallel workers take to start.
-pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
-     SET LOCAL parallel_setup_cost = 10000; \
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+     SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; SET LOCAL parallel_setup_cost = 10000; \
      SET LOCAL idle_in_transaction_session_timeout = 5000";
 /// Maximum number of concurrently streamed results.
 const MAX_STREAMED_RESULTS: usize = 4;
@@ -47,28 +46,18 @@ const MAX_STREAMED_RESULTS: usize = 4;
 /// statement.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// State of the connection pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connections {
-    /// Maximum number of connections.
-    pub max: usize,
-    /// Connections in use.
-    pub in_use: usize,
-    /// Open connections that are free.
-    pub idle: usize,
-    /// Requests waiting for a connection.
-    pub waiting: usize,
-}
-
 /// A pool of connections to PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Db {
-    pool: Pool,
+    pub(super) pool: Pool,
     /// A single connection, so that a check of readiness does not wait for work.
-    probe: Pool,
-    load: Arc<Load>,
-    metrics: Arc<DatabaseMetrics>,
+    pub(super) probe: Pool,
+    pub(super) load: Arc<Load>,
+    pub(super) metrics: Arc<DatabaseMetrics>,
     streamed_results: Arc<Semaphore>,
+    /// Held by the request that retries while the server has no connection to spare; the others
+    /// queue.
+    pub(super) saturated: Arc<Mutex<()>>,
 }
 
 impl Db {
@@ -77,36 +66,16 @@ impl Db {
     /// # Errors
     /// When TLS cannot be configured.
     pub fn new(config: &config::Database) -> Result<Self, StoreError> {
-        let mut pg = PgConfig::new();
-        pg.host(&config.host)
-            .port(config.port)
-            .user(&config.username)
-            .password(config.password.expose_secret())
-            .dbname(&config.name)
-            .ssl_mode(tls::mode(config.ssl_mode))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(RESPONSE_TIMEOUT)
-            .keepalives_idle(KEEPALIVE_IDLE);
-        let pool = |size| pool(pg.clone(), config.ssl_mode, size);
+        let connector = Connector::new(config)?;
+        let pool = |size| pool(connector.clone(), size);
         Ok(Self {
             pool: pool(config.pool_size)?,
             probe: pool(1)?,
             load: Load::new(config.pool_size),
             metrics: Arc::default(),
             streamed_results: Arc::new(Semaphore::new(MAX_STREAMED_RESULTS)),
+            saturated: Arc::default(),
         })
-    }
-
-    /// The state of the connection pool.
-    #[must_use]
-    pub fn connections(&self) -> Connections {
-        let status = self.pool.status();
-        Connections {
-            max: status.max_size,
-            in_use: status.size.saturating_sub(status.available),
-            idle: status.available,
-            waiting: status.waiting,
-        }
     }
 
     /// The requests that were refused so far, as they would have waited too long for a connection.
@@ -126,23 +95,57 @@ impl Db {
     /// # Errors
     /// When it does not respond within the limits of a query.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        repeated(Repeat::Always, || self.ping_once()).await
+    }
+
+    async fn ping_once(&self) -> Result<(), StoreError> {
         let taking = async { Ok(self.probe.get().await?) };
         let connection = Connection::new(self.metrics.observe_pool(taking).await?, None);
         self.query_on(connection, BEGIN, "SELECT 1", &[]).await?;
         Ok(())
     }
 
-    /// Runs one statement in a transaction of its own, in one round trip.
+    /// Reads with one statement in a transaction of its own, in one round trip.
     pub(super) async fn query(
         &self,
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        self.query_after(BEGIN, sql, params).await
+        self.run(BEGIN, sql, params, Repeat::Always).await
     }
 
-    /// Runs one statement as [`Db::query`] does, with `begin` instead of [`BEGIN`].
+    /// Reads as [`Db::query`] does, with `begin` instead of [`BEGIN`].
     pub(super) async fn query_after(
+        &self,
+        begin: &str,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.run(begin, sql, params, Repeat::Always).await
+    }
+
+    /// Runs one statement that may change data in a transaction of its own, in one round trip.
+    ///
+    /// After an error the change may have been made: the response to `COMMIT` can be lost.
+    pub(super) async fn write(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.run(BEGIN, sql, params, Repeat::IfRefused).await
+    }
+
+    async fn run(
+        &self,
+        begin: &str,
+        sql: &str,
+        params: &[Param<'_>],
+        repeat: Repeat,
+    ) -> Result<Vec<Row>, StoreError> {
+        repeated(repeat, || self.run_once(begin, sql, params)).await
+    }
+
+    async fn run_once(
         &self,
         begin: &str,
         sql: &str,
@@ -169,11 +172,24 @@ impl Db {
                 ))
             })
             .await?;
-            // All three responses have arrived, so even after an error the connection is idle.
+            let rows = match begun.and(rows).map_err(StoreError::from) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    self.discard_after(&error);
+                    // All three responses have arrived, so even after an error the connection is
+                    // idle.
+                    if !error.is_failover() {
+                        connection.release();
+                    }
+                    return Err(error);
+                }
+            };
+            // Whether it was committed is unknown.
+            ended.map_err(|error| match StoreError::from(error) {
+                StoreError::Failover(text) => StoreError::Lost(text),
+                other => other,
+            })?;
             connection.release();
-            begun?;
-            let rows = rows?;
-            ended?;
             Ok(rows)
         };
         self.metrics.observe_statement(sql, work).await
@@ -191,6 +207,25 @@ impl Db {
         params: &[Param<'_>],
         before_commit: impl Future<Output = ()>,
     ) -> Result<bool, StoreError> {
+        // `COMMIT` is sent later: nothing is written yet.
+        let executed = repeated(Repeat::Always, || self.execute(sql, params));
+        let (connection, changed) = executed.await?;
+        if changed {
+            before_commit.await;
+        }
+        let end = if changed { "COMMIT" } else { "ROLLBACK" };
+        let work = with_timeout(connection.client().batch_execute(end));
+        self.metrics.observe_statement(end, work).await?;
+        connection.release();
+        Ok(changed)
+    }
+
+    /// Executes a statement in a transaction that is left open. Returns whether it changed a row.
+    async fn execute(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<(Connection, bool), StoreError> {
         let connection = self.connection().await?;
         let client = connection.client();
         let work = async {
@@ -201,18 +236,11 @@ impl Db {
                 ))
             })
             .await?;
-            begun?;
-            Ok(changed? > 0)
+            Ok(begun.and(changed)? > 0)
         };
-        let changed = self.metrics.observe_statement(sql, work).await?;
-        if changed {
-            before_commit.await;
-        }
-        let end = if changed { "COMMIT" } else { "ROLLBACK" };
-        let work = with_timeout(client.batch_execute(end));
-        self.metrics.observe_statement(end, work).await?;
-        connection.release();
-        Ok(changed)
+        let executed = self.metrics.observe_statement(sql, work).await;
+        let changed = executed.inspect_err(|error| self.discard_after(error))?;
+        Ok((connection, changed))
     }
 
     /// Runs statements without parameters in order, with a timeout of its own.
@@ -225,20 +253,12 @@ impl Db {
         Ok(())
     }
 
-    /// Takes a connection from the pool.
-    pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
-        let usage = self.load.admit()?;
-        let taking = async { Ok(self.pool.get().await?) };
-        let object = self.metrics.observe_pool(taking).await?;
-        Ok(Connection::new(object, Some(usage.taken())))
-    }
-
     /// Opens a connection outside the pool, so that its holder takes none from requests.
     pub(super) async fn open_connection(&self) -> Result<ClientWrapper, StoreError> {
-        timeout(CONNECT_TIMEOUT, self.pool.manager().create())
-            .await
-            .map_err(|_| StoreError::timeout())?
-            .map_err(StoreError::from)
+        let limit = self.pool.timeouts().create.unwrap_or(RESPONSE_TIMEOUT);
+        let opened = timeout(limit, self.pool.manager().create()).await;
+        let opened = opened.map_err(|_| StoreError::timeout())?;
+        opened.map_err(|error| StoreError::of_connecting(&error))
     }
 
     /// The permits to stream a result.
@@ -247,14 +267,16 @@ impl Db {
     }
 }
 
-fn pool(pg: PgConfig, ssl_mode: config::SslMode, size: usize) -> Result<Pool, StoreError> {
+fn pool(connector: Connector, size: usize) -> Result<Pool, StoreError> {
+    let create_timeout = connector.time_limit();
     let recycling_method = RecyclingMethod::Fast;
     let config = ManagerConfig { recycling_method };
-    let manager = Manager::from_config(pg, tls::connector(ssl_mode)?, config);
+    // The connector has the configuration of each host.
+    let manager = Manager::from_connect(PgConfig::new(), connector, config);
     Pool::builder(manager)
         .max_size(size)
         .wait_timeout(Some(POOL_WAIT))
-        .create_timeout(Some(CONNECT_TIMEOUT))
+        .create_timeout(Some(create_timeout))
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| StoreError::Unavailable(error.to_string().into()))

@@ -72,7 +72,10 @@ impl DatabaseMetrics {
 
 fn failure(error: &StoreError) -> Option<Failure> {
     match error {
-        StoreError::Unavailable(_) => Some(Failure::Unavailable),
+        StoreError::Unavailable(_)
+        | StoreError::Saturated(_)
+        | StoreError::Failover(_)
+        | StoreError::Lost(_) => Some(Failure::Unavailable),
         StoreError::Refused(_) => Some(Failure::Refused),
         // The pool's limit, or a client's value.
         StoreError::Busy | StoreError::BadValue(_) => None,

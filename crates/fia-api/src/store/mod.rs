@@ -4,6 +4,7 @@
 //! named statements, no session state, no cancel requests; values are always bound.
 
 mod change_feed;
+mod connect;
 mod connection;
 mod db;
 mod error;
@@ -14,6 +15,9 @@ mod load;
 mod metrics;
 pub mod new_jobs;
 pub mod outbox;
+mod pool;
+mod reachability;
+mod retry;
 mod rows;
 pub mod schema;
 mod statement;
@@ -21,7 +25,9 @@ mod tls;
 mod transaction;
 
 pub use change_feed::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
-pub use db::{Connections, Db};
+pub use db::Db;
 pub use error::StoreError;
 pub use metrics::DatabaseMetrics;
+pub use pool::Connections;
+pub use reachability::{Reachability, ReachabilityStats};
 pub use transaction::Transaction;

@@ -10,6 +10,7 @@ use tokio_postgres::{Row, RowStream};
 
 use crate::store::connection::Connection;
 use crate::store::db::Param;
+use crate::store::retry::{Repeat, repeated};
 use crate::store::{Db, StoreError};
 
 /// Timeout for the whole result: the gateway cuts a response off after 15 s.
@@ -19,7 +20,7 @@ const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// As for a short statement (see `db.rs`), with a longer timeout. The first rows are needed
 /// soon, so the planner may not use hash and merge joins, which read whole tables first.
-const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 14000; \
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY; SET LOCAL statement_timeout = 14000; \
      SET LOCAL jit = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
      SET LOCAL idle_in_transaction_session_timeout = 14000";
 
@@ -38,6 +39,21 @@ impl Rows {
     pub(super) async fn open(db: &Db, sql: &str, params: &[Param<'_>]) -> Result<Self, StoreError> {
         let permit = timeout(PERMIT_TIMEOUT, db.streamed_results().acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
+        let started = repeated(Repeat::Always, || Self::start(db, sql, params));
+        let (rows, connection, deadline) = started.await?;
+        Ok(Self {
+            rows: Box::pin(rows),
+            connection,
+            deadline,
+            _permit: permit,
+        })
+    }
+
+    async fn start(
+        db: &Db,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<(RowStream, Connection, Instant), StoreError> {
         let mut connection = db.connection().await?;
         connection.mark_as_stream();
         let metrics = db.metrics();
@@ -51,16 +67,11 @@ impl Rows {
         };
         let work = async {
             let (begun, rows) = timeout_at(deadline, opening).await.map_err(timed_out)?;
-            begun?;
-            Ok(rows?)
+            Ok(begun.and(rows)?)
         };
-        let rows = metrics.observe_statement(sql, work).await?;
-        Ok(Self {
-            rows: Box::pin(rows),
-            connection,
-            deadline,
-            _permit: permit,
-        })
+        let rows = metrics.observe_statement(sql, work).await;
+        let rows = rows.inspect_err(|error| db.discard_after(error))?;
+        Ok((rows, connection, deadline))
     }
 
     /// The next row.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tokio_postgres::Row;
 use tokio_postgres::types::{FromSqlOwned, Type};
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 use crate::store::connection::Connection;
 use crate::store::db::{BEGIN, Param, with_timeout};
 use crate::store::metrics::DatabaseMetrics;
+use crate::store::retry::{Repeat, repeated};
 use crate::store::{Db, StoreError};
 
 /// An open transaction, rolled back when dropped without [`commit`](Self::commit).
@@ -28,15 +29,30 @@ pub(super) enum AdvisoryLock<'a> {
 }
 
 impl Db {
-    /// Begins a transaction.
+    /// Begins a transaction, on a server that allows writes.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
+        repeated(Repeat::Always, || self.begin_once()).await
+    }
+
+    async fn begin_once(&self) -> Result<Transaction, StoreError> {
         let connection = self.connection().await?;
+        let begin = format!("{BEGIN}; SHOW transaction_read_only");
         let metrics = Arc::clone(self.metrics());
-        let begin = with_timeout(connection.client().batch_execute(BEGIN));
-        metrics.observe_statement("BEGIN", begin).await?;
+        let begun = with_timeout(connection.client().simple_query(&begin));
+        let begun = metrics.observe_statement("BEGIN", begun).await;
+        let messages = begun.inspect_err(|error| self.discard_after(error))?;
+        let is_read_only = messages.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some("on"),
+            _ => false,
+        });
+        if is_read_only {
+            let error = StoreError::Failover("the server is read-only".into());
+            self.discard_after(&error);
+            return Err(error);
+        }
         Ok(Transaction {
             connection,
             metrics,

@@ -168,6 +168,7 @@ async fn each_cache_level_can_be_disabled() {
 
     let off = vars(&[("CACHE_SHARED", "off")]);
     let without_valkey = Replica::new(&[&fixture.vars(), &off]);
+    without_valkey.wait_until_reachable().await;
     for _ in 0..3 {
         let response = without_valkey.get(path, "apikey").await;
         assert_eq!(source(&response), "fia-api; fwd=miss");
@@ -208,12 +209,12 @@ mod while_postgresql_is_unavailable {
         let paths = ["/live-data/MARI/script", "/jobs?limit=3", "/jobs/count"];
         let mut known = Vec::new();
         for path in paths {
-            known.push(replica.get(path, "apikey").await.body);
+            known.push(replica.get(path, "staff").await.body);
         }
         postgres.refuse(true).await.unwrap();
         postgres.reset_all();
         let stale = async |path: &str| {
-            let response = replica.get(path, "apikey").await;
+            let response = replica.get(path, "staff").await;
             (response.status == 200 && source(&response).ends_with("detail=stale"))
                 .then_some(response)
         };

@@ -16,8 +16,12 @@ const CONNECTIONS_MAX: &str = "fia_api_database_connections_max";
 const CONNECTIONS_AWAITED: &str = "fia_api_database_waiting_requests";
 const POOL_REFUSALS: &str = "fia_api_database_pool_refusals_total";
 const POOL_TIMEOUTS: &str = "fia_api_database_pool_timeouts_total";
+const REACHABLE: &str = "fia_api_database_reachable";
+const PROBES: &str = "fia_api_database_probes_total";
+const PROBE_FAILURES: &str = "fia_api_database_probe_failures_total";
+const BYPASSES: &str = "fia_api_database_cache_bypasses_total";
 
-pub(super) const FAMILIES: [Family; 9] = [
+pub(super) const FAMILIES: [Family; 13] = [
     Family::gauge(
         UP,
         &["dependency"],
@@ -59,6 +63,23 @@ pub(super) const FAMILIES: [Family; 9] = [
         &[],
         "Requests for which no connection to PostgreSQL became free in time.",
     ),
+    Family::gauge(
+        REACHABLE,
+        &[],
+        Unit::Count,
+        "Whether the probe of PostgreSQL had a reply within the last 2 s.",
+    ),
+    Family::counter(PROBES, &[], "Probes of PostgreSQL, one a second."),
+    Family::counter(
+        PROBE_FAILURES,
+        &[],
+        "Probes of PostgreSQL without a reply in time.",
+    ),
+    Family::counter(
+        BYPASSES,
+        &[],
+        "Reads of callers with the API key that bypassed the cache because PostgreSQL was not reachable.",
+    ),
 ];
 
 const CALLS: Family = Family::histogram(
@@ -95,6 +116,11 @@ pub(super) fn collect(state: &AppState) {
     gauge!(CONNECTIONS_AWAITED).set(pool.waiting as f64);
     counter!(POOL_REFUSALS).absolute(state.db.refused());
     counter!(POOL_TIMEOUTS).absolute(state.db.metrics().pool_timeouts());
+    let probe = state.cached.reachability().stats();
+    gauge!(REACHABLE).set(u32::from(probe.is_reachable));
+    counter!(PROBES).absolute(probe.probes);
+    counter!(PROBE_FAILURES).absolute(probe.failures);
+    counter!(BYPASSES).absolute(state.cached.bypasses());
 }
 
 /// Appends the histograms.

@@ -72,7 +72,8 @@ async fn counted(
         instrument,
         filters: Filters::parse(filters)?,
     };
-    Ok(negotiation.respond(state.cached.job_count(selection).await?, scope))
+    let count = state.cached.job_count(selection, scope.freshness());
+    Ok(negotiation.respond(count.await?, scope))
 }
 
 fn cache_scope<P>(counted: OptionalAuth<P>) -> (CacheScope, P) {
@@ -118,7 +119,8 @@ async fn list(
         let permit = state.admission.lists.acquire(caller)?;
         return long(state.cached.long_job_list(&list).await?, permit).await;
     }
-    Ok(negotiation.respond(state.cached.job_list(list).await?, scope))
+    let page = state.cached.job_list(list, scope.freshness());
+    Ok(negotiation.respond(page.await?, scope))
 }
 
 /// Streams a list. A failure before the first chunk is an error response; a later one breaks

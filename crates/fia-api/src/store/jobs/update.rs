@@ -43,7 +43,7 @@ pub async fn update(db: &Db, id: i64, changes: JobChanges) -> Result<Option<Byte
             set.join(", ")
         )
     };
-    let rows = db.query(&sql, &values.params()).await?;
+    let rows = db.write(&sql, &values.params()).await?;
     let job = rows
         .first()
         .map(|row| ColumnCursor::of(row).job())

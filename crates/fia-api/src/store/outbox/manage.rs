@@ -86,7 +86,7 @@ pub async fn retry(db: &Db, id: i64) -> Result<bool, StoreError> {
         "UPDATE fia_api_outbox SET attempts = 0, parked_at = NULL, claimed_until = NULL \
          WHERE id = $1 AND {NOT_IN_FLIGHT} RETURNING id"
     );
-    let rows = db.query(&sql, &[(&id, Type::INT8)]).await?;
+    let rows = db.write(&sql, &[(&id, Type::INT8)]).await?;
     Ok(!rows.is_empty())
 }
 
@@ -97,6 +97,6 @@ pub async fn retry(db: &Db, id: i64) -> Result<bool, StoreError> {
 /// When the database fails.
 pub async fn drop_message(db: &Db, id: i64) -> Result<bool, StoreError> {
     let sql = format!("DELETE FROM fia_api_outbox WHERE id = $1 AND {NOT_IN_FLIGHT} RETURNING id");
-    let rows = db.query(&sql, &[(&id, Type::INT8)]).await?;
+    let rows = db.write(&sql, &[(&id, Type::INT8)]).await?;
     Ok(!rows.is_empty())
 }

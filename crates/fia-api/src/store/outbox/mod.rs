@@ -82,7 +82,7 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = db
-        .query(
+        .write(
             "WITH free AS MATERIALIZED ( \
                SELECT id FROM fia_api_outbox \
                WHERE (claimed_until IS NULL OR claimed_until < clock_timestamp()) \
@@ -129,7 +129,7 @@ pub async fn renew(
     from: Option<i64>,
     to: Option<i64>,
 ) -> Result<(), StoreError> {
-    db.query(
+    db.write(
         "UPDATE fia_api_outbox \
          SET claimed_until = clock_timestamp() + $2 * interval '1 second', claimed_by = $4 \
          WHERE id = ANY($1) AND claimed_by IS NOT DISTINCT FROM $3",
@@ -149,7 +149,7 @@ pub async fn renew(
 /// # Errors
 /// When the database fails; the claims then end by themselves.
 pub async fn release(db: &Db, ids: &[i64], session: Option<i64>) -> Result<(), StoreError> {
-    db.query(
+    db.write(
         "UPDATE fia_api_outbox SET claimed_until = NULL, claimed_by = NULL \
          WHERE id = ANY($1) AND claimed_by IS NOT DISTINCT FROM $2",
         &[(&ids, Type::INT8_ARRAY), (&session, Type::INT8)],
@@ -163,7 +163,7 @@ pub async fn release(db: &Db, ids: &[i64], session: Option<i64>) -> Result<(), S
 /// # Errors
 /// When the database fails.
 pub async fn delete(db: &Db, ids: &[i64]) -> Result<(), StoreError> {
-    db.query(
+    db.write(
         "DELETE FROM fia_api_outbox WHERE id = ANY($1)",
         &[(&ids, Type::INT8_ARRAY)],
     )
@@ -186,7 +186,7 @@ pub async fn refuse(
         AfterRefusal::Retry(delay) => Some(delay.as_secs_f64()),
         AfterRefusal::Park => None,
     };
-    db.query(
+    db.write(
         "UPDATE fia_api_outbox \
          SET attempts = attempts + 1, error = $3, claimed_by = NULL, \
            claimed_until = coalesce(clock_timestamp() + $4 * interval '1 second', 'infinity'), \

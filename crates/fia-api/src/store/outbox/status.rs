@@ -87,7 +87,7 @@ pub async fn find_work(db: &Db, own: &[i64], ended_before: &[i64]) -> Result<Wor
         (&own as &(dyn ToSql + Sync), Type::INT8_ARRAY),
         (&ended_before, Type::INT8_ARRAY),
     ];
-    let rows = db.query(sql, &params).await?;
+    let rows = db.write(sql, &params).await?;
     let Some(row) = rows.first() else {
         return Ok(Work::default());
     };

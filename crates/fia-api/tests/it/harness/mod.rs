@@ -105,11 +105,13 @@ impl Fixture {
         vars
     }
 
-    /// A replica whose Valkey connection and client tracking are up.
+    /// A replica whose Valkey connection and client tracking are up, and whose probe has reached
+    /// the database.
     pub(crate) async fn replica_with(&self, more: &Vars) -> Replica {
         let replica = Replica::new(&[&self.vars(), more]);
         replica.wait_for_shared_level().await;
         replica.state.cached.wait_for_tracking().await;
+        replica.wait_until_reachable().await;
         replica
     }
 
@@ -170,6 +172,14 @@ impl Replica {
             cached.statistics().shared_level == SharedLevel::Up
         })
         .await;
+    }
+
+    /// Waits until the probe has reached the database, so that callers with the API key are served
+    /// from the cache.
+    pub(crate) async fn wait_until_reachable(&self) {
+        let reachability = self.state.cached.reachability();
+        let reached = reachability.wait_until_reachable();
+        within("the database", Duration::from_secs(10), reached).await;
     }
 
     /// Sends a request and receives the whole response.

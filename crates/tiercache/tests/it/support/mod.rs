@@ -6,13 +6,15 @@ mod raw;
 use std::fmt::Debug;
 use std::future::Future;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use devstack::{FaultProxy, Valkey};
 use futures_util::future::BoxFuture;
 use tiercache::{
-    Cache, CacheBuilder, Failure, Namespace, NamespaceBuilder, NamespaceStats, Source, codec,
+    Cache, CacheBuilder, CachedValue, Failure, Namespace, NamespaceBuilder, NamespaceStats, Source,
+    codec,
 };
 
 pub(crate) use database::{Database, DbError, Gate, no_load};
@@ -47,15 +49,27 @@ impl Rows {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<u64, DbError>> + Send + 'static,
     {
-        match self.lookup(name, load).await {
-            Ok(found) => Ok(Read {
-                value: found.value,
-                source: found.source,
-            }),
-            Err(Failure::Failed(error)) => Err(Failure::Failed(*error)),
-            Err(Failure::TimedOut) => Err(Failure::TimedOut),
-            Err(_) => Err(Failure::Panicked),
-        }
+        response(self.lookup(name, load).await)
+    }
+
+    pub(crate) async fn get_or_load_current<F, Fut>(&self, name: &str, load: F) -> Response
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<u64, DbError>> + Send + 'static,
+    {
+        response(self.lookup_current(name, load).await)
+    }
+}
+
+fn response(outcome: Result<CachedValue<u64>, Failure<Arc<DbError>>>) -> Response {
+    match outcome {
+        Ok(found) => Ok(Read {
+            value: found.value,
+            source: found.source,
+        }),
+        Err(Failure::Failed(error)) => Err(Failure::Failed(*error)),
+        Err(Failure::TimedOut) => Err(Failure::TimedOut),
+        Err(_) => Err(Failure::Panicked),
     }
 }
 

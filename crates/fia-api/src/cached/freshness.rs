@@ -1,0 +1,73 @@
+//! The freshness that a caller needs: who may be served a stale value, and when the cache is
+//! bypassed.
+
+use std::sync::atomic::Ordering;
+
+use crate::cached::traces::{lookup, lookup_current};
+use crate::cached::{Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, cause};
+use crate::store::Reachability;
+
+/// The freshness that a caller needs; the later ones are stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Freshness {
+    /// For people: while the origin is unavailable, the last known value, marked stale.
+    FailSafe,
+    /// For whatever depends on who may see it: nothing past its TTL.
+    WithinTtl,
+    /// For programs, which act on what they read: nothing past its TTL, and from the cache only
+    /// while PostgreSQL is known to be reachable.
+    Verified,
+}
+
+/// The reason why the cache was bypassed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bypass {
+    /// PostgreSQL was not reached within the last 2 s, and the caller needs [`Freshness::Verified`].
+    DatabaseUnreachable,
+}
+
+impl Cached {
+    /// The probe of PostgreSQL.
+    #[must_use]
+    pub fn reachability(&self) -> &Reachability {
+        &self.reachability
+    }
+
+    /// Whether a caller who needs this freshness may be served from the cache.
+    #[must_use]
+    pub fn is_usable_for(&self, freshness: Freshness) -> bool {
+        freshness < Freshness::Verified || self.reachability.is_reachable()
+    }
+
+    /// The number of reads that bypassed the cache.
+    #[must_use]
+    pub fn bypasses(&self) -> u64 {
+        self.bypasses.load(Ordering::Relaxed)
+    }
+
+    /// Reads through the cache, or past it where it may not be used for the caller.
+    pub(super) async fn read<F, Fut>(
+        &self,
+        namespace: &Bodies,
+        (read, name): (&'static str, &str),
+        freshness: Freshness,
+        load: F,
+    ) -> CachedResult
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Body, CacheError>> + Send + 'static,
+    {
+        if !self.is_usable_for(freshness) {
+            self.bypasses.fetch_add(1, Ordering::Relaxed);
+            let body = load().await?;
+            return Ok(CachedResponse::bypassing(body, Bypass::DatabaseUnreachable));
+        }
+        let found = match freshness {
+            Freshness::FailSafe => lookup(namespace, (read, name), load).await,
+            Freshness::WithinTtl | Freshness::Verified => {
+                lookup_current(namespace, (read, name), load).await
+            }
+        };
+        Ok(CachedResponse::new(namespace, name, found.map_err(cause)?))
+    }
+}
