@@ -83,6 +83,8 @@ impl Queues {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek as _;
+
     use super::*;
 
     #[test]
@@ -99,5 +101,33 @@ mod tests {
         queues.delivered("jobs");
         assert!(queues.check("jobs").is_ok());
         assert!(queues.backed_off().is_empty());
+    }
+
+    /// The log of some work on this thread.
+    fn log_of(work: impl FnOnce()) -> String {
+        let mut file = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(std::sync::Mutex::new(file.try_clone().unwrap()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        file.rewind().unwrap();
+        std::io::read_to_string(file).unwrap()
+    }
+
+    #[test]
+    fn a_failure_is_logged_when_its_reason_changes_and_when_it_ends() {
+        let queues = Queues::default();
+        let log = log_of(|| {
+            for _ in 0..100 {
+                queues.failed("jobs", "406 PRECONDITION_FAILED".to_owned());
+            }
+            queues.failed("jobs", "403 ACCESS_REFUSED".to_owned());
+            queues.delivered("jobs");
+            queues.delivered("jobs");
+        });
+        assert_eq!(log.matches("queue unusable").count(), 2, "{log}");
+        assert_eq!(log.matches("queue usable again").count(), 1, "{log}");
+        assert!(log.contains("failures=2"), "{log}");
     }
 }
