@@ -27,7 +27,7 @@ use crate::write::pending::PendingInvalidations;
 
 /// A two-level cache. Cheap to clone; its namespaces keep it alive.
 #[derive(Clone)]
-pub struct Cache(Arc<Shared>);
+pub struct Cache(pub(crate) Arc<Shared>);
 
 /// The parts of a cache that its namespaces share.
 pub(crate) struct Shared {

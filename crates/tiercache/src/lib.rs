@@ -55,4 +55,9 @@ pub use read::LocalHandle;
 pub use read::outcome::{CachedValue, Failure, Source};
 pub use settings::{ConfigError, InvalidUrl, OverlappingPrefix};
 pub use stats::{CacheStats, NamespaceStats, SharedLevel, Tracking};
-pub use write::WriteFence;
+pub use write::{CommitWith, Committed, Fenced, Key, Transaction, Write};
+
+/// Compiles the programs of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
-use tiercache::{Cache, ConfigError, WriteFence};
+use tiercache::{Cache, ConfigError, Write};
 
 use crate::cached::payload::{field, string_or_null, wrap};
 use crate::cached::{Bodies, Body, CacheError, Cached, CachedResult, Freshness, bodies, cause};
@@ -70,16 +70,18 @@ impl Cached {
     ) -> Result<(), CacheError> {
         let namespace = self.instruments.column(column);
         let also_deletes = column.declaration().also_deletes;
-        let also_deletes = also_deletes.map(|key| key(&name)).into_iter().collect();
-        let (db, key) = (self.db.clone(), name.clone());
-        let work = async move |fence: WriteFence| {
-            let raise = async { fence.raise().await };
-            let set = instruments::set_column(&db, column, &name, &value, raise);
-            set.await?.then_some(()).ok_or(CacheError::Missing)
+        let also_deletes = also_deletes.map(|key| key(&name));
+        let (db, fenced, instrument) =
+            (self.db.clone(), namespace.key(name.as_str()), name.clone());
+        let work = async move |write: Write| {
+            let update = instruments::set_column(&db, column, &instrument, &value).await?;
+            let update = update.ok_or(CacheError::Missing)?;
+            let fenced = write.fence(update, [fenced]).await;
+            Ok::<_, CacheError>(fenced.also_invalidate(also_deletes).commit().await?)
         };
-        let written = namespace.write(key.as_str(), also_deletes, work).await;
+        let written = self.cache.write(work).await;
         if self.guards_writes {
-            namespace.verify_after_write(key.as_str(), self.loader(column, &key));
+            namespace.verify_after_write(name.as_str(), self.loader(column, &name));
         }
         written.map_err(cause)
     }
@@ -165,7 +167,7 @@ mod tests {
         let caches = caches(&cache, &config.cache).unwrap();
         for column in CachedColumn::ALL {
             let expected = format!("{}MARI", column.declaration().key_prefix);
-            assert_eq!(caches[column as usize].key("MARI"), expected);
+            assert_eq!(caches[column as usize].key("MARI").as_str(), expected);
         }
     }
 

@@ -23,6 +23,7 @@ use crate::store::load::Load;
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::pool::POOL_WAIT;
 use crate::store::retry::{Repeat, repeated};
+use crate::store::update::Update;
 
 /// Client-side timeout for a response, for a server or pooler that hangs.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(3500);
@@ -195,29 +196,24 @@ impl Db {
         self.metrics.observe_statement(sql, work).await
     }
 
-    /// Runs one data-changing statement. If it changed a row, awaits `before_commit` while the
-    /// row is locked, then commits. Returns whether a row was changed.
-    ///
-    /// After an error the change may have been made: the response to `COMMIT` can be lost. Call
-    /// it in a task of its own, so that a client's disconnect cannot separate the commit from
-    /// the steps that follow it.
+    /// Begins a transaction and runs one data-changing statement in it. `None` if it changed no
+    /// row; then the transaction is ended.
     pub(super) async fn update(
         &self,
         sql: &str,
         params: &[Param<'_>],
-        before_commit: impl Future<Output = ()>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Update>, StoreError> {
         // `COMMIT` is sent later: nothing is written yet.
         let executed = repeated(Repeat::Always, || self.execute(sql, params));
         let (connection, changed) = executed.await?;
         if changed {
-            before_commit.await;
+            let metrics = Arc::clone(&self.metrics);
+            return Ok(Some(Update::new(connection, metrics)));
         }
-        let end = if changed { "COMMIT" } else { "ROLLBACK" };
-        let work = with_timeout(connection.client().batch_execute(end));
-        self.metrics.observe_statement(end, work).await?;
+        let work = with_timeout(connection.client().batch_execute("ROLLBACK"));
+        self.metrics.observe_statement("ROLLBACK", work).await?;
         connection.release();
-        Ok(changed)
+        Ok(None)
     }
 
     /// Executes a statement in a transaction that is left open. Returns whether it changed a row.

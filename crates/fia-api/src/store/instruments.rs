@@ -4,6 +4,7 @@ use tokio_postgres::types::Type;
 
 use crate::model::{CachedColumn, ColumnKind, InstrumentName};
 use crate::store::db::Param;
+use crate::store::update::Update;
 use crate::store::{Db, StoreError};
 
 /// The columns by which instruments are selected: their change affects cached reads, too.
@@ -41,21 +42,20 @@ pub async fn column(
     rows.first().map(|row| Ok(row.try_get(0)?)).transpose()
 }
 
-/// Sets an instrument's column; `before_commit` runs while its row is locked. Returns whether
-/// there is such an instrument.
+/// Sets an instrument's column in a transaction that is yet to be committed; `None` if there is
+/// no such instrument.
 ///
 /// # Errors
-/// When the database fails; the change may have been committed all the same.
+/// When the database fails.
 pub async fn set_column(
     db: &Db,
     column: CachedColumn,
     name: &InstrumentName,
     value: &str,
-    before_commit: impl Future<Output = ()>,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Update>, StoreError> {
     let name = name.as_str();
     let params = [text(&name), text(&value)];
-    db.update(&update(column), &params, before_commit).await
+    db.update(&update(column), &params).await
 }
 
 fn select(column: CachedColumn) -> String {

@@ -23,6 +23,7 @@ pub mod schema;
 mod statement;
 mod tls;
 mod transaction;
+mod update;
 
 pub use change_feed::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
 pub use db::Db;

@@ -100,6 +100,32 @@ impl Connection {
         }
     }
 
+    /// Sends commands in one pipeline, and returns the reply to each.
+    pub(crate) async fn call_all(
+        &self,
+        commands: &Pipeline,
+        deadline: Instant,
+    ) -> Vec<Result<Value, CommandError>> {
+        let count = commands.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut socket = self.socket.clone();
+        let sending = socket.send_packed_commands(commands, 0, count);
+        let extract = |value: Value| {
+            value
+                .extract_error()
+                .map_err(|error| self.server_error(error))
+        };
+        match self.reply(sending, deadline).await {
+            Ok(replies) => replies.into_iter().map(extract).collect(),
+            Err(CommandError::CircuitOpen) => {
+                (0..count).map(|_| Err(CommandError::CircuitOpen)).collect()
+            }
+            Err(_) => (0..count).map(|_| Err(CommandError::Timeout)).collect(),
+        }
+    }
+
     async fn reply<T>(
         &self,
         sending: impl Future<Output = RedisResult<T>>,

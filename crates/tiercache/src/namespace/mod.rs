@@ -12,10 +12,11 @@ use std::sync::atomic::AtomicBool;
 pub use builder::NamespaceBuilder;
 pub(crate) use config::Config;
 
-use crate::cache::Shared;
+use crate::cache::{Cache, Shared};
 use crate::local::versions::KeyHash;
 use crate::read::in_flight::InFlight;
 use crate::stats::Counters;
+use crate::write::Key;
 
 /// The keys with one prefix: each value `V` of a key `K`, loaded with errors `E`. Cheap to clone;
 /// clones share their fetches.
@@ -72,9 +73,18 @@ impl<K: ?Sized, V, E> Namespace<K, V, E> {
 }
 
 impl<K: Display + ?Sized, V, E> Namespace<K, V, E> {
-    /// The key in the shared level.
-    pub fn key(&self, key: &K) -> String {
-        with_name(key, |name| self.0.key(name))
+    /// The key in the shared level, to be fenced by a [write](Cache::write).
+    pub fn key(&self, key: &K) -> Key {
+        with_name(key, |name| Key {
+            text: self.0.key(name).into(),
+            local: (self.0.id, name.into()),
+            counters: Arc::clone(&self.0.counters),
+        })
+    }
+
+    /// The cache of the namespace.
+    pub fn cache(&self) -> Cache {
+        Cache(Arc::clone(&self.0.shared))
     }
 }
 

@@ -146,22 +146,26 @@ impl Connection {
         flag(self.eval(&RELEASE, key, &[lease.as_bytes()], limit).await?)
     }
 
-    /// Replaces the content of the key by a fence, for at most `life`.
-    pub(crate) async fn raise(
+    /// Replaces the content of each key by its fence, for at most `life`, in one round trip.
+    pub(crate) async fn raise<'a>(
         &self,
-        key: &str,
-        (fence, life): (&FenceToken, Duration),
+        fences: impl Iterator<Item = (&'a str, &'a FenceToken)>,
+        life: Duration,
         limit: Duration,
-    ) -> Result<(), CommandError> {
-        let mut set = cmd("SET");
-        set.arg(key)
-            .arg(fence.as_bytes())
-            .arg("PX")
-            .arg(millis(life));
-        match self.call(&set, Instant::now() + limit).await? {
-            Value::Okay => Ok(()),
-            _ => Err(unexpected_reply()),
+    ) -> Vec<Result<(), CommandError>> {
+        let life = millis(life);
+        let mut commands = Pipeline::new();
+        for (key, fence) in fences {
+            let set = commands.cmd("SET").arg(key).arg(fence.as_bytes());
+            set.arg("PX").arg(&life);
         }
+        let replies = self.call_all(&commands, Instant::now() + limit).await;
+        let confirmed = |reply| match reply {
+            Ok(Value::Okay) => Ok(()),
+            Ok(_) => Err(unexpected_reply()),
+            Err(error) => Err(error),
+        };
+        replies.into_iter().map(confirmed).collect()
     }
 
     /// Ends a write: invalidates the key unless it holds another writer's fence. `own` is the

@@ -1,7 +1,9 @@
-//! Writes: the fence inside the transaction, the invalidation after it.
+//! Writes: the fences inside the transaction, the invalidations after it.
 
-mod fence;
+mod guard;
+mod key;
 pub(crate) mod pending;
+mod transaction;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -11,16 +13,84 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-pub use fence::WriteFence;
+pub use guard::{Committed, Fenced, Write};
+pub use key::Key;
+pub use transaction::{CommitWith, Transaction};
 
-use crate::cache::Shared;
+use crate::cache::{Cache, Shared};
 use crate::event::Event;
 use crate::local::versions::KeyHash;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::FenceToken;
 use crate::read::outcome::Failure;
 use crate::stats::Counters;
-use crate::write::fence::FenceState;
+use crate::sync::lock;
+use crate::write::guard::{Fence, Progress};
+
+impl Cache {
+    /// Runs a transaction that changes cached values. Once it returns, no older value of the
+    /// fenced keys is served.
+    ///
+    /// The closure begins a transaction, executes its statements, [raises the
+    /// fences](Write::fence) and [commits](Fenced::commit) through the guard; success is only
+    /// possible so. The keys are invalidated afterwards, however the transaction ended, since the
+    /// outcome of a failed COMMIT is unknown. If no fence was raised, nothing is invalidated.
+    ///
+    /// If the shared level is unavailable, the write still succeeds. The invalidations are
+    /// queued, and this replica bypasses the shared level for the keys until they have been
+    /// retried.
+    ///
+    /// The work runs in a task of its own: dropping the future interrupts nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use tiercache::{Cache, CommitWith, Json};
+    ///
+    /// let cache = Cache::local_builder().connect()?;
+    /// let users = cache.namespace::<u64, String, io::Error>("app:user:", Json).build()?;
+    /// let orgs = cache.namespace::<u64, String, io::Error>("app:org:", Json).build()?;
+    ///
+    /// let changed = [users.key(&7), orgs.key(&1)];
+    /// let rows = cache
+    ///     .write(async move |write| {
+    ///         // BEGIN; UPDATE …: the rows are locked.
+    ///         let transaction = CommitWith(async || Ok::<(), io::Error>(()));
+    ///         let fenced = write.fence(transaction, changed).await;
+    ///         Ok::<_, io::Error>(fenced.commit().await?.with(2))
+    ///     })
+    ///     .await?;
+    /// assert_eq!(rows, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] with the closure's error; [`Failure::Panicked`] if it panicked.
+    pub async fn write<T, W, F, Fut>(&self, transaction: F) -> Result<T, Failure<W>>
+    where
+        F: FnOnce(Write) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Committed<T>, W>> + Send + 'static,
+        T: Send + 'static,
+        W: Send + 'static,
+    {
+        let progress = Arc::new(Progress::new(Arc::clone(&self.0)));
+        let write = self.0.spawn(async move {
+            let guard = Write {
+                progress: Arc::clone(&progress),
+            };
+            let result = AssertUnwindSafe(async move { transaction(guard).await })
+                .catch_unwind()
+                .await;
+            progress.end().await;
+            result
+        });
+        match write.await {
+            Ok(Ok(result)) => result.map(Committed::into_result).map_err(Failure::Failed),
+            Ok(Err(_)) | Err(_) => Err(Failure::Panicked),
+        }
+    }
+}
 
 impl<K, V, E> Namespace<K, V, E>
 where
@@ -28,53 +98,7 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Runs a transaction that changes the value of this name. Once it returns, no older value is
-    /// served. `also_invalidate` are further whole keys, outside the namespaces.
-    ///
-    /// The transaction gets a [`WriteFence`] and must [raise](WriteFence::raise) it while it
-    /// holds the row lock. If it did, the key is invalidated afterwards, however the transaction
-    /// ended, since the outcome of a failed COMMIT is unknown. If it did not, nothing is
-    /// invalidated.
-    ///
-    /// If the shared level is unavailable, the write still succeeds. The invalidation is queued,
-    /// and this replica bypasses the shared level for the keys until it has been retried.
-    ///
-    /// The work runs in a task of its own: dropping the future interrupts nothing.
-    ///
-    /// # Errors
-    /// [`Failure::Failed`] with the transaction's error; [`Failure::Panicked`] if it panicked.
-    pub async fn write<T, W, F, Fut>(
-        &self,
-        key: &K,
-        also_invalidate: Vec<String>,
-        transaction: F,
-    ) -> Result<T, Failure<W>>
-    where
-        F: FnOnce(WriteFence) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, W>> + Send + 'static,
-        T: Send + 'static,
-        W: Send + 'static,
-    {
-        let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
-        let completion = namespace.completion(&name, also_invalidate);
-        let shared = Arc::clone(&self.0.shared);
-        let write = shared.spawn(async move {
-            let fence = completion.fence();
-            let result = AssertUnwindSafe(async move { transaction(fence).await })
-                .catch_unwind()
-                .await;
-            if completion.run().await {
-                namespace.remove_local(&name);
-            }
-            result
-        });
-        match write.await {
-            Ok(Ok(result)) => result.map_err(Failure::Failed),
-            Ok(Err(_)) | Err(_) => Err(Failure::Panicked),
-        }
-    }
-
-    /// Invalidates the value of this name, after a change that was made elsewhere. Once it
+    /// Invalidates the value of this key, after a change that was made elsewhere. Once it
     /// returns, no value from before the call is served.
     pub async fn invalidate(&self, key: &K) {
         let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
@@ -90,88 +114,90 @@ where
     E: Send + Sync + 'static,
 {
     pub(crate) async fn invalidate(&self, name: &str) {
-        self.completion(name, Vec::new()).invalidate(None).await;
+        let target = Target {
+            key: &self.key(name),
+            own: None,
+            counters: &self.counters,
+        };
+        self.shared.invalidate(&[target]).await;
         self.remove_local(name);
     }
+}
 
-    fn completion(&self, name: &str, also_invalidate: Vec<String>) -> Completion {
-        Completion {
-            key: self.key(name).into(),
-            also_invalidate,
-            shared: Arc::clone(&self.shared),
-            counters: Arc::clone(&self.counters),
-            token: FenceToken::new(),
-            state: Arc::new(FenceState::new()),
+/// A key to invalidate.
+struct Target<'a> {
+    key: &'a str,
+    /// The fence of this write on it, if it was confirmed.
+    own: Option<&'a FenceToken>,
+    counters: &'a Counters,
+}
+
+impl Progress {
+    /// Invalidates the keys if fences were raised.
+    async fn end(&self) {
+        let fences = std::mem::take(&mut *lock(&self.fences));
+        let also = std::mem::take(&mut *lock(&self.also));
+        let Some(first) = fences.first() else {
+            return;
+        };
+        let mut targets: Vec<Target<'_>> = fences.iter().map(|fence| self.target(fence)).collect();
+        targets.extend(also.iter().map(|key| Target {
+            key,
+            own: None,
+            counters: &first.key.counters,
+        }));
+        self.shared.invalidate(&targets).await;
+        if let Some(store) = &self.shared.local {
+            for Fence { key, .. } in &fences {
+                store.remove(key.local.0, &key.local.1);
+            }
+        }
+    }
+
+    fn target<'a>(&self, fence: &'a Fence) -> Target<'a> {
+        let counters = &fence.key.counters;
+        counters.writes.one();
+        if !fence.is_confirmed && self.shared.has_shared_level() {
+            counters.fences_unconfirmed.one();
+        }
+        Target {
+            key: fence.key.as_str(),
+            own: fence.is_confirmed.then_some(&fence.token),
+            counters,
         }
     }
 }
 
-/// The steps after a transaction, however it ended.
-struct Completion {
-    key: Arc<str>,
-    also_invalidate: Vec<String>,
-    shared: Arc<Shared>,
-    counters: Arc<Counters>,
-    token: FenceToken,
-    state: Arc<FenceState>,
-}
-
-impl Completion {
-    fn fence(&self) -> WriteFence {
-        WriteFence {
-            key: Arc::clone(&self.key),
-            shared: Arc::clone(&self.shared),
-            token: self.token.clone(),
-            state: Arc::clone(&self.state),
+impl Shared {
+    async fn invalidate(&self, targets: &[Target<'_>]) {
+        for Target { key, .. } in targets {
+            self.write_versions.bump(KeyHash::of(key));
         }
-    }
-
-    /// Invalidates the keys if the fence was raised. Returns whether it was.
-    async fn run(&self) -> bool {
-        if !self.state.is_sent() {
-            return false;
-        }
-        let own = self.state.is_confirmed().then_some(&self.token);
-        self.counters.writes.one();
-        if own.is_none() && self.shared.has_shared_level() {
-            self.counters.fences_unconfirmed.one();
-        }
-        self.invalidate(own).await;
-        true
-    }
-
-    async fn invalidate(&self, own: Option<&FenceToken>) {
-        let also = self.also_invalidate.iter().map(String::as_str);
-        let keys = || std::iter::once(&*self.key).chain(also.clone());
-        for key in keys() {
-            self.shared.write_versions.bump(KeyHash::of(key));
-        }
-        if self.shared.has_shared_level() {
-            let own_of = |key: &str| own.filter(|_| *key == *self.key);
-            join_all(keys().map(|key| self.invalidate_shared(key, own_of(key)))).await;
+        if self.has_shared_level() {
+            join_all(targets.iter().map(|target| self.invalidate_shared(target))).await;
         }
         // After INVALIDATE or its enqueueing: reads that began before may be stale.
-        for key in keys() {
-            self.shared.write_versions.bump(KeyHash::of(key));
-            self.shared.coherence.key_changed(KeyHash::of(key));
+        for Target { key, .. } in targets {
+            self.write_versions.bump(KeyHash::of(key));
+            self.coherence.key_changed(KeyHash::of(key));
         }
     }
 
-    async fn invalidate_shared(&self, key: &str, own: Option<&FenceToken>) {
-        if let Some(connection) = self.shared.connection() {
-            let limit = self.shared.settings.write_timeout;
-            let _command = self.shared.command("INVALIDATE");
-            match connection.invalidate(key, own, limit).await {
+    async fn invalidate_shared(&self, Target { key, own, counters }: &Target<'_>) {
+        if let Some(connection) = self.connection() {
+            let limit = self.settings.write_timeout;
+            let _command = self.command("INVALIDATE");
+            match connection.invalidate(key, *own, limit).await {
                 Ok(_) => return,
                 Err(error) => {
                     tracing::warn!(key, ?error, "invalidation not confirmed: queued for retry");
                 }
             }
         }
-        self.counters.invalidations_queued.one();
-        let events = &self.shared.settings.events;
-        events.emit(Event::InvalidationQueued { key });
-        let lifetime = self.shared.longest_lifetime();
-        self.shared.pending.enqueue(key, own.cloned(), lifetime);
+        counters.invalidations_queued.one();
+        let event = Event::InvalidationQueued { key };
+        self.settings.events.emit(event);
+        let lifetime = self.longest_lifetime();
+        self.pending.enqueue(key, own.cloned(), lifetime);
     }
 }

@@ -94,10 +94,10 @@ impl History {
                     self.min_version[1 - step.replica].fetch_max(version, Ordering::SeqCst);
                 }
             }
-            Operation::Expire => self.raw.run(&[b"DEL", key.as_bytes()]).await,
+            Operation::Expire => self.raw.run(&[b"DEL", key.as_str().as_bytes()]).await,
             Operation::Tombstone => {
                 self.raw
-                    .run::<()>(&[b"SETEX", key.as_bytes(), b"1", b"null"])
+                    .run::<()>(&[b"SETEX", key.as_str().as_bytes(), b"1", b"null"])
                     .await;
             }
         }

@@ -11,6 +11,7 @@
 
 mod model;
 
+mod examples;
 mod faults;
 mod histories;
 mod leases;

@@ -16,7 +16,7 @@ async fn an_entry_is_the_payload_with_its_ttl() {
         left <= TTL && left > TTL - Duration::from_secs(30),
         "{left:?}"
     );
-    assert_eq!(fixture.rows.key(NAME), KEY);
+    assert_eq!(fixture.rows.key(NAME).as_str(), KEY);
 }
 
 #[tokio::test]

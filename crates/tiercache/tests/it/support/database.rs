@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
-use tiercache::WriteFence;
 use tokio::sync::{Mutex, oneshot};
+
+use crate::support::WriteFence;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DbError {

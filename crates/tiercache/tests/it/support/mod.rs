@@ -3,6 +3,7 @@
 mod database;
 mod raw;
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::future::Future;
 use std::ops::Deref;
@@ -13,9 +14,10 @@ use bytes::Bytes;
 use devstack::{FaultProxy, Valkey};
 use futures_util::future::BoxFuture;
 use tiercache::{
-    Cache, CacheBuilder, CachedValue, Failure, Namespace, NamespaceBuilder, NamespaceStats, Source,
-    codec,
+    Cache, CacheBuilder, CachedValue, CommitWith, Failure, Fenced, Key, Namespace,
+    NamespaceBuilder, NamespaceStats, Source, Write, codec,
 };
+use tokio::sync::oneshot;
 
 pub(crate) use database::{Database, DbError, Gate, no_load};
 pub(crate) use raw::{Raw, assert_marker, foreign_marker};
@@ -70,6 +72,58 @@ fn response(outcome: Result<CachedValue<u64>, Failure<Arc<DbError>>>) -> Respons
         Err(Failure::Failed(error)) => Err(Failure::Failed(*error)),
         Err(Failure::TimedOut) => Err(Failure::TimedOut),
         Err(_) => Err(Failure::Panicked),
+    }
+}
+
+/// The fence of a test's write. The transaction of the tests' database commits by itself.
+pub(crate) struct WriteFence {
+    write: Write,
+    key: Key,
+    also: Vec<String>,
+    raised: oneshot::Sender<Fenced<Committing>>,
+}
+
+type Committing = CommitWith<fn() -> std::future::Ready<Result<(), Infallible>>>;
+
+impl WriteFence {
+    pub(crate) async fn raise(self) {
+        let transaction: Committing = CommitWith(|| std::future::ready(Ok(())));
+        let fenced = self.write.fence(transaction, [self.key]).await;
+        let _ = self.raised.send(fenced.also_invalidate(self.also));
+    }
+}
+
+impl Rows {
+    /// A write whose transaction must raise its fence to succeed.
+    pub(crate) async fn write<T, W, F, Fut>(
+        &self,
+        name: &str,
+        also: Vec<String>,
+        transaction: F,
+    ) -> Result<T, Failure<W>>
+    where
+        F: FnOnce(WriteFence) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, W>> + Send + 'static,
+        T: Send + 'static,
+        W: Send + 'static,
+    {
+        let key = self.key(name);
+        let write = async move |write| {
+            let (raised, fenced) = oneshot::channel();
+            let fence = WriteFence {
+                write,
+                key,
+                also,
+                raised,
+            };
+            let result = transaction(fence).await?;
+            let fenced = fenced.await.expect("the fence was not raised");
+            match fenced.commit().await {
+                Ok(committed) => Ok(committed.with(result)),
+                Err(never) => match never {},
+            }
+        };
+        self.cache().write(write).await
     }
 }
 

@@ -1,0 +1,143 @@
+//! The guard of a write: it raises the fences, then commits.
+
+use std::sync::Arc;
+
+use crate::cache::Shared;
+use crate::event::Event;
+use crate::protocol::marker::FenceToken;
+use crate::sync::{Mutex, lock};
+use crate::write::key::Key;
+use crate::write::transaction::Transaction;
+
+/// The begin of a write, which [`Cache::write`](crate::Cache::write) passes to its closure.
+#[must_use = "a write without a fence invalidates nothing"]
+pub struct Write {
+    pub(super) progress: Arc<Progress>,
+}
+
+/// A transaction whose fences are raised. Dropped, it is rolled back, and its keys are
+/// invalidated all the same.
+#[must_use = "dropped, the transaction is rolled back"]
+pub struct Fenced<Tx> {
+    transaction: Tx,
+    progress: Arc<Progress>,
+}
+
+/// The proof that a write was committed through its guard, with the write's result.
+#[derive(Debug)]
+#[must_use = "return it from the closure of the write"]
+pub struct Committed<T>(T);
+
+/// The fences of a write, shared with its end.
+pub(super) struct Progress {
+    pub(super) shared: Arc<Shared>,
+    pub(super) fences: Mutex<Vec<Fence>>,
+    /// Further keys to invalidate.
+    pub(super) also: Mutex<Vec<Arc<str>>>,
+}
+
+/// A fence that was sent.
+#[derive(Clone)]
+pub(super) struct Fence {
+    pub(super) key: Key,
+    pub(super) token: FenceToken,
+    pub(super) is_confirmed: bool,
+}
+
+impl Progress {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            fences: Mutex::default(),
+            also: Mutex::default(),
+        }
+    }
+
+    /// Raises the fences in one round trip. Never retried: a retry could replace the fence of a
+    /// later writer.
+    async fn raise(&self, keys: impl IntoIterator<Item = Key>) {
+        let new = |key| Fence {
+            key,
+            token: FenceToken::new(),
+            is_confirmed: false,
+        };
+        let mut fences: Vec<Fence> = keys.into_iter().map(new).collect();
+        // Recorded before they are sent: from now on the keys are invalidated at the end.
+        lock(&self.fences).clone_from(&fences);
+        let Some(connection) = self.shared.connection() else {
+            return;
+        };
+        let settings = &self.shared.settings;
+        let markers = fences
+            .iter()
+            .map(|fence| (fence.key.as_str(), &fence.token));
+        let command = self.shared.command("FENCE");
+        let confirmed = connection
+            .raise(markers, settings.fence, settings.write_timeout)
+            .await;
+        drop(command);
+        for (fence, result) in fences.iter_mut().zip(confirmed) {
+            fence.is_confirmed = result.is_ok();
+            if let Err(error) = result {
+                let key = fence.key.as_str();
+                settings.events.emit(Event::FenceUnconfirmed { key });
+                tracing::warn!(key, ?error, "write fence not confirmed");
+            }
+        }
+        *lock(&self.fences) = fences;
+    }
+}
+
+impl Write {
+    /// Raises fences on the keys that the transaction has changed. From then until the end of the
+    /// write no replica fills them, so none can fill them with a value that it read before the
+    /// commit.
+    ///
+    /// **The transaction must hold the locks of its rows**, that is, its statements have been
+    /// executed: it is moved into the guard, so no statement can follow. Raised before the locks
+    /// are held, a fence could be removed by the end of another write, before this one commits.
+    ///
+    /// Never fails, and takes no longer than the cache's
+    /// [`write_timeout`](crate::CacheBuilder::write_timeout). If the shared level is unavailable,
+    /// the write continues, and its invalidations are queued.
+    pub async fn fence<Tx: Transaction>(
+        self,
+        transaction: Tx,
+        keys: impl IntoIterator<Item = Key>,
+    ) -> Fenced<Tx> {
+        self.progress.raise(keys).await;
+        Fenced {
+            transaction,
+            progress: self.progress,
+        }
+    }
+}
+
+impl<Tx: Transaction> Fenced<Tx> {
+    /// Adds whole keys outside the namespaces, which are invalidated with the others, but not
+    /// fenced.
+    pub fn also_invalidate(self, keys: impl IntoIterator<Item = String>) -> Self {
+        lock(&self.progress.also).extend(keys.into_iter().map(Arc::from));
+        self
+    }
+
+    /// Commits the transaction. Only this yields what the closure of a write must return.
+    ///
+    /// # Errors
+    /// The error of COMMIT. Its outcome is unknown, so the keys are invalidated all the same.
+    pub async fn commit(self) -> Result<Committed<()>, Tx::Error> {
+        self.transaction.commit().await?;
+        Ok(Committed(()))
+    }
+}
+
+impl<T> Committed<T> {
+    /// The proof with a result for the caller of the write.
+    pub fn with<U>(self, result: U) -> Committed<U> {
+        Committed(result)
+    }
+
+    pub(super) fn into_result(self) -> T {
+        self.0
+    }
+}

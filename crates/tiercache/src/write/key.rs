@@ -1,0 +1,34 @@
+//! A key of the shared level, for writes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::stats::Counters;
+
+/// A key of a namespace, to be fenced by a write; see [`Namespace::key`](crate::Namespace::key).
+#[derive(Clone)]
+pub struct Key {
+    pub(crate) text: Arc<str>,
+    /// The namespace's id and the name in it, which identify the local entry.
+    pub(crate) local: (u32, Box<str>),
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Key {
+    /// The key in the shared level.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Key").field(&self.text).finish()
+    }
+}
