@@ -22,7 +22,8 @@ fn database_vars(hosts: &str) -> Vars {
     vars(&[
         ("DB_IP", hosts),
         ("DB_PASSWORD", Postgres::PASSWORD),
-        ("DB_POOL_SIZE", "8"),
+        // As many as concurrent requests: none is refused as overload.
+        ("DB_POOL_SIZE", "40"),
         // Stale responses would hide the outage.
         ("CACHE_MAX_STALE_SECONDS", "0"),
     ])
@@ -161,8 +162,7 @@ async fn a_server_without_a_host_to_spare_is_refused_at_once() {
     );
 }
 
-/// The server has connections for half of the pool, one of them for the probe: requests take turns
-/// on them as in a full pool.
+/// The server has five connections, one of them for the probe: requests share the others.
 #[tokio::test]
 async fn a_server_without_free_connections_is_waited_for() {
     let server = Postgres::builder()
