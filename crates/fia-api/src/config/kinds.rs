@@ -176,6 +176,23 @@ impl Reader<'_> {
         })
     }
 
+    /// The URL of an HTTP proxy; without a scheme it is `http://`.
+    pub(super) fn optional_proxy_url(&mut self, variable: Variable) -> Option<SecretString> {
+        self.optional(variable, show_url, |text| {
+            let url = if text.contains("://") {
+                text.to_owned()
+            } else {
+                format!("http://{text}")
+            };
+            let is_http = url.starts_with("http://") || url.starts_with("https://");
+            match reqwest::Proxy::https(&url) {
+                Ok(_) if is_http => Ok(url.into()),
+                // The library's error may quote the password.
+                _ => Err("is not the URL of an HTTP proxy".to_owned()),
+            }
+        })
+    }
+
     /// The URL of a PostgreSQL server.
     pub(super) fn optional_postgres_url(&mut self, variable: Variable) -> Option<SecretString> {
         self.optional(variable, show_url, |text| {

@@ -68,6 +68,10 @@ settings! {
         pub raw_url: String = base_url("GITHUB_RAW_URL", "https://raw.githubusercontent.com");
         /// Base URL of the API: commits and packages.
         pub api_url: String = base_url("GITHUB_API_URL", "https://api.github.com");
+        /// HTTP proxy for the https:// URLs of GitHub; unset = none.
+        pub proxy: Option<SecretString> = optional_proxy_url("HTTPS_PROXY");
+        /// Hosts, domains and networks that are reached without the proxy, separated by commas.
+        pub no_proxy: String = text("NO_PROXY", "");
         /// Token for packages.
         pub package_token: SecretString = secret("GITHUB_PACKAGE_TOKEN", "shh");
         /// Token that scripts contain; also sent with commit look-ups.

@@ -2,6 +2,7 @@
 
 mod auth_service;
 mod experiments;
+mod github;
 mod packages;
 mod script_repository;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
 use crate::model::error_chain::error_chain;
@@ -48,13 +49,15 @@ impl From<reqwest::Error> for UpstreamError {
 
 /// Creates an HTTP client that follows no redirects and uses no proxy.
 fn client() -> Result<Client, UpstreamError> {
-    let client = Client::builder()
+    Ok(builder().redirect(Policy::none()).build()?)
+}
+
+/// Starts a client without a proxy: those of the environment are read by the configuration only.
+fn builder() -> ClientBuilder {
+    Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(Policy::none())
         .no_proxy()
         .user_agent(concat!("fia-api/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
 }
 
 /// Awaits a usable response for at most `limit`, and records the call.

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::config;
 use crate::observe::{Calls, Recipient};
-use crate::upstream::{Operation, UpstreamError, body, call, client, send};
+use crate::upstream::{Operation, UpstreamError, body, call, github, send};
 
 /// Timeout for all pages together; shorter than the cache lease under which they are loaded.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(4500);
@@ -51,7 +51,7 @@ impl Packages {
     /// When TLS cannot be configured.
     pub fn new(config: &config::GitHub) -> Result<Self, UpstreamError> {
         Ok(Self {
-            client: client()?,
+            client: github::client(config)?,
             url: format!(
                 "{}/orgs/fiaisis/packages/container/mantid/versions",
                 config.api_url

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::config;
 use crate::observe::{Calls, Recipient};
-use crate::upstream::{Operation, UpstreamError, body, call, client, send};
+use crate::upstream::{Operation, UpstreamError, body, call, github, send};
 
 /// The names in traces.
 const SCRIPT: Operation = Operation {
@@ -69,7 +69,7 @@ impl ScriptRepository {
     /// When TLS cannot be configured.
     pub fn new(config: &config::GitHub) -> Result<Self, UpstreamError> {
         Ok(Self {
-            client: client()?,
+            client: github::client(config)?,
             raw_url: format!("{}/{REPOSITORY}/main", config.raw_url),
             api_url: format!("{}/repos/{REPOSITORY}", config.api_url),
             token: config.api_token.clone(),

@@ -20,6 +20,7 @@ mod faults;
 mod feed;
 mod files;
 mod freshness;
+mod github;
 mod harness;
 mod healthcheck;
 mod jobs;

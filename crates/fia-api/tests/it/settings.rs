@@ -64,6 +64,8 @@ fn malformed_values_are_errors() {
             "postgres://fia:x@postgresql.example:port/fia",
         ),
         ("FIA_API_METRICS_BIND", "9090"),
+        ("HTTPS_PROXY", "socks5://proxy:1080"),
+        ("HTTPS_PROXY", "http://"),
         ("FIA_API_SHUTDOWN_DELAY", "5s"),
         ("FIA_API_SHUTDOWN_DELAY", "601"),
         ("AUTH_API_URL", "auth:8001"),
