@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod bulk;
+mod callers;
 mod client;
 mod constant;
 mod contenders;
@@ -19,6 +20,7 @@ mod plans;
 mod pooler;
 mod probe;
 mod refused;
+mod rolling;
 mod routes;
 mod schedules;
 mod targets;
@@ -133,6 +135,26 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// The calling programs with their timeouts and retries while every dependency fails at random:
+    /// no run is lost, none is reduced more often than it was sent, no retry goes on forever
+    Callers {
+        /// Duration of the outages in seconds. A quiet phase of a minute follows.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// Seed of the random outages, by default a random one.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Rolling restarts of two replicas behind a proxy that learns of endpoints 5 s late: no
+    /// request fails
+    Rolling {
+        /// Number of requests.
+        #[arg(long, default_value_t = 10_000)]
+        requests: u64,
+        /// Requests per second.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+        rate: u32,
+    },
     /// Concurrent downloads and archives of large files: memory and liveness probes; python3 and
     /// unzip read an archive beyond 4 GiB
     Bulk {
@@ -213,6 +235,8 @@ pub(crate) async fn run(options: Options) -> Outcome {
         Command::Schedules { seconds, seed } => {
             schedules::run(&options.server, seconds, seed).await
         }
+        Command::Callers { seconds, seed } => callers::run(&options.server, seconds, seed).await,
+        Command::Rolling { requests, rate } => rolling::run(&options.server, requests, rate).await,
         Command::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
         Command::Folder { files, names } => folder::run(&options.server, files, names).await,
         Command::Viewers {
