@@ -72,83 +72,44 @@ fn unquote(value: &str) -> String {
 mod tests {
     use super::*;
 
+    fn check(header: &[u8], value: &str, name: &str, expected: Option<&str>) {
+        let parsed = Parameterised::parse(header);
+        assert_eq!(parsed.value, value, "{}", header.escape_ascii());
+        assert_eq!(parsed.get(name), expected, "{}", header.escape_ascii());
+    }
+
     #[test]
-    fn parameters_are_parsed_as_by_the_older_server() {
-        for (header, value, name, expected) in [
-            (
-                &b"multipart/form-data; boundary=x"[..],
-                "multipart/form-data",
-                "boundary",
-                Some("x"),
-            ),
-            (
-                b"Multipart/Form-Data; Boundary=X",
-                "multipart/form-data",
-                "boundary",
-                Some("X"),
-            ),
-            (
-                b"multipart/form-data ;boundary = x ",
-                "multipart/form-data",
-                "boundary",
-                Some("x"),
-            ),
-            (
-                b"multipart/form-data; boundary=a=b:c/d?e",
-                "multipart/form-data",
-                "boundary",
-                Some("a=b:c/d?e"),
-            ),
-            (
-                b"multipart/form-data; boundary=a; boundary=b",
-                "multipart/form-data",
-                "boundary",
-                Some("b"),
-            ),
-            (
-                b"multipart/form-data; boundary=\"a;b\"",
-                "multipart/form-data",
-                "boundary",
-                Some("a;b"),
-            ),
-            (
-                b"multipart/form-data",
-                "multipart/form-data",
-                "boundary",
-                None,
-            ),
-            (
-                b"multipart/form-data; boundary",
-                "multipart/form-data",
-                "boundary",
-                None,
-            ),
-            (
-                b"form-data; NAME=\"file\"; FileName=\"a.txt\"",
-                "form-data",
-                "name",
-                Some("file"),
-            ),
-            (
-                b"form-data; name=file; filename=\"\\\"a\\\\b\\\".txt\"",
-                "form-data",
-                "filename",
-                Some("\"a\\b\".txt"),
-            ),
-            (b"form-data; name=<file>", "form-data", "name", Some("file")),
-            (b"form-data; name=\"\xe9\"", "form-data", "name", Some("é")),
-            (
-                "form-data; name=\"é\"".as_bytes(),
-                "form-data",
-                "name",
-                Some("é"),
-            ),
-            (b"", "", "name", None),
-            (b"form-data; name=\"", "form-data", "name", Some("\"")),
+    fn boundaries_are_parsed_as_by_the_older_server() {
+        for (header, boundary) in [
+            ("multipart/form-data; boundary=x", Some("x")),
+            ("Multipart/Form-Data; Boundary=X", Some("X")),
+            ("multipart/form-data ;boundary = x ", Some("x")),
+            ("multipart/form-data; boundary=a=b:c/d?e", Some("a=b:c/d?e")),
+            ("multipart/form-data; boundary=a; boundary=b", Some("b")),
+            ("multipart/form-data; boundary=\"a;b\"", Some("a;b")),
+            ("multipart/form-data", None),
+            ("multipart/form-data; boundary", None),
         ] {
-            let parsed = Parameterised::parse(header);
-            assert_eq!(parsed.value, value, "{}", header.escape_ascii());
-            assert_eq!(parsed.get(name), expected, "{}", header.escape_ascii());
+            let header = header.as_bytes();
+            check(header, "multipart/form-data", "boundary", boundary);
         }
+        check(b"", "", "boundary", None);
+    }
+
+    #[test]
+    fn field_names_are_parsed_as_by_the_older_server() {
+        let both = b"form-data; NAME=\"file\"; FileName=\"a.txt\"";
+        check(both, "form-data", "name", Some("file"));
+        check(both, "form-data", "filename", Some("a.txt"));
+        let escaped = b"form-data; filename=\"\\\"a\\\\b\\\".txt\"";
+        check(escaped, "form-data", "filename", Some("\"a\\b\".txt"));
+        let bracketed = b"form-data; name=<file>";
+        check(bracketed, "form-data", "name", Some("file"));
+        let latin1 = b"form-data; name=\"\xe9\"";
+        check(latin1, "form-data", "name", Some("é"));
+        let utf8 = "form-data; name=\"é\"".as_bytes();
+        check(utf8, "form-data", "name", Some("é"));
+        let unclosed = b"form-data; name=\"";
+        check(unclosed, "form-data", "name", Some("\""));
     }
 }
