@@ -58,6 +58,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench stale
 	target/release/fia-bench pooler
 	target/release/fia-bench outages
+	target/release/fia-bench bodies
 	target/release/fia-bench schedules
 	scripts/check-openapi target/release/devstack target/release/fia-api
 

@@ -3,6 +3,7 @@
 //! Compare ratios within one run, or counts of violations; absolute times depend on the machine.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod bodies;
 mod bulk;
 mod callers;
 mod client;
@@ -165,6 +166,8 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         at_once: usize,
     },
+    /// Large and endless bodies of strangers: memory, refusals, and everybody else's requests
+    Bodies,
     /// Requests for missing files in a very large folder
     Folder {
         /// Number of files in the folder.
@@ -237,6 +240,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         }
         Command::Callers { seconds, seed } => callers::run(&options.server, seconds, seed).await,
         Command::Rolling { requests, rate } => rolling::run(&options.server, requests, rate).await,
+        Command::Bodies => bodies::run(&options.server).await,
         Command::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
         Command::Folder { files, names } => folder::run(&options.server, files, names).await,
         Command::Viewers {

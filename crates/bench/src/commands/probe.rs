@@ -67,6 +67,11 @@ impl ProbeReport {
     pub(super) const HEAD: &str = "max MiB | probes | p99 ms | slowest ms |";
     pub(super) const RULE: &str = "---|---|---|---|";
 
+    /// The most memory of the server, in MiB.
+    pub(super) fn max_mib(&self) -> f64 {
+        self.max_mib
+    }
+
     pub(super) fn row(&self) -> String {
         let ms = |wait: Option<&Duration>| wait.map_or(0.0, |wait| wait.as_secs_f64() * 1e3);
         format!(
