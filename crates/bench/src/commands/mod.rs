@@ -9,6 +9,7 @@ mod callers;
 mod client;
 mod constant;
 mod contenders;
+mod deliveries;
 mod folder;
 mod frozen;
 mod lists;
@@ -24,17 +25,20 @@ mod refused;
 mod rolling;
 mod routes;
 mod schedules;
+mod server;
 mod targets;
 mod unavailable;
 mod varnish;
+mod verdict;
 mod viewers;
 mod waits;
 mod wrk;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use devstack::{Api, Stack};
+use server::{resident_mib, start, ttl_settings};
+use verdict::{milliseconds, verdict};
 
 use crate::Outcome;
 
@@ -259,49 +263,4 @@ pub(crate) async fn run(options: Options) -> Outcome {
         }
         Command::Constant { port, bytes } => constant::serve(port, bytes).await,
     }
-}
-
-/// Starts a server on a stack, with `LOG_LEVEL=warn` and further settings.
-async fn start(server: &Path, stack: &Stack, settings: &[(&str, String)]) -> Outcome<Api> {
-    let mut env = stack.env();
-    env.push(("LOG_LEVEL".to_owned(), "warn".to_owned()));
-    env.extend(
-        settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone())),
-    );
-    Ok(Api::start(server, env).await?)
-}
-
-/// The settings that give every cached read of the service's own data this TTL.
-fn ttl_settings(seconds: u64) -> Vec<(&'static str, String)> {
-    fia_bench::TTL_VARIABLES
-        .map(|name| (name, seconds.to_string()))
-        .to_vec()
-}
-
-/// Prints which guarantees hold. An error if one does not.
-fn verdict(guarantees: &[(&str, bool)]) -> Outcome {
-    for (guarantee, holds) in guarantees {
-        println!("{} {guarantee}", if *holds { "pass" } else { "FAIL" });
-    }
-    match guarantees.iter().find(|(_, holds)| !holds) {
-        Some((guarantee, _)) => Err(format!("violated: {guarantee}").into()),
-        None => Ok(()),
-    }
-}
-
-/// The resident memory of a process in MiB.
-fn resident_mib(pid: Option<u32>) -> Outcome<f64> {
-    let pid = pid.ok_or("the server has exited")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: f64 = line
-        .and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .ok_or("the resident memory of the server cannot be read")?;
-    Ok(kib / 1024.0)
-}
-
-fn milliseconds(time: std::time::Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

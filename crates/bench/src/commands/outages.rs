@@ -10,31 +10,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use devstack::{Api, RabbitMq, Stack};
-use futures_util::StreamExt as _;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions};
-use lapin::types::FieldTable;
-use lapin::{Connection as BrokerConnection, ConnectionProperties};
-use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::client::Connection;
+use super::deliveries::{QUEUE, deliveries};
 use super::new_jobs::{DATABASE, all_announced, apply_schema, bearer, job, script};
 use super::waits::{BrokerUp, Waits};
 use super::{refused, start};
 use crate::Outcome;
 
 const CLIENTS: usize = 8;
-pub(super) const QUEUE: &str = "scheduled-jobs";
 /// The mean time between two kills of the server. Those of RabbitMQ are spread over the same span.
 const BETWEEN_KILLS: Duration = Duration::from_secs(2);
 /// RabbitMQ 3.10 may lose a queue that it created less than this long before it is killed.
 const SETTLE: Duration = Duration::from_secs(3);
 /// The longest permitted wait of a message after a kill.
 const WAIT_TARGET: Duration = Duration::from_secs(3);
-/// How long no message arrives before the queue counts as empty.
-const SILENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(server: &Path, jobs: usize, broker: usize, kills: usize) -> Outcome {
     refused::run(server, jobs).await?;
@@ -190,29 +183,6 @@ async fn pause(span: Duration, count: usize) -> Outcome {
     let mean = span / u32::try_from(count)?;
     sleep(mean.mul_f64(1.6 * rand::random::<f64>())).await;
     Ok(())
-}
-
-/// Consumes the queue. Returns how often each job was announced.
-pub(super) async fn deliveries(rabbitmq: &RabbitMq) -> Outcome<BTreeMap<i32, usize>> {
-    let properties = ConnectionProperties::default();
-    let connection = BrokerConnection::connect(&rabbitmq.url(), properties).await?;
-    let channel = connection.create_channel().await?;
-    let options = BasicConsumeOptions::default();
-    let table = FieldTable::default();
-    let mut messages = channel
-        .basic_consume(QUEUE.into(), "".into(), options, table)
-        .await?;
-    let mut delivered = BTreeMap::new();
-    while let Ok(Some(message)) = timeout(SILENCE, messages.next()).await {
-        let message = message?;
-        message.ack(BasicAckOptions::default()).await?;
-        let body: Value = serde_json::from_slice(&message.data)?;
-        let id = body["job_id"]
-            .as_i64()
-            .ok_or("a message without a job id")?;
-        *delivered.entry(i32::try_from(id)?).or_default() += 1;
-    }
-    Ok(delivered)
 }
 
 async fn report(

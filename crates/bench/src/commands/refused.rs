@@ -8,8 +8,8 @@ use devstack::{RabbitMq, Stack};
 use tokio::time::sleep;
 
 use super::client::Connection;
+use super::deliveries::{QUEUE, deliveries};
 use super::new_jobs::{DATABASE, apply_schema, bearer, job};
-use super::outages::{QUEUE, deliveries};
 use super::start;
 use crate::Outcome;
 

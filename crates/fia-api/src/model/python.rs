@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::model::json::python_number;
-
-/// The most digits that Python's `int()` accepts.
-pub(in crate::model) const MAX_INT_DIGITS: usize = 4300;
+use crate::model::json::{MAX_INT_DIGITS, python_number};
 
 /// Python's `str()` of a JSON value: a string without quotes, everything else as its [`repr`].
 #[must_use]

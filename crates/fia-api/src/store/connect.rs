@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Config as PgConfig, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Database, Host};
-use crate::store::db::RESPONSE_TIMEOUT;
+use crate::store::timeout::RESPONSE_TIMEOUT;
 use crate::store::{StoreError, tls};
 
 /// Timeout for opening a connection to one host.

@@ -23,10 +23,8 @@ use crate::store::load::Load;
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::pool::POOL_WAIT;
 use crate::store::retry::{Repeat, repeated};
+use crate::store::timeout::{RESPONSE_TIMEOUT, with_timeout};
 use crate::store::update::Update;
-
-/// Client-side timeout for a response, for a server or pooler that hangs.
-pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// Begins a transaction that the server ends by itself if this process dies or hangs. The
 /// statement timeout of 3 s is shorter than a cache lease (5 s), so that a slow load cannot
@@ -276,14 +274,4 @@ fn pool(connector: Connector, size: usize) -> Result<Pool, StoreError> {
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| StoreError::Unavailable(error.to_string().into()))
-}
-
-/// Awaits a response of the server for at most [`RESPONSE_TIMEOUT`].
-pub(super) async fn with_timeout<T>(
-    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, StoreError> {
-    timeout(RESPONSE_TIMEOUT, work)
-        .await
-        .map_err(|_| StoreError::timeout())?
-        .map_err(StoreError::from)
 }

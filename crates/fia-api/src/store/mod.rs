@@ -21,6 +21,7 @@ mod retry;
 mod rows;
 pub mod schema;
 mod statement;
+mod timeout;
 mod tls;
 mod transaction;
 mod update;

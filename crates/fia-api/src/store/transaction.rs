@@ -7,9 +7,10 @@ use tokio_postgres::types::{FromSqlOwned, Type};
 use tokio_postgres::{Row, SimpleQueryMessage};
 
 use crate::store::connection::Connection;
-use crate::store::db::{BEGIN, Param, with_timeout};
+use crate::store::db::{BEGIN, Param};
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::retry::{Repeat, repeated};
+use crate::store::timeout::with_timeout;
 use crate::store::{Db, StoreError};
 
 /// An open transaction, rolled back when dropped without [`commit`](Self::commit).

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::store::StoreError;
 use crate::store::connection::Connection;
-use crate::store::db::with_timeout;
 use crate::store::metrics::DatabaseMetrics;
+use crate::store::timeout::with_timeout;
 
 /// A transaction that has changed a row, which is locked. Dropped, it is rolled back.
 ///

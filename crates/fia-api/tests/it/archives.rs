@@ -292,8 +292,7 @@ async fn a_job_whose_folder_is_missing_has_no_files() {
     let files = SampleFiles::new();
     let (replica, _database) = replica(&files, &Vars::new()).await;
     let body = json!({"14": ["mine.nxs"], "1": ["MAR1.nxspe", "a/b"]});
-    let folder = files.reduced(FOLDER);
-    fs::rename(&folder, folder.with_extension("gone")).unwrap();
+    fs::rename(files.reduced(FOLDER), files.reduced("MARI/gone")).unwrap();
     let response = zip(&replica, &body).await;
     assert_eq!(names(&response), ["14/mine.nxs"]);
     assert_eq!(response.header("x-missing-files"), "1/MAR1.nxspe;1/a/b");

@@ -13,6 +13,7 @@ mod model;
 
 mod examples;
 mod faults;
+mod guarded_writes;
 mod histories;
 mod leases;
 mod local;

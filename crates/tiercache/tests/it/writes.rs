@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use devstack::{Direction, Mode};
-use tiercache::{Cache, CommitWith, Failure};
+use tiercache::{Cache, Failure};
 
 use crate::support::{
-    DbError, Fixture, KEY, NAME, Rows, assert_marker, cache, config, foreign_marker, loaded,
-    long_timeouts, payload, put, shared_hit, stats, wait_for_shared_level, wait_until,
-    within_a_second,
+    DbError, Fixture, KEY, NAME, Rows, cache, config, foreign_marker, loaded, long_timeouts,
+    payload, put, shared_hit, stats, wait_for_shared_level, wait_until, within_a_second,
 };
 
 #[tokio::test]
@@ -255,76 +254,4 @@ async fn a_fence_that_was_not_acknowledged_is_not_owned() {
     assert_eq!(stats(&replica.cache).fences_unconfirmed, 1);
     assert_ne!(fence, Some(foreign_marker(b'\n')));
     assert_eq!(fixture.get().await, loaded(0), "behind a fence");
-}
-
-#[tokio::test]
-async fn a_write_fences_all_of_its_keys_before_it_commits() {
-    let fixture = Fixture::new().await;
-    let names = ["MARI", "LET", "IRIS"];
-    for name in names {
-        let load = fixture.database.loader();
-        fixture.rows.get_or_load(name, load).await.unwrap();
-    }
-    let keys = names.map(|name| fixture.rows.key(name));
-    let (raw, fenced) = (fixture.raw.clone(), keys.clone());
-    let write = fixture.cache.write(async move |write| {
-        let seen = keys.clone();
-        let commit = CommitWith(async move || {
-            for key in seen {
-                assert_marker(&raw.get(key.as_str()).await, b'\n');
-            }
-            Ok::<_, DbError>(())
-        });
-        let committed = write.fence(commit, keys).await.commit().await?;
-        Ok::<_, DbError>(committed.with(3))
-    });
-    assert_eq!(write.await, Ok(3));
-    for key in fenced {
-        assert_eq!(fixture.raw.get(key.as_str()).await.unwrap(), b"null");
-    }
-    assert_eq!(fixture.stats().writes, 3);
-}
-
-#[tokio::test]
-async fn a_failed_commit_and_a_dropped_guard_invalidate() {
-    let fixture = Fixture::new().await;
-    for is_committed in [true, false] {
-        fixture.get().await.unwrap();
-        assert!(fixture.raw.get(KEY).await.unwrap() != b"null");
-        let key = fixture.rows.key(NAME);
-        let write = fixture.cache.write(async move |write| {
-            let commit = CommitWith(async || Err(DbError::Unavailable));
-            let fenced = write.fence(commit, [key]).await;
-            if is_committed {
-                return fenced.commit().await;
-            }
-            Err(DbError::NoRow)
-        });
-        assert!(write.await.is_err());
-        assert_eq!(fixture.raw.get(KEY).await.unwrap(), b"null");
-    }
-}
-
-/// Each is a transaction of its own, so each ends with its own invalidation.
-#[tokio::test]
-async fn a_write_within_a_write_invalidates_both() {
-    let fixture = Fixture::new().await;
-    let [outer, inner] = ["MARI", "LET"].map(|name| fixture.rows.key(name));
-    let keys = [outer.clone(), inner.clone()];
-    let (cache, raw) = (fixture.cache.clone(), fixture.raw.clone());
-    let commit = || CommitWith(async || Ok::<_, DbError>(()));
-    let write = fixture.cache.write(async move |write| {
-        let nested = cache.write(async move |write| {
-            let fenced = write.fence(commit(), [inner]).await;
-            fenced.commit().await
-        });
-        nested.await.unwrap();
-        let fenced = write.fence(commit(), [outer.clone()]).await;
-        assert_marker(&raw.get(outer.as_str()).await, b'\n');
-        fenced.commit().await
-    });
-    write.await.unwrap();
-    for key in keys {
-        assert_eq!(fixture.raw.get(key.as_str()).await.unwrap(), b"null");
-    }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::super::deliveries::deliveries;
 use super::super::new_jobs::DATABASE;
-use super::super::outages::deliveries;
 use super::super::verdict;
 use super::detection;
 use super::fixture::Fixture;

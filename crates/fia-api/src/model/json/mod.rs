@@ -18,11 +18,10 @@ use serde_json::value::RawValue;
 
 pub use jsonb::from_jsonb;
 pub use number::float_repr;
-pub(super) use number::python_number;
+pub(super) use number::{MAX_INT_DIGITS, python_number};
 pub use select::{SelectedFields, select_fields};
 pub use syntax::SyntaxCheck;
 
-use crate::model::python::MAX_INT_DIGITS;
 use number::{PythonNumbers, is_integer};
 
 /// Parses a JSON text. `None` if it is not JSON (`NaN` is not), contains a number that is not

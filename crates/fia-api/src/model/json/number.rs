@@ -5,6 +5,9 @@ use std::io;
 
 use serde_json::ser::Formatter;
 
+/// The most digits that Python's `int()` accepts.
+pub(in crate::model) const MAX_INT_DIGITS: usize = 4300;
+
 /// `serde_json`'s compact format, with numbers as Python writes them.
 pub(super) struct PythonNumbers;
 

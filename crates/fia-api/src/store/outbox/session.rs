@@ -7,7 +7,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
-use crate::store::db::{BEGIN, with_timeout};
+use crate::store::db::BEGIN;
+use crate::store::timeout::with_timeout;
 use crate::store::{Db, StoreError};
 
 /// The heartbeat interval. Without a heartbeat the server ends the session after 5 s

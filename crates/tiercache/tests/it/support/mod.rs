@@ -2,9 +2,9 @@
 
 mod database;
 mod raw;
+mod wait;
 
 use std::convert::Infallible;
-use std::fmt::Debug;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use devstack::{FaultProxy, Valkey};
-use futures_util::future::BoxFuture;
 use tiercache::{
     Cache, CacheBuilder, CachedValue, CommitWith, Failure, Fenced, Key, Namespace,
     NamespaceBuilder, NamespaceStats, Source, Write, codec,
@@ -21,6 +20,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use database::{Database, DbError, Gate, no_load};
 pub(crate) use raw::{Raw, assert_marker, foreign_marker};
+pub(crate) use wait::{enqueue, wait_for_shared_level, wait_until, within_a_second};
 
 pub(crate) const NAME: &str = "MARI";
 pub(crate) const KEY: &str = "test:row:MARI";
@@ -284,46 +284,4 @@ pub(crate) async fn put(rows: &Rows, database: &Database) -> u64 {
     })
     .await
     .unwrap()
-}
-
-/// Polls a request once, so that it is enqueued as a waiter, and spawns it.
-pub(crate) fn enqueue<F>(rows: &Rows, load: F) -> tokio::task::JoinHandle<Response>
-where
-    F: FnOnce() -> BoxFuture<'static, Result<u64, DbError>> + Send + 'static,
-{
-    let rows = rows.clone();
-    let mut request = Box::pin(async move { rows.get_or_load(NAME, load).await });
-    let waker = std::task::Waker::noop();
-    let first = request
-        .as_mut()
-        .poll(&mut std::task::Context::from_waker(waker));
-    assert!(first.is_pending());
-    tokio::spawn(request)
-}
-
-/// Polls a condition until it holds; panics after 20 s.
-pub(crate) async fn wait_until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !happened().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), wait)
-        .await
-        .unwrap_or_else(|_| panic!("timed out waiting for: {what}"));
-}
-
-/// Waits until the shared level is up or down; panics after 20 s.
-pub(crate) async fn wait_for_shared_level(cache: &Cache, up: bool) {
-    tokio::time::timeout(Duration::from_secs(20), cache.wait_for_shared_level(up))
-        .await
-        .unwrap_or_else(|_| panic!("timed out waiting for the shared level, up: {up}"));
-}
-
-/// Panics if a request takes over 1 s while Valkey is unavailable. (The timeouts add up to
-/// 300 ms; the rest is a margin for concurrently running tests.)
-pub(crate) async fn within_a_second<T: Debug>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(1), work)
-        .await
-        .expect("took over 1 s")
 }
