@@ -15,7 +15,7 @@ pub enum BadRange {
 }
 
 /// Parses a header for a file of `size` bytes. Returns non-empty parts in order, with overlapping
-/// and adjacent ones merged; none if more than [`MAX_PARTS`] remain, so that the whole file is sent.
+/// and adjacent ones merged; none if more than 64 remain, so that the whole file is sent.
 ///
 /// # Errors
 /// [`BadRange`].

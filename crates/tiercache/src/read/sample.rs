@@ -76,7 +76,7 @@ where
     E: Send + Sync + 'static,
 {
     /// Compares the entry of the shared level with `load` 0.5, 2 and 5 s after a
-    /// [`write`](Self::write), and invalidates it if they differ. Useful while legacy clients
+    /// [`Cache::write`](crate::Cache::write), and invalidates it if they differ. Useful while legacy clients
     /// fill keys without a lease. Returns at once.
     pub fn verify_after_write<F, Fut>(&self, key: &K, load: F)
     where

@@ -9,7 +9,7 @@ const MAX_ERRORS: usize = 20;
 /// In JSON it is at most twice as long, so that [`MAX_ERRORS`] errors fit into 16 KiB.
 const MAX_LOC_PART: usize = 256;
 
-/// The validation errors of a request, in the order they were found, at most [`MAX_ERRORS`].
+/// The validation errors of a request, in the order they were found, at most 20.
 ///
 /// The text keeps the older server's form, without the rejected values, which may be scripts
 /// or secrets, and without its file names and line numbers.
