@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
@@ -48,6 +48,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(14);
 /// The same for an upload, whose response begins when the file is stored.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The beginning of the media type of an upload.
 const MULTIPART: &[u8] = b"multipart/";
 
@@ -69,6 +70,8 @@ struct Inner {
     metrics: HttpMetrics,
     state: AppState,
     dev_mode: bool,
+    /// Whether responses carry `Server-Timing`: at `LOG_LEVEL=debug` and below.
+    shows_timing: bool,
 }
 
 impl Edge {
@@ -92,6 +95,7 @@ impl Edge {
             routes,
             state,
             dev_mode: config.server.dev_mode,
+            shows_timing: config.log.level >= tracing::Level::DEBUG,
         };
         Self {
             inner: Arc::new(inner),
@@ -172,7 +176,11 @@ impl Edge {
             span.finish(&entry.attributes(&response, facts, template, &id));
         }
         entry.finish(&response, facts, template, elapsed, &id, trace_id);
-        response.headers_mut().insert(request_id::HEADER, id);
+        let headers = response.headers_mut();
+        if self.inner.shows_timing {
+            headers.insert(SERVER_TIMING, server_timing(elapsed));
+        }
+        headers.insert(request_id::HEADER, id);
         response
     }
 
@@ -282,4 +290,10 @@ fn keep_first_method(response: &mut Response<Body>) {
     if let Some(first) = first {
         response.headers_mut().insert(ALLOW, first);
     }
+}
+
+/// The time until the response began, in milliseconds, as browsers' tools show it.
+fn server_timing(elapsed: Duration) -> HeaderValue {
+    let text = format!("total;dur={:.3}", elapsed.as_secs_f64() * 1e3);
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("total"))
 }

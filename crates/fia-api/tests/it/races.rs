@@ -66,6 +66,9 @@ async fn races(across_replicas: bool) -> u64 {
     let other = Replica::new(&[&database.vars(), &near]);
     slow.wait_for_shared_level().await;
     other.wait_for_shared_level().await;
+    // The reads are by the API key, which bypasses the cache until then.
+    slow.wait_until_reachable().await;
+    other.wait_until_reachable().await;
     proxy.set(Direction::ToServer, Mode::Delay(LATE));
     let writer = if across_replicas { &other } else { &slow };
     let all = INSTRUMENTS.iter().map(|instrument| async {

@@ -153,8 +153,9 @@ async fn timestamp_filters_accept_postgresql_syntax() {
 #[tokio::test]
 async fn an_invalid_timestamp_filter_keeps_the_connection() {
     let fixture = JobsFixture::new().await;
-    // One connection, shared with the outbox poll.
+    // One connection, shared with the outbox poll, and that of the probe.
     let replica = fixture.replica_with(&vars(&[("DB_POOL_SIZE", "1")]));
+    replica.wait_until_reachable().await;
     let client = fixture.database.client().await;
     let backends = async || -> Vec<i32> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend' \
@@ -164,7 +165,7 @@ async fn an_invalid_timestamp_filter_keeps_the_connection() {
     };
     replica.get("/jobs/count", "none").await;
     let before = backends().await;
-    assert_eq!(before.len(), 1);
+    assert_eq!(before.len(), 2);
     for _ in 0..5 {
         let path = filtered("/jobs/count", &json!({"job_end_after": "soon"}));
         assert_eq!(replica.get(&path, "none").await.status, 400);

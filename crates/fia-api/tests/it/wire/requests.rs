@@ -144,3 +144,17 @@ async fn overload_is_503_at_once_except_for_probes() {
         StatusCode::NOT_FOUND
     );
 }
+
+#[tokio::test]
+async fn server_timing_is_sent_at_debug_only() {
+    for (level, is_sent) in [("debug", true), ("trace", true), ("info", false)] {
+        let replica = Replica::new(&[&vars(&[("LOG_LEVEL", level)])]);
+        let response = replica.get("/healthz", "none").await;
+        let timing = response.header("server-timing");
+        assert_eq!(
+            timing.starts_with("total;dur="),
+            is_sent,
+            "{level}: {timing}"
+        );
+    }
+}

@@ -63,6 +63,7 @@ impl SharedCacheFixture {
         let more: Vec<(&str, &str)> = [&[("VALKEY_URL", url.as_str())], more].concat();
         let replica = self.jobs.replica_with(&vars(&more));
         replica.wait_for_shared_level().await;
+        replica.wait_until_reachable().await;
         replica
     }
 
