@@ -53,7 +53,7 @@ impl Encoding {
     }
 
     /// The encoding that is used for a body of this size instead: Brotli takes too long for large ones,
-    /// and whoever decodes Brotli over HTTP decodes gzip.
+    /// and clients that decode Brotli decode gzip too.
     #[must_use]
     pub fn for_size(self, bytes: usize) -> Self {
         if bytes > MAX_BROTLI { Self::Gzip } else { self }

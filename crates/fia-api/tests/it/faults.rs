@@ -152,8 +152,8 @@ async fn a_missed_invalidation_is_retried() {
     // Valkey holds the old value until the writer's pending invalidation succeeds.
     eventually(Duration::from_secs(2), async || {
         assert_eq!(latest_run(&writer).await, json!({"latest_run": "new"}));
-        let owed = writer.state.cached.statistics().pending_invalidations;
-        latest_run(&other).await == json!({"latest_run": "new"}) && owed == 0
+        let pending = writer.state.cached.statistics().pending_invalidations;
+        latest_run(&other).await == json!({"latest_run": "new"}) && pending == 0
     })
     .await;
 }

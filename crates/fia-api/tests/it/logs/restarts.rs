@@ -20,7 +20,7 @@ async fn write(connection: &mut MultiplexedConnection, ids: &[u32]) {
     let () = pipeline.query_async(connection).await.unwrap();
 }
 
-/// Deletes the stream and writes it anew, as a live-data processor does when it starts.
+/// Deletes the stream and writes it again, as a live-data processor does when it starts.
 async fn recreate(connection: &mut MultiplexedConnection, ids: &[u32]) {
     let mut pipeline = pipe();
     pipeline.atomic().del(KEY).ignore();
