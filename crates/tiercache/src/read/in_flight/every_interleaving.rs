@@ -3,7 +3,6 @@ use loom::thread;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
-use crate::read::outcome::Source;
 
 type Reply = oneshot::Receiver<Outcome<u64, ()>>;
 type Slot = InFlightSlot<u64, ()>;
@@ -28,10 +27,7 @@ fn serve(mut slot: Slot) {
 }
 
 fn deliver(flight: Flight<'_, u64, ()>) {
-    flight.deliver(Ok(CachedValue {
-        value: 1,
-        source: Source::Shared,
-    }));
+    flight.deliver(Ok(CachedValue::loaded(1)));
 }
 
 fn has_result(reply: &mut Reply) -> bool {
