@@ -2,7 +2,7 @@
 //!
 //! The queue is limited by the expected wait: the measured time for which a connection is in use,
 //! times the queue's length, divided by the connections. What would wait too long is refused at
-//! once, so that what is admitted is served, and work is not thrown away after a wait in vain.
+//! once, so that what is admitted is served, and no work is discarded after a timeout.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

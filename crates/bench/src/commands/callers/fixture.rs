@@ -1,4 +1,4 @@
-//! All servers, each dependency behind a proxy that can take it away.
+//! All servers, each dependency behind a proxy that can make it unavailable.
 
 use std::path::Path;
 
