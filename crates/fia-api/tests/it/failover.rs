@@ -23,7 +23,7 @@ fn database_vars(hosts: &str) -> Vars {
         ("DB_IP", hosts),
         ("DB_PASSWORD", Postgres::PASSWORD),
         // As many as concurrent requests: none is refused as overload.
-        ("DB_POOL_SIZE", "40"),
+        ("DB_POOL_SIZE", "24"),
         // Stale responses would hide the outage.
         ("CACHE_MAX_STALE_SECONDS", "0"),
     ])
@@ -171,10 +171,10 @@ async fn a_server_without_free_connections_is_waited_for() {
         .setting("max_wal_senders", "0");
     let server = server.start().await.unwrap();
     let replica = Replica::new(&[&database_vars(&address(&server))]);
+    // Three times as many as connections. All must be served within the wait for a connection,
+    // and each attempt to open one costs the server a process and a password check.
     for _ in 0..5 {
-        let reads = join_all((0..40).map(|_| replica.get(JOB, "staff"))).await;
-        let refused = reads.iter().filter(|read| read.status == 503).count();
-        assert_eq!(refused, 0, "of 40");
+        let reads = join_all((0..12).map(|_| replica.get(JOB, "staff"))).await;
         reads.iter().for_each(assert_ok);
     }
     let connections = replica.state.db.connections();
