@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -15,7 +14,7 @@ use crate::config::Http;
 use crate::files::Files;
 use crate::model::openapi;
 use crate::observe::{Calls, Dependency};
-use crate::ops::{Autoreduction, Jobs, Outbox};
+use crate::ops::{Autoreduction, HeldRequests, Jobs, Outbox, Readiness};
 use crate::scripts::Scripts;
 use crate::store::{ChangeFeed, Db, Reachability};
 use crate::streams::LogStreams;
@@ -44,6 +43,8 @@ pub struct Services {
     pub autoreduction: Autoreduction,
     /// Whether this replica may receive requests.
     pub readiness: Readiness,
+    /// Requests that wait for the end of an outage.
+    pub held: HeldRequests,
     /// Limits of what may be in progress at once.
     pub admission: Admission,
     /// Limits of a request.
@@ -56,25 +57,6 @@ pub struct Services {
     pub traces: Option<Traces>,
     /// The calls of each dependency but Valkey.
     pub dependencies: Vec<Dependency>,
-}
-
-/// The readiness that `/ready` reports, apart from that of the database.
-#[derive(Debug, Default)]
-pub struct Readiness {
-    is_draining: AtomicBool,
-}
-
-impl Readiness {
-    /// Records the shutdown signal.
-    pub fn begin_drain(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the shutdown signal has arrived.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
-    }
 }
 
 /// The reason why the state cannot be created.
@@ -135,6 +117,8 @@ impl AppState {
         ];
         let feed = ChangeFeed::start(&config.database)
             .map_err(|error| StateError(format!("DB_LISTEN_URL: {error}")))?;
+        let readiness = Readiness::default();
+        let held = HeldRequests::new(reachability.clone(), readiness.clone());
         let cached = Cached::new(&config.cache, db.clone(), reachability, upstreams, feed)?;
         let outbox = Outbox::new(db.clone(), broker, config.queue.max_message_bytes);
         let queue = config.queue.egress_queue.clone();
@@ -151,7 +135,8 @@ impl AppState {
             files: Files::new(&config.files),
             logs: LogStreams::new(config)
                 .map_err(|error| StateError(format!("VALKEY_URL: {error}")))?,
-            readiness: Readiness::default(),
+            readiness,
+            held,
             admission: Admission::new(&config.http),
             limits: config.http.clone(),
             require_auth_counts: config.auth.require_auth_counts,

@@ -27,6 +27,7 @@ mod routes;
 mod schedules;
 mod server;
 mod targets;
+mod traces;
 mod unavailable;
 mod varnish;
 mod verdict;
@@ -37,7 +38,7 @@ mod wrk;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use server::{resident_mib, start, ttl_settings};
+use server::{cpu_time, resident_mib, start, ttl_settings};
 use verdict::{milliseconds, verdict};
 
 use crate::Outcome;
@@ -82,6 +83,15 @@ enum Command {
             default_value = "target/release/examples/constant"
         )]
         edge: PathBuf,
+    },
+    /// CPU time of a hit in memory with traces off, at 1 % sampling and at 100 %
+    Traces {
+        /// Rounds, each of one second a variant.
+        #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Another server binary without traces, measured in the same run.
+        #[arg(long, value_name = "PATH")]
+        baseline: Option<PathBuf>,
     },
     /// Valkey frozen under load, then PostgreSQL unavailable for longer than the TTL: stale entries
     /// are marked, have a maximum age, and are replaced after the outage
@@ -210,6 +220,9 @@ enum Command {
 
 pub(crate) async fn run(options: Options) -> Outcome {
     match options.command {
+        Command::Traces { rounds, baseline } => {
+            traces::run(&options.server, baseline.as_deref(), rounds).await
+        }
         Command::Routes {
             seconds,
             rounds,

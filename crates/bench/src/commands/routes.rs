@@ -181,6 +181,7 @@ mod tests {
     #[test]
     fn a_ratio_is_the_median_of_the_ratios_within_rounds() {
         let run = |rate| wrk::Run {
+            requests: rate,
             rate,
             p50_ms: 1.0,
             p99_ms: 1.0,

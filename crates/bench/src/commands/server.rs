@@ -1,6 +1,7 @@
 //! The server that is measured: its start, its settings, its memory.
 
 use std::path::Path;
+use std::time::Duration;
 
 use devstack::{Api, Stack};
 
@@ -38,4 +39,16 @@ pub(super) fn resident_mib(pid: Option<u32>) -> Outcome<f64> {
         .and_then(|line| line.split_whitespace().next()?.parse().ok())
         .ok_or("the resident memory of the server cannot be read")?;
     Ok(kib / 1024.0)
+}
+
+/// The CPU time that all threads of a process have used.
+pub(super) fn cpu_time(pid: Option<u32>) -> Outcome<Duration> {
+    let pid = pid.ok_or("the server has exited")?;
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let statistics = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        let used = statistics.split_whitespace().next();
+        nanoseconds += used.ok_or("no CPU time")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }

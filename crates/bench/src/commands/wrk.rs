@@ -7,6 +7,8 @@ use crate::Outcome;
 /// The result of one run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
+    /// Completed requests.
+    pub(super) requests: f64,
     /// Requests per second.
     pub(super) rate: f64,
     /// The median latency, in milliseconds.
@@ -41,7 +43,12 @@ pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> 
     let time = |label| -> Outcome<f64> {
         milliseconds(after(label)?).ok_or_else(|| format!("wrk's {label} cannot be parsed").into())
     };
+    let completed = text
+        .lines()
+        .find_map(|line| line.trim().split_once(" requests in "));
+    let (requests, _) = completed.ok_or_else(|| format!("wrk printed no count:\n{text}"))?;
     Ok(Run {
+        requests: requests.parse()?,
         rate: after("Requests/sec:")?.parse()?,
         p50_ms: time("50%")?,
         p99_ms: time("99%")?,

@@ -45,6 +45,8 @@ use crate::traces::RequestSpan;
 
 /// The time limit until a response begins. The gateway in front gives up after 15 s.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(14);
+/// The same for a request that is held during an outage: its caller gives up after 30 s.
+const HELD_TIMEOUT: Duration = Duration::from_secs(29);
 /// The same for an upload, whose response begins when the file is stored.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -216,6 +218,8 @@ impl Edge {
         };
         let limit = if is_upload(&request) {
             UPLOAD_TIMEOUT
+        } else if routes::is_held(request.uri().path()) {
+            HELD_TIMEOUT
         } else {
             RESPONSE_TIMEOUT
         };

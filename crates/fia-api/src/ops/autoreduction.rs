@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::error::ApiError;
 use crate::model::input::request_body;
 use crate::model::{NewRun, Program, json};
+use crate::ops::AttemptError;
 use crate::scripts::{Inputs, Scripts, Transform};
 use crate::store::Db;
 use crate::store::new_jobs::{self, NewJob};
@@ -22,7 +23,7 @@ pub struct Autoreduction {
 
 request_body! {
     /// A measured run and how to reduce it: the body of `POST /job/autoreduction`.
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub struct AutoreductionRequest {
         /// The run.
         run: NewRun,
@@ -60,8 +61,12 @@ impl Autoreduction {
     /// # Errors
     /// [`ApiError::BadCharacters`], [`ApiError::NoTransform`] and [`ApiError::NoScript`] for an
     /// instrument without scripts, [`ApiError::Invalid`] for inputs that its transform rejects,
-    /// [`ApiError::Unavailable`] if the database or GitHub is unavailable.
-    pub async fn prepare(&self, request: &AutoreductionRequest) -> Result<PreparedJob, ApiError> {
+    /// [`ApiError::Unavailable`] if the database or GitHub is unavailable: with
+    /// [`AttemptError::Unknown`] the job may have been created.
+    pub async fn prepare(
+        &self,
+        request: &AutoreductionRequest,
+    ) -> Result<PreparedJob, AttemptError> {
         let filename = &request.run.filename;
         let known = new_jobs::run_of_file(&self.db, filename).await?;
         let instrument = match known {
@@ -75,7 +80,7 @@ impl Autoreduction {
         let known = new_jobs::run_of_file(&self.db, filename).await?;
         let instrument = known.ok_or(ApiError::Internal)?.instrument;
         let prepared = self.prepare_as(request, &instrument).await?;
-        prepared.ok_or(ApiError::Internal)
+        Ok(prepared.ok_or(ApiError::Internal)?)
     }
 
     /// Creates the job with the script of this instrument; `None` if the file's run has another
@@ -84,7 +89,7 @@ impl Autoreduction {
         &self,
         request: &AutoreductionRequest,
         instrument: &str,
-    ) -> Result<Option<PreparedJob>, ApiError> {
+    ) -> Result<Option<PreparedJob>, AttemptError> {
         // Before the transaction, which must not wait for GitHub.
         let (script, sha) = self.script(request, instrument).await?;
         let program = Program {
@@ -104,7 +109,8 @@ impl Autoreduction {
             return Ok(None);
         }
         let job_id = new_jobs::insert_autoreduction(&transaction, new, &run).await?;
-        transaction.commit().await?;
+        let committed = transaction.commit().await;
+        committed.map_err(|error| AttemptError::Unknown(error.into()))?;
         Ok(Some(PreparedJob {
             script: program.script,
             job_id,

@@ -52,7 +52,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/job/{job_id}/resubmit", post(jobs::new::resubmit)),
         ("/job/rerun", job_by_id().post(jobs::new::rerun)),
         ("/job/simple", job_by_id().post(jobs::new::simple)),
-        ("/job/autoreduction", job_by_id().post(jobs::new::autoreduction)),
+        (HELD, job_by_id().post(jobs::new::autoreduction)),
         (DOWNLOAD, get(files::download)),
         ("/job/download-zip", job_by_id().post(files::download_zip)),
 
@@ -69,6 +69,15 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/live-data/{instrument}/logs", get(logs::stream)),
         ("/live-data/{instrument}/traceback", get(live_data::traceback)),
     ]
+}
+
+/// The path whose requests are held while a dependency is unavailable.
+const HELD: &str = "/job/autoreduction";
+
+/// Returns true if a request for this path may be held longer than others are.
+#[must_use]
+pub fn is_held(path: &str) -> bool {
+    path.ends_with(HELD)
 }
 
 /// The one path that HEAD is served for.

@@ -9,9 +9,10 @@ use crate::app::metrics::histograms;
 const RESPONSES: &str = "fia_api_http_requests_total";
 const REFUSED: &str = "fia_api_http_requests_refused_total";
 const IN_FLIGHT: &str = "fia_api_http_requests_in_flight";
+const HELD: &str = "fia_api_http_requests_held";
 const RECEIVING: &str = "fia_api_http_bodies_receiving";
 
-pub(super) const FAMILIES: [Family; 5] = [
+pub(super) const FAMILIES: [Family; 6] = [
     Family::counter(
         RESPONSES,
         &["route", "method", "code", "cache"],
@@ -28,6 +29,12 @@ pub(super) const FAMILIES: [Family; 5] = [
         &[],
         Unit::Count,
         "HTTP requests whose body is complete and whose response has not begun.",
+    ),
+    Family::gauge(
+        HELD,
+        &[],
+        Unit::Count,
+        "Autoreduction requests that wait until the database or GitHub is available.",
     ),
     Family::gauge(
         RECEIVING,
@@ -64,6 +71,7 @@ pub(super) fn collect(edge: &Edge) {
         counter!(REFUSED, "reason" => reason).absolute(refused);
     }
     gauge!(IN_FLIGHT).set(admission.in_flight.in_use() as f64);
+    gauge!(HELD).set(edge.state().held.count() as f64);
     gauge!(RECEIVING).set(admission.bodies.in_use() as f64);
 }
 

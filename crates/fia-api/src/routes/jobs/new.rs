@@ -1,9 +1,11 @@
 //! New jobs, and resubmission of files.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
+use crate::admission::RequestPermit;
 use crate::auth::{Caller, KeyHolder, Staff};
 use crate::error::ApiError;
 use crate::extract::Authed;
@@ -47,14 +49,19 @@ pub(in crate::routes) async fn resubmit(
     Ok(json(render(&job_id)))
 }
 
-/// `POST /job/autoreduction`: the job creator accepts only 201 as success.
+/// `POST /job/autoreduction`: the job creator accepts only 201 as success. Held while the database
+/// or GitHub is unavailable.
 pub(in crate::routes) async fn autoreduction(
     State(state): State<AppState>,
+    Extension(permit): Extension<RequestPermit>,
     call: Authed<KeyHolder, (), AutoreductionRequest>,
 ) -> Result<(StatusCode, Response), ApiError> {
-    let mut body = call.body;
-    resolve_timestamps(&state.db, &mut body).await?;
-    let prepared = state.autoreduction.prepare(&body).await?;
+    let attempt = || async {
+        let mut body = call.body.clone();
+        resolve_timestamps(&state.db, &mut body).await?;
+        state.autoreduction.prepare(&body).await
+    };
+    let prepared = state.held.until_available(&permit, attempt).await?;
     let body = render(&serde_json::json!({
         "script": prepared.script,
         "job_id": prepared.job_id,

@@ -11,9 +11,6 @@ use crate::deploy::{container, list, render, text};
 pub(super) fn check_literals(variables: &BTreeMap<String, String>) {
     let config = Config::from_vars(&|name| variables.get(name).cloned()).unwrap();
     for (name, value) in variables {
-        if is_standard(name) {
-            continue;
-        }
         let setting = config.settings.iter().find(|setting| setting.name == name);
         let setting = setting.unwrap_or_else(|| panic!("{name} is not a setting"));
         // A secret's value in force is hidden.
@@ -27,11 +24,6 @@ pub(super) fn check_secret(name: &str) {
     let shown = config.map(|config| config.listing()).unwrap_or_default();
     assert!(shown.contains(&format!("\n{name}=")), "{name} is unknown");
     assert!(!shown.contains("a-secret"), "{name} is shown");
-}
-
-/// Variables of the OpenTelemetry specification, which no setting of the server's own mirrors.
-fn is_standard(name: &str) -> bool {
-    name.starts_with("OTEL_")
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Job creation: the stored rows and published messages of each request.
 
 mod autoreduction;
+mod outage;
 mod submission;
 
 use devstack::shared;
