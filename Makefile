@@ -53,13 +53,14 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 
 .PHONY: soak
 soak: ## Looks for what must never happen, a million times or through many outages; minutes.
-	@scripts/install-deps run bench openapi
+	@scripts/install-deps run bench openapi browser
 	cargo build --release --package fia-api --package devstack --package fia-bench
 	target/release/fia-bench stale
 	target/release/fia-bench pooler
 	target/release/fia-bench outages
 	target/release/fia-bench bodies
 	target/release/fia-bench schedules
+	scripts/check-clients target/release/fia-api
 	scripts/check-openapi target/release/devstack target/release/fia-api
 
 .PHONY: image

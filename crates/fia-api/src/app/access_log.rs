@@ -87,8 +87,7 @@ impl AccessLogEntry {
             return;
         }
         let path = self.uri.path();
-        // A path on the wire is ASCII: any cut is at a character boundary.
-        let path = path.get(..MAX_PATH).unwrap_or(path);
+        let path = cut(path, MAX_PATH);
         macro_rules! entry {
             ($level:expr, $message:literal) => {
                 tracing::event!(
@@ -115,6 +114,13 @@ impl AccessLogEntry {
             entry!(Level::INFO, "request");
         }
     }
+}
+
+/// The beginning of a text, in whole characters: some clients send a path in raw UTF-8.
+fn cut(text: &str, max: usize) -> &str {
+    let mut ends = (0..=max.min(text.len())).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
 }
 
 /// A duration to the microsecond.

@@ -36,6 +36,7 @@ mod overload;
 mod pooler;
 mod races;
 mod recorded;
+mod refused_uploads;
 mod sample_files;
 mod schedules;
 mod schema;

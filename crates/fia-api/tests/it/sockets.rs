@@ -17,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Limit of each read and of the shutdown.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
+const HEALTHZ: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -52,29 +54,38 @@ impl Running {
     }
 }
 
-/// Takes nearly 10 s: the timeouts under test.
+/// Takes nearly 10 s: the timeouts under test. An idle connection is kept longer.
 #[tokio::test]
 async fn stalled_clients_are_disconnected_in_time() {
     let replica = Replica::new(&[]);
     let server = Running::start(&replica).await;
     let unfinished_body = b"PUT /live-data/mari/script HTTP/1.1\r\nhost: x\r\n\
         content-type: application/json\r\ncontent-length: 100\r\n\r\n{\"value\":";
-    let (silent, half_head, half_body, idle) = tokio::join!(
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(HEALTHZ).await.unwrap();
+    let (silent, half_head, half_body) = tokio::join!(
         server.talk(b""),
         server.talk(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "),
         server.talk(unfinished_body),
-        server.talk(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"),
     );
     for (what, (_, took)) in [
         ("silent", &silent),
         ("half a head", &half_head),
         ("half a body", &half_body),
-        ("idle", &idle),
     ] {
         assert!(*took < LIMIT, "{what}: {took:?}");
     }
     assert!(half_body.0.starts_with("HTTP/1.1 408"), "{}", half_body.0);
-    assert!(idle.0.starts_with("HTTP/1.1 200"), "{}", idle.0);
+    for _ in 0..2 {
+        let mut received = [0; 12];
+        within("the response", READ_LIMIT, idle.read_exact(&mut received))
+            .await
+            .unwrap();
+        assert_eq!(&received, b"HTTP/1.1 200");
+        let mut rest = [0; 4096];
+        let _ = idle.read(&mut rest).await.unwrap();
+        idle.write_all(HEALTHZ).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -88,6 +99,13 @@ async fn malformed_requests_are_rejected_at_once() {
         (&tls_hello[..], "HTTP/1.1 400"),
         (b"\x00\x01\x02\r\n\r\n", "HTTP/1.1 400"),
         (long_url.as_bytes(), "HTTP/1.1 4"),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", "HTTP/1.1 400"),
+        (
+            b"GET /healthz HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n",
+            "HTTP/1.1 400",
+        ),
+        (b"GET /healthz HTTP/1.1\nhost: x\n\n", "HTTP/1.1 400"),
+        (b"GET /healthz HTTP/1.1\r\nhost: x\n\r\n", "HTTP/1.1 400"),
     ] {
         let (received, took) = server.talk(sent).await;
         assert!(received.starts_with(status), "{received:?}");
@@ -171,4 +189,57 @@ async fn shutdown_aborts_live_logs() {
         .unwrap();
     let took = stopped.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Without `Host`, as HTTP/1.0 allows.
+#[tokio::test]
+async fn clients_that_end_sending_get_their_response() {
+    let server = Running::start(&Replica::new(&[])).await;
+    for request in [HEALTHZ, b"GET /healthz HTTP/1.0\r\n\r\n"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut received = String::new();
+        within("the end", READ_LIMIT, stream.read_to_string(&mut received))
+            .await
+            .unwrap();
+        assert!(received.starts_with("HTTP/1."), "{received}");
+        assert!(received.contains(" 200 OK"), "{received}");
+    }
+}
+
+/// Clients that read only after they have sent everything. Takes a second: 130 MB are sent.
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    const CHUNK: usize = 64 * 1024;
+    let server = Running::start(&Replica::new(&[])).await;
+    for (length, status) in [
+        (100_000, 401),
+        (1_000_000, 401),
+        (20_000_000, 413),
+        (130_000_000, 413),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!(
+            "PUT /live-data/mari/script HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut remaining = length;
+        let chunk = vec![b'1'; CHUNK];
+        while remaining > 0 {
+            let size = remaining.min(CHUNK);
+            let sending = stream.write_all(&chunk[..size]);
+            within("the client to send", READ_LIMIT, sending)
+                .await
+                .unwrap();
+            remaining -= size;
+        }
+        let mut received = vec![0; 12];
+        within("the response", READ_LIMIT, stream.read_exact(&mut received))
+            .await
+            .unwrap();
+        let received = String::from_utf8_lossy(&received);
+        assert_eq!(received, format!("HTTP/1.1 {status}"), "{length} bytes");
+    }
 }

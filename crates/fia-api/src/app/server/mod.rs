@@ -1,29 +1,37 @@
 //! Sockets: accept, serve with limits, drain.
 
+mod activity;
+mod descriptors;
+mod line_ends;
+mod request;
+mod socket;
+
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt as _;
+use futures_util::future::{Either, ready};
 use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-/// The time limit for the head of a request, from the end of the one before: also the keep-alive
-/// timeout.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(9);
+use activity::Open;
+use request::SentBody;
+use socket::Socket;
+
 /// The time limit for in-flight requests after the shutdown signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// The time limit for a client to acknowledge sent data, after which its connection is reset.
@@ -32,6 +40,10 @@ const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BUFFER: usize = 64 * 1024;
 /// The pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The response to a connection for which there is no place.
+const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
 
 /// A request handler behind a server's sockets; cheap to clone.
 pub trait Service: Clone + Send + 'static {
@@ -63,6 +75,7 @@ struct Connections<S> {
     http: http1::Builder,
     watcher: GracefulShutdown,
     service: S,
+    open: Open,
     /// After the shutdown signal, each connection is closed after its next response.
     is_draining: Arc<AtomicBool>,
 }
@@ -105,26 +118,36 @@ impl<S: Service> Server<S> {
     /// request that is already on its way is not lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+        // The time limits of heads are enforced by `open`. A client that ends sending after its
+        // request still gets the response.
+        http.header_read_timeout(None)
+            .half_close(true)
             .max_buf_size(MAX_BUFFER);
+        let open = Open::new(descriptors::max_connections());
         let connections = Connections {
             http,
             watcher: GracefulShutdown::new(),
             service: self.service,
+            open: open.clone(),
             is_draining: Arc::default(),
         };
-        connections.accept(&self.listener, shutdown).await;
-        connections.service.begin_drain();
-        connections.is_draining.store(true, Ordering::Relaxed);
-        if !self.shutdown_delay.is_zero() {
-            let delay_s = self.shutdown_delay.as_secs();
-            tracing::info!(delay_s, "not ready, still serving for the shutdown delay");
-            let delay = sleep(self.shutdown_delay);
-            connections.accept(&self.listener, delay).await;
+        let serving = async {
+            connections.accept(&self.listener, shutdown).await;
+            connections.service.begin_drain();
+            connections.is_draining.store(true, Ordering::Relaxed);
+            if !self.shutdown_delay.is_zero() {
+                let delay_s = self.shutdown_delay.as_secs();
+                tracing::info!(delay_s, "not ready, still serving for the shutdown delay");
+                let delay = sleep(self.shutdown_delay);
+                connections.accept(&self.listener, delay).await;
+            }
+            drop(self.listener);
+            connections.drain().await;
+        };
+        tokio::select! {
+            () = serving => {}
+            () = open.enforce_timeouts() => {}
         }
-        drop(self.listener);
-        connections.drain().await;
     }
 }
 
@@ -151,24 +174,45 @@ impl<S: Service> Connections<S> {
             tracing::debug!(%error, "connection closed before its first request");
             return;
         }
+        let Some(open) = self.open.add() else {
+            tracing::warn!("connection refused: too many are open, and all are busy");
+            // As much as the socket's buffer takes: nobody waits for this client.
+            let _ = stream.try_write(NO_PLACE);
+            return;
+        };
         let handler = self.service.clone().for_peer(peer);
         let is_draining = Arc::clone(&self.is_draining);
+        let activity = Arc::clone(&open.activity);
+        let socket = Socket::new(stream, Arc::clone(&activity));
         let service = service_fn(move |request: http::Request<Incoming>| {
             let is_draining = Arc::clone(&is_draining);
-            let response = handler.clone().handle(request.map(Body::new));
+            let busy = activity.begin_request();
+            let response = match request::refuse(&request) {
+                Some(refusal) => Either::Left(ready(refusal)),
+                None => {
+                    let request = request::received(request, &activity);
+                    Either::Right(handler.clone().handle(request))
+                }
+            };
             response.map(move |response| {
-                Ok::<_, std::convert::Infallible>(if is_draining.load(Ordering::Relaxed) {
+                let response = if is_draining.load(Ordering::Relaxed) {
                     close_after(response)
                 } else {
                     response
-                })
+                };
+                Ok::<_, Infallible>(response.map(|body| SentBody::new(body, busy)))
             })
         });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let connection = self.http.serve_connection(TokioIo::new(socket), service);
         let connection = self.watcher.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended early");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended early");
+                },
+                () = open.activity.closed() => {
+                    tracing::debug!("connection closed: its client is too slow, or makes way");
+                }
             }
         });
     }

@@ -1,0 +1,124 @@
+//! The socket of a connection as the HTTP library reads and writes it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+use crate::app::server::activity::{Activity, Received};
+use crate::app::server::line_ends::LineEnds;
+
+/// How long a closed connection goes on reading what its client still sends: closing it with unread
+/// data would reset it, and the client would lose the response.
+const LINGER_TIME: Duration = Duration::from_secs(30);
+/// The most that is read meanwhile, in bytes.
+const LINGER_BYTES: usize = 256 * 1024 * 1024;
+/// The size of one read meanwhile, in bytes.
+const LINGER_BUFFER: usize = 16 * 1024;
+
+/// A socket that reports its activity, refuses bare line feeds in heads, and closes without losing
+/// the last response.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+    line_ends: LineEnds,
+    lingering: Option<Lingering>,
+}
+
+#[derive(Debug)]
+struct Lingering {
+    end: Pin<Box<Sleep>>,
+    remaining: usize,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self {
+            stream,
+            activity,
+            line_ends: LineEnds::default(),
+            lingering: None,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let received = &mut buffer.filled_mut()[before..];
+        if !received.is_empty() {
+            match self.activity.received() {
+                Received::FirstOfHead => self.line_ends.check_first(received),
+                Received::MoreOfHead => self.line_ends.check(received),
+                Received::Body => self.line_ends.skip(received),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Ends sending. If the client is still sending a body, discards the rest of it, within limits.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.activity.has_unread_body() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Lingering {
+            end: Box::pin(sleep(LINGER_TIME)),
+            remaining: LINGER_BYTES,
+        });
+        if lingering.end.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut discarded = [0; LINGER_BUFFER];
+        loop {
+            let mut buffer = ReadBuf::new(&mut discarded);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer));
+            let received = buffer.filled().len();
+            lingering.remaining = lingering.remaining.saturating_sub(received);
+            // A reset ends it as an end does: the client has gone.
+            if read.is_err() || received == 0 || lingering.remaining == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
