@@ -59,6 +59,8 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench pooler
 	target/release/fia-bench outages
 	target/release/fia-bench bodies
+	target/release/fia-bench sockets
+	target/release/fia-bench overload
 	target/release/fia-bench schedules
 	scripts/check-clients target/release/fia-api
 	scripts/check-openapi target/release/devstack target/release/fia-api

@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handler = get(move || async move { ([(CONTENT_TYPE, "application/json")], body) });
     let routes = Router::new().fallback(handler);
     let edge = Edge::around(routes, &config, AppState::new(&config)?);
-    let server = Server::bind(config.server.bind, edge).await?;
+    let server = Server::bind(config.server.bind, edge)?;
     server.run(shutdown_signal()).await;
     Ok(())
 }

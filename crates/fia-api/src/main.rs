@@ -199,8 +199,8 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     warn_of_risks(config);
     let state = AppState::new(config)?;
     let edge = Edge::new(config, state.clone());
-    let metrics = bind_metrics(config, edge.clone()).await?;
-    let server = bind("FIA_API_BIND", config.server.bind, edge).await?;
+    let metrics = bind_metrics(config, edge.clone())?;
+    let server = bind("FIA_API_BIND", config.server.bind, edge)?;
     let server = server.shutdown_delay(config.server.shutdown_delay);
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
     let stop = shutdown_signal().shared();
@@ -213,23 +213,19 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metrics>>, Failure> {
+fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metrics>>, Failure> {
     let Some(address) = config.server.metrics_bind else {
         return Ok(None);
     };
-    let server = bind("FIA_API_METRICS_BIND", address, Metrics::new(edge)).await?;
+    let server = bind("FIA_API_METRICS_BIND", address, Metrics::new(edge))?;
     let server = server.shutdown_delay(config.server.shutdown_delay);
     tracing::info!(address = %server.address()?, "serving metrics");
     Ok(Some(server))
 }
 
 /// Binds a listener; an error names the setting and the address.
-async fn bind<S: Service>(
-    setting: &str,
-    address: SocketAddr,
-    service: S,
-) -> Result<Server<S>, Failure> {
-    let server = Server::bind(address, service).await;
+fn bind<S: Service>(setting: &str, address: SocketAddr, service: S) -> Result<Server<S>, Failure> {
+    let server = Server::bind(address, service);
     server.map_err(|error| format!("{setting}={address}: {error}").into())
 }
 

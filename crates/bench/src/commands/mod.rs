@@ -18,6 +18,7 @@ mod long_list;
 mod new_jobs;
 mod nginx;
 mod outages;
+mod overload;
 mod plans;
 mod pooler;
 mod probe;
@@ -26,6 +27,7 @@ mod rolling;
 mod routes;
 mod schedules;
 mod server;
+mod sockets;
 mod targets;
 mod traces;
 mod unavailable;
@@ -180,6 +182,12 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         at_once: usize,
     },
+    /// Uncached lists at a multiple of the rate that the server can serve: what is admitted is
+    /// served, and the rest is refused at once
+    Overload,
+    /// Thousands of connections that strangers hold open, with a limit of 1,024 open files:
+    /// everybody else is served
+    Sockets,
     /// Large and endless bodies of strangers: memory, refusals, and everybody else's requests
     Bodies,
     /// Requests for missing files in a very large folder
@@ -220,6 +228,8 @@ enum Command {
 
 pub(crate) async fn run(options: Options) -> Outcome {
     match options.command {
+        Command::Overload => overload::run(&options.server).await,
+        Command::Sockets => sockets::run(&options.server).await,
         Command::Traces { rounds, baseline } => {
             traces::run(&options.server, baseline.as_deref(), rounds).await
         }

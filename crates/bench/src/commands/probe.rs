@@ -72,6 +72,12 @@ impl ProbeReport {
         self.max_mib
     }
 
+    /// The 99th percentile of the waits.
+    pub(super) fn p99(&self) -> Duration {
+        let wait = self.waits.get(self.waits.len() * 99 / 100);
+        wait.copied().unwrap_or_default()
+    }
+
     pub(super) fn row(&self) -> String {
         let ms = |wait: Option<&Duration>| wait.map_or(0.0, |wait| wait.as_secs_f64() * 1e3);
         format!(

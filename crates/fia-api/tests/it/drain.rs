@@ -49,7 +49,7 @@ async fn requests_are_served_and_idle_connections_kept_until_the_delay_is_over()
     let database = Database::seeded().await;
     let replica = Replica::new(&[&database.vars()]);
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), replica.edge());
-    let server = server.await.unwrap().shutdown_delay(DELAY);
+    let server = server.unwrap().shutdown_delay(DELAY);
     let address = server.address().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(server.run(async { drop(stopped.await) }));

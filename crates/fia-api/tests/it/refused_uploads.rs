@@ -17,10 +17,10 @@ const SIZES: [&str; 4] = ["100000", "1000000", "20000000", "130000000"];
 const STATUSES: [&str; 4] = ["401", "401", "413", "413"];
 const LIMIT: Duration = Duration::from_secs(60);
 
-async fn serve() -> (SocketAddr, oneshot::Sender<()>) {
+fn serve() -> (SocketAddr, oneshot::Sender<()>) {
     let address = "127.0.0.1:0".parse().unwrap();
     let edge = Replica::new(&[]).edge();
-    let server = fia_api::app::Server::bind(address, edge).await.unwrap();
+    let server = fia_api::app::Server::bind(address, edge).unwrap();
     let address = server.address().unwrap();
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(server.run(async { drop(stopped.await) }));
@@ -38,7 +38,7 @@ async fn output(command: &mut Command) -> String {
 /// Takes seconds: 300 MB are sent by two clients.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_and_curl_get_the_status_of_a_refused_upload() {
-    let (address, _stop) = serve().await;
+    let (address, _stop) = serve();
     let url = format!("http://{address}/live-data/mari/script");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/upload.py");
     let mut python = Command::new("python3");

@@ -26,9 +26,9 @@ struct Running {
 }
 
 impl Running {
-    async fn start(replica: &Replica) -> Self {
+    fn start(replica: &Replica) -> Self {
         let address = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(address, replica.edge()).await.unwrap();
+        let server = Server::bind(address, replica.edge()).unwrap();
         let address = server.address().unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async { drop(stopped.await) }));
@@ -58,7 +58,7 @@ impl Running {
 #[tokio::test]
 async fn stalled_clients_are_disconnected_in_time() {
     let replica = Replica::new(&[]);
-    let server = Running::start(&replica).await;
+    let server = Running::start(&replica);
     let unfinished_body = b"PUT /live-data/mari/script HTTP/1.1\r\nhost: x\r\n\
         content-type: application/json\r\ncontent-length: 100\r\n\r\n{\"value\":";
     let mut idle = TcpStream::connect(server.address).await.unwrap();
@@ -90,7 +90,7 @@ async fn stalled_clients_are_disconnected_in_time() {
 
 #[tokio::test]
 async fn malformed_requests_are_rejected_at_once() {
-    let server = Running::start(&Replica::new(&[])).await;
+    let server = Running::start(&Replica::new(&[]));
     let tls_hello = [
         0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03,
     ];
@@ -117,7 +117,7 @@ async fn malformed_requests_are_rejected_at_once() {
 async fn shutdown_waits_for_in_flight_requests() {
     let database = Database::seeded().await;
     let replica = Replica::new(&[&database.vars()]);
-    let server = Running::start(&replica).await;
+    let server = Running::start(&replica);
     // A table lock keeps the read in flight until the test commits.
     let client = database.client().await;
     client
@@ -163,7 +163,7 @@ async fn shutdown_waits_for_in_flight_requests() {
 async fn shutdown_aborts_live_logs() {
     let valkey = shared::valkey().await.unwrap();
     let replica = Replica::new(&[&vars(&[("VALKEY_URL", &valkey.url())])]);
-    let server = Running::start(&replica).await;
+    let server = Running::start(&replica);
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let request = b"GET /live-data/QUIET/logs HTTP/1.1\r\nhost: x\r\n\
         authorization: Bearer shh\r\n\r\n";
@@ -194,7 +194,7 @@ async fn shutdown_aborts_live_logs() {
 /// Without `Host`, as HTTP/1.0 allows.
 #[tokio::test]
 async fn clients_that_end_sending_get_their_response() {
-    let server = Running::start(&Replica::new(&[])).await;
+    let server = Running::start(&Replica::new(&[]));
     for request in [HEALTHZ, b"GET /healthz HTTP/1.0\r\n\r\n"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(request).await.unwrap();
@@ -212,7 +212,7 @@ async fn clients_that_end_sending_get_their_response() {
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
     const CHUNK: usize = 64 * 1024;
-    let server = Running::start(&Replica::new(&[])).await;
+    let server = Running::start(&Replica::new(&[]));
     for (length, status) in [
         (100_000, 401),
         (1_000_000, 401),

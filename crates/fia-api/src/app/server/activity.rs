@@ -24,6 +24,8 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 /// Receiving a body, handling a request or sending its response.
 const BUSY: u8 = 2;
+/// Sending a response to a client that does not read.
+const STALLED: u8 = 3;
 
 /// What one connection is doing.
 #[derive(Debug)]
@@ -67,6 +69,15 @@ impl Activity {
     pub(super) fn begin_request(self: &Arc<Self>) -> BusyGuard {
         self.phase.store(BUSY, Ordering::Relaxed);
         BusyGuard(Arc::clone(self))
+    }
+
+    /// Records whether the client reads what is sent.
+    pub(super) fn set_stalled(&self, is_stalled: bool) {
+        match (self.phase.load(Ordering::Relaxed), is_stalled) {
+            (BUSY, true) => self.enter(STALLED),
+            (STALLED, false) => self.phase.store(BUSY, Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     /// Whether the body of the last request was not read to its end.
@@ -179,7 +190,8 @@ impl Open {
         })
     }
 
-    /// Closes connections that have waited too long for their client. Never ends.
+    /// Closes connections that have waited too long for a request. Never ends. Those whose client
+    /// does not read have a time limit in the socket.
     pub(super) async fn enforce_timeouts(&self) {
         let mut checks = interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -187,14 +199,12 @@ impl Open {
             checks.tick().await;
             let now = self.0.epoch.elapsed();
             for activity in self.0.connections.lock().values() {
-                if activity.waiting(now).is_some_and(|(phase, waited)| {
-                    waited
-                        > if phase == HEAD {
-                            HEAD_TIMEOUT
-                        } else {
-                            KEEP_ALIVE
-                        }
-                }) {
+                let is_over = match activity.waiting(now) {
+                    Some((HEAD, waited)) => waited > HEAD_TIMEOUT,
+                    Some((IDLE, waited)) => waited > KEEP_ALIVE,
+                    _ => false,
+                };
+                if is_over {
                     activity.close.notify_one();
                 }
             }
@@ -215,10 +225,12 @@ mod tests {
     fn the_connection_that_waited_longest_makes_way() {
         let open = Open::new(3);
         let guards: Vec<OpenGuard> = (0..3).map(|_| open.add().unwrap()).collect();
+        let _busy = guards[1].activity.begin_request();
+        let _sending = guards[0].activity.begin_request();
+        guards[0].activity.set_stalled(true);
         for (guard, since) in guards.iter().zip([30, 10, 20]) {
             guard.activity.since.store(since, Ordering::Relaxed);
         }
-        let _busy = guards[1].activity.begin_request();
         let _fourth = open.add().unwrap();
         let closed: Vec<bool> = guards
             .iter()

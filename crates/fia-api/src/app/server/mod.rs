@@ -25,7 +25,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use activity::Open;
@@ -38,6 +38,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
 /// The limit of a connection's read and write buffers, in bytes; a request's head must fit.
 const MAX_BUFFER: usize = 64 * 1024;
+/// Connections that wait to be accepted; the operating system may have a lower limit.
+const BACKLOG: u32 = 4096;
 /// The pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -81,13 +83,13 @@ struct Connections<S> {
 }
 
 impl<S: Service> Server<S> {
-    /// Binds the address.
+    /// Binds the address. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: SocketAddr, service: S) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, service: S) -> io::Result<Self> {
         Ok(Self {
-            listener: TcpListener::bind(address).await?,
+            listener: listen(address)?,
             service,
             shutdown_delay: Duration::ZERO,
         })
@@ -229,6 +231,19 @@ impl<S: Service> Connections<S> {
             tracing::warn!(limit_ms, "drain timeout: in-flight requests are aborted");
         }
     }
+}
+
+/// Listens with a long queue: a client whose connection finds no place there tries again after a
+/// second.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A server that is restarted can listen at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Has the connection closed after this response.

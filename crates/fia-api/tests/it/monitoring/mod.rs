@@ -41,7 +41,7 @@ impl Monitored {
     async fn start(replica: &Replica, rules: &str) -> Self {
         let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let metrics = Metrics::new(replica.edge());
-        let server = Server::bind(address, metrics).await.unwrap();
+        let server = Server::bind(address, metrics).unwrap();
         let address = server.address().unwrap();
         let listener = tokio::spawn(server.run(std::future::pending()));
         let prometheus = Prometheus::start(&[address], rules).await.unwrap();
