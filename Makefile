@@ -63,7 +63,15 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench overload
 	target/release/fia-bench schedules
 	scripts/check-clients target/release/fia-api
+	$(MAKE) fuzz FUZZ_SECONDS=120
 	scripts/check-openapi target/release/devstack target/release/fia-api
+
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzzes every parser of foreign bytes for $FUZZ_SECONDS each (600); needs a nightly toolchain.
+	scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: image
 image: $(TOOLS)/bin/cargo-cyclonedx ## Builds the container image with buildah, without a container registry, and tries it.
@@ -81,6 +89,10 @@ $(TOOLS)/bin/cargo-deny: | deps
 	@echo "Building cargo-deny, once; it takes some minutes."
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	  cargo install --locked --quiet --root $(TOOLS) cargo-deny
+
+$(TOOLS)/bin/cargo-fuzz: | deps
+	@echo "Building cargo-fuzz, once; it takes a minute."
+	cargo install --locked --quiet --root $(TOOLS) cargo-fuzz
 
 $(TOOLS)/bin/cargo-cyclonedx: | deps
 	@echo "Building cargo-cyclonedx, once; it takes a minute."

@@ -35,6 +35,8 @@ mod cache;
 mod codec;
 mod connection;
 mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod local;
 mod namespace;
 mod observer;

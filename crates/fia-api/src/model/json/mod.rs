@@ -22,7 +22,7 @@ pub(super) use number::{MAX_INT_DIGITS, python_number};
 pub use select::{SelectedFields, select_fields};
 pub use syntax::SyntaxCheck;
 
-use number::{PythonNumbers, is_integer};
+use number::{PythonNumbers, is_integer, is_pythons};
 
 /// Parses a JSON text. `None` if it is not JSON (`NaN` is not), contains a number that is not
 /// [storable](is_storable), or is nested deeper than the parser's limit (128).
@@ -99,20 +99,30 @@ pub fn compact(payload: &Bytes, raw: &RawValue) -> Option<Bytes> {
     parse(text).map(|value| render(&value))
 }
 
-/// Returns true if a valid JSON text has no white space between tokens and no escape that
+/// Returns true if a valid JSON text has no white space between tokens, and no escape or number that
 /// [`render`] writes otherwise. May return false for such a text.
 fn is_compact(text: &[u8]) -> bool {
+    let mut rest = text;
     let mut in_string = false;
-    let mut bytes = text.iter();
-    while let Some(byte) = bytes.next() {
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
         match (in_string, byte) {
             (_, b'"') => in_string = !in_string,
-            (true, b'\\') => {
-                if matches!(bytes.next(), None | Some(b'u' | b'/')) {
+            (true, b'\\') => match after.split_first() {
+                None | Some((b'u' | b'/', _)) => return false,
+                Some((_, after)) => rest = after,
+            },
+            (false, b' ' | b'\t' | b'\n' | b'\r') => return false,
+            (false, b'-' | b'0'..=b'9') => {
+                let of_number =
+                    |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                let more = after.iter().take_while(|byte| of_number(byte)).count();
+                let number = &text[text.len() - after.len() - 1..text.len() - after.len() + more];
+                if !is_pythons(number) {
                     return false;
                 }
+                rest = &after[more..];
             }
-            (false, b' ' | b'\t' | b'\n' | b'\r') => return false,
             _ => {}
         }
     }
@@ -124,6 +134,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A program other than the older server may have written it.
+    #[test]
+    fn a_number_in_another_form_is_rewritten() {
+        for (sent, expected) in [
+            ("2e0", Some("2.0")),
+            ("[1.50,-0]", Some("[1.5,0]")),
+            ("{\"a\":1e999}", None),
+            ("[1.5,-0.0,1e-05,12,true]", Some("[1.5,-0.0,1e-05,12,true]")),
+            ("\"2e0\"", Some("\"2e0\"")),
+        ] {
+            let payload = Bytes::copy_from_slice(sent.as_bytes());
+            let raw = serde_json::from_slice::<&RawValue>(&payload).unwrap();
+            assert_eq!(
+                compact(&payload, raw).as_deref(),
+                expected.map(str::as_bytes)
+            );
+        }
+    }
 
     fn through(text: &str) -> String {
         String::from_utf8(render(&parse(text.as_bytes()).unwrap()).to_vec()).unwrap()

@@ -25,6 +25,12 @@ pub(super) fn is_integer(number: &str) -> bool {
     !number.contains(['.', 'e', 'E'])
 }
 
+/// Returns true if a JSON number is in the form in which Python writes it.
+pub(super) fn is_pythons(number: &[u8]) -> bool {
+    std::str::from_utf8(number)
+        .is_ok_and(|number| number.len() <= MAX_INT_DIGITS && python_number(number) == number)
+}
+
 /// A JSON number as Python writes it after parsing: `int` exact, `float` by its `repr`.
 pub(in crate::model) fn python_number(number: &str) -> Cow<'_, str> {
     if is_integer(number) {
