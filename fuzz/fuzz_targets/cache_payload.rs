@@ -1,4 +1,4 @@
-//! Entries of Valkey, whoever wrote them: markers, and payloads in the form of responses.
+//! Entries of Valkey from any program: markers, and payloads in the form of responses.
 #![no_main]
 
 use bytes::Bytes;

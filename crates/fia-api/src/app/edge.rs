@@ -13,7 +13,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::ALLOW;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 use tokio::time::timeout;
@@ -33,6 +33,7 @@ use crate::app::path;
 use crate::app::request_id::{self, RequestIds};
 use crate::app::response_index::ResponseIndex;
 use crate::app::server::Service;
+use crate::app::time_limit::time_limit;
 use crate::auth::CallerSlot;
 use crate::config::Config;
 use crate::error::ApiError;
@@ -43,16 +44,7 @@ use crate::routes::{CacheResult, RouteId, RouteMatcher};
 use crate::state::AppState;
 use crate::traces::RequestSpan;
 
-/// The time limit until a response begins. The gateway in front gives up after 15 s.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(14);
-/// The same for a request that is held during an outage: its caller gives up after 30 s.
-const HELD_TIMEOUT: Duration = Duration::from_secs(29);
-/// The same for an upload, whose response begins when the file is stored.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
-
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-/// The beginning of the media type of an upload.
-const MULTIPART: &[u8] = b"multipart/";
 
 /// The whole server except its sockets; cheap to clone.
 #[derive(Clone)]
@@ -216,14 +208,7 @@ impl Edge {
             Err(_) if is_probe(request.uri()) => None,
             Err(error) => return error.into_response(),
         };
-        let limit = if is_upload(&request) {
-            UPLOAD_TIMEOUT
-        } else if routes::is_held(request.uri().path()) {
-            HELD_TIMEOUT
-        } else {
-            RESPONSE_TIMEOUT
-        };
-        let work = AssertUnwindSafe(timeout(limit, self.route(request)));
+        let work = AssertUnwindSafe(timeout(time_limit(&request), self.route(request)));
         match work.catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => ApiError::Unavailable.into_response(),
@@ -271,12 +256,6 @@ impl Service for Edge {
     fn end_streams(&self) {
         self.inner.state.logs.end();
     }
-}
-
-fn is_upload(request: &Request) -> bool {
-    let media_type = request.headers().get(CONTENT_TYPE);
-    let start = media_type.and_then(|media_type| media_type.as_bytes().get(..MULTIPART.len()));
-    start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
 }
 
 /// A method that no route has: HEAD is routed as this where it is not served.

@@ -17,6 +17,7 @@ mod path;
 mod request_id;
 mod response_index;
 mod server;
+mod time_limit;
 
 pub use dependencies::{Dependency, probe_dependencies};
 pub use edge::Edge;
