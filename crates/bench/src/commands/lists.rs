@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use devstack::{Api, Postgres, Stack, add_jobs, tokens};
+use devstack::{Api, Stack, add_jobs, tokens};
 use serde_json::{Value, json};
 
 use super::client::Connection;
 use super::plans::Plans;
+use super::server::database_settings;
 use super::{long_list, milliseconds, start};
 use crate::Outcome;
 
@@ -40,7 +41,7 @@ pub(super) async fn run(server: &Path, jobs: u32) -> Outcome {
     add_jobs(&postgres, "fia", jobs).await?;
     let stack = Stack::builder().upstreams().start().await?;
     let mut env = stack.env();
-    let settings = settings(&postgres);
+    let settings = database_settings(&postgres);
     env.extend(
         settings
             .iter()
@@ -59,16 +60,6 @@ pub(super) async fn run(server: &Path, jobs: u32) -> Outcome {
     fixture.pages("/instrument/MARI/jobs").await?;
     fixture.filters().await?;
     long_list::run(&fixture.api).await
-}
-
-fn settings(postgres: &Postgres) -> Vec<(&'static str, String)> {
-    vec![
-        ("DB_IP", postgres.addr().ip().to_string()),
-        ("DB_PORT", postgres.port().to_string()),
-        ("DB_USERNAME", Postgres::USER.to_owned()),
-        ("DB_PASSWORD", Postgres::PASSWORD.to_owned()),
-        ("VALKEY_URL", String::new()),
-    ]
 }
 
 /// The filters to time, of every kind: with many matches and few, near the head of the list and

@@ -6,14 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use devstack::{Api, Postgres, Stack, add_jobs, tokens};
+use devstack::{Api, Postgres, Stack, add_jobs};
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::client::Connection;
+use super::new_jobs::bearer;
 use super::probe::{ProbeReport, Probes};
+use super::server::database_settings;
 use super::{milliseconds, start, verdict};
 use crate::Outcome;
 
@@ -87,25 +89,15 @@ pub(super) async fn run(server: &Path) -> Outcome {
 }
 
 fn settings(postgres: &Postgres, pool: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("DB_IP", postgres.addr().ip().to_string()),
-        ("DB_PORT", postgres.port().to_string()),
-        ("DB_USERNAME", Postgres::USER.to_owned()),
-        ("DB_PASSWORD", Postgres::PASSWORD.to_owned()),
-        ("DB_POOL_SIZE", pool.to_owned()),
-        ("VALKEY_URL", String::new()),
-        ("CACHE_LOCAL", "off".to_owned()),
-        ("LOG_LEVEL", "error".to_owned()),
-    ]
+    let mut settings = database_settings(postgres);
+    settings.push(("DB_POOL_SIZE", pool.to_owned()));
+    settings.push(("CACHE_LOCAL", "off".to_owned()));
+    settings
 }
 
 fn path() -> String {
     let offset = rand::rng().random_range(0..JOBS - 25);
     format!("/jobs?limit=25&include_run=true&offset={offset}")
-}
-
-fn bearer() -> String {
-    format!("Bearer {}", tokens::API_KEY)
 }
 
 /// The rate of a closed loop, in requests per second.

@@ -7,7 +7,7 @@ use devstack::{Stack, tokens};
 
 use super::contenders::{Binary, Contender, Kind, address, constants, get, start_all};
 use super::targets::{self, Measurement};
-use super::wrk;
+use super::wrk::{self, median};
 use crate::Outcome;
 
 /// The cached reads.
@@ -150,11 +150,6 @@ fn order(count: usize, round: usize, rounds: usize) -> Vec<usize> {
 fn ratio(runs: &[wrk::Run], others: &[wrk::Run], of: fn(&wrk::Run) -> f64) -> f64 {
     let pairs = runs.iter().zip(others);
     median(pairs.map(|(run, other)| of(run) / of(other)).collect())
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 #[cfg(test)]

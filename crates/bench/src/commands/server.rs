@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use devstack::{Api, Stack};
+use devstack::{Api, Postgres, Stack};
 
 use crate::Outcome;
 
@@ -21,6 +21,17 @@ pub(super) async fn start(
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
     Ok(Api::start(server, env).await?)
+}
+
+/// The settings of a server that uses this database, and no Valkey.
+pub(super) fn database_settings(postgres: &Postgres) -> Vec<(&'static str, String)> {
+    vec![
+        ("DB_IP", postgres.addr().ip().to_string()),
+        ("DB_PORT", postgres.port().to_string()),
+        ("DB_USERNAME", Postgres::USER.to_owned()),
+        ("DB_PASSWORD", Postgres::PASSWORD.to_owned()),
+        ("VALKEY_URL", String::new()),
+    ]
 }
 
 /// The settings that give every cached read of the service's own data this TTL.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use devstack::{Api, Stack, tokens};
+use devstack::{Api, Stack};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::client::Connection;
+use super::new_jobs::bearer;
 use super::{milliseconds, resident_mib, start, verdict};
 use crate::Outcome;
 
@@ -198,7 +199,7 @@ struct Requests {
 }
 
 async fn requests(address: SocketAddr) -> Requests {
-    let bearer = format!("Bearer {}", tokens::API_KEY);
+    let bearer = bearer();
     let mut requests = Requests::default();
     let mut ticks = interval(REQUEST_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -16,7 +16,8 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use super::{cpu_time, start, ttl_settings, verdict, wrk};
+use super::wrk::{self, median};
+use super::{cpu_time, start, ttl_settings, verdict};
 use crate::Outcome;
 
 const PATH: &str = "/instrument/MARI/latest-run";
@@ -125,11 +126,6 @@ fn report(variants: &[Variant], spans: usize) -> Outcome {
         checks.push(("off costs at most 1 %", off.ratio(baseline) <= OFF));
     }
     verdict(&checks)
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// Counts the spans that are exported to it.

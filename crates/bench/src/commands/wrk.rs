@@ -55,6 +55,12 @@ pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> 
     })
 }
 
+/// The median of the figures of several runs.
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 fn milliseconds(text: &str) -> Option<f64> {
     let factor = [("us", 1e-3), ("ms", 1.0), ("s", 1e3)];
     let (unit, factor) = factor.into_iter().find(|(unit, _)| text.ends_with(unit))?;

@@ -51,8 +51,7 @@ impl Activity {
         activity
     }
 
-    /// Records that bytes arrived. Returns true if they belong to the head of a request, as far as
-    /// known.
+    /// Records that bytes arrived. Returns the part of a request that they belong to.
     pub(super) fn received(&self) -> Received {
         match self.phase.load(Ordering::Relaxed) {
             IDLE => {
@@ -110,7 +109,7 @@ impl Activity {
     }
 }
 
-/// Which part of a request arrived.
+/// The part of a request that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     FirstOfHead,

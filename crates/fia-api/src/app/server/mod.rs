@@ -17,8 +17,6 @@ use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
-use http::HeaderValue;
-use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,7 +27,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use activity::Open;
-use request::SentBody;
+use request::{SentBody, close_after};
 use socket::Socket;
 
 /// The time limit for in-flight requests after the shutdown signal.
@@ -244,13 +242,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Has the connection closed after this response.
-fn close_after(mut response: Response) -> Response {
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(CONNECTION, close);
-    response
 }
 
 /// Sets socket options: no Nagle delay, as responses are written whole; and a limit on

@@ -25,10 +25,15 @@ pub(super) fn refuse(request: &http::Request<Incoming>) -> Option<Response<Body>
     (!is_valid).then(|| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::BAD_REQUEST;
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-        response
+        close_after(response)
     })
+}
+
+/// Has the connection closed after this response.
+pub(super) fn close_after(mut response: Response<Body>) -> Response<Body> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 /// Makes the request for the handlers. Whether its body is read to the end is recorded.
