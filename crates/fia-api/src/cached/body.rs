@@ -1,6 +1,7 @@
 //! Response bodies in their final form.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -15,6 +16,8 @@ pub struct Body {
     etag: Option<HeaderValue>,
     /// `None` where the body is too small or too large to be compressed.
     encoded: Option<Arc<EncodedForms>>,
+    /// The end of what the body was derived from, if that may end before the TTL of the body.
+    valid_until: Option<Instant>,
 }
 
 /// The compressed forms of a body, each made for the first request that accepts it.
@@ -48,7 +51,22 @@ impl Body {
             encoded: is_compressible.then(Arc::default),
             bytes,
             etag,
+            valid_until: None,
         }
+    }
+
+    /// The body, not to be cached beyond this time.
+    #[must_use]
+    pub(super) fn valid_until(self, end: Instant) -> Self {
+        Self {
+            valid_until: Some(end),
+            ..self
+        }
+    }
+
+    /// The rest of the time that it may be cached, if that is limited.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        Some(self.valid_until?.saturating_duration_since(Instant::now()))
     }
 
     /// The bytes of the body.

@@ -2,7 +2,7 @@
 //! TTL.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tiercache::{Cache, ConfigError, Namespace, codec};
@@ -18,6 +18,7 @@ use crate::upstream;
 pub(super) struct Experiments {
     service: Arc<upstream::Experiments>,
     namespace: Namespace<i32, Arc<[i64]>, CacheError>,
+    ttl: Duration,
 }
 
 impl Experiments {
@@ -32,6 +33,7 @@ impl Experiments {
         );
         Ok(Self {
             service: Arc::new(service),
+            ttl,
             namespace: cache
                 .namespace("fia_api:auth:experiments:", codec)
                 .name("experiments")
@@ -43,10 +45,11 @@ impl Experiments {
         })
     }
 
-    async fn of(&self, user_number: i32) -> Result<Arc<[i64]>, CacheError> {
+    /// The experiments of a user, and the end of their TTL.
+    async fn of(&self, user_number: i32) -> Result<(Arc<[i64]>, Instant), CacheError> {
         if user_number < 0 {
             // The user of the API key, unknown to the auth service.
-            return Ok(Arc::default());
+            return Ok((Arc::default(), Instant::now() + self.ttl));
         }
         let service = Arc::clone(&self.service);
         let load = async move || {
@@ -56,15 +59,20 @@ impl Experiments {
             })
         };
         let found = lookup(&self.namespace, ("experiments", &user_number), load).await;
-        found.map(|found| found.value).map_err(cause)
+        let found = found.map_err(cause)?;
+        let age = found.age.unwrap_or(self.ttl);
+        let remaining = self.ttl.saturating_sub(age);
+        Ok((found.value, Instant::now() + remaining))
     }
 
-    /// A user with the experiments that they may see.
-    pub(super) async fn viewer(&self, user_number: i32) -> Result<Viewer, CacheError> {
-        Ok(Viewer {
+    /// A user with the experiments that they may see, and the end of the experiments' TTL.
+    pub(super) async fn viewer(&self, user_number: i32) -> Result<(Viewer, Instant), CacheError> {
+        let (experiments, valid_until) = self.of(user_number).await?;
+        let viewer = Viewer {
             user_number,
-            experiments: self.of(user_number).await?,
-        })
+            experiments,
+        };
+        Ok((viewer, valid_until))
     }
 }
 
@@ -74,7 +82,7 @@ impl Cached {
     /// # Errors
     /// [`CacheError::Unavailable`] where the auth service is unavailable and nothing is cached.
     pub async fn experiments(&self, user_number: i32) -> Result<Arc<[i64]>, CacheError> {
-        self.experiments.of(user_number).await
+        Ok(self.experiments.of(user_number).await?.0)
     }
 }
 

@@ -30,6 +30,7 @@ impl JobCaches {
         let lists = |name: &str, prefix| {
             let namespace = bodies(cache, prefix, max_stale, read_list, Bytes::clone);
             let namespace = namespace.name(name).ttl(ttl.job_list);
+            let namespace = namespace.ttl_of(Body::remaining);
             namespace.max_payload(Body::MAX_CACHED)
         };
         let counts = |name: &str, prefix| {
@@ -85,12 +86,14 @@ impl Cached {
         };
         let (db, experiments) = (self.db.clone(), self.experiments.clone());
         let load = async move || {
-            let viewer = match list.user_number {
-                Some(user_number) => Some(experiments.viewer(user_number).await?),
-                None => None,
+            let Some(user_number) = list.user_number else {
+                let page = page(&db, &list, None).await;
+                return Ok(Body::new(page.map_err(of_filters)?));
             };
-            let page = page(&db, &list, viewer.as_ref()).await;
-            Ok(Body::new(page.map_err(of_filters)?))
+            // Access that was revoked ends with the TTL of the experiments, and the list with it.
+            let (viewer, valid_until) = experiments.viewer(user_number).await?;
+            let page = page(&db, &list, Some(&viewer)).await;
+            Ok(Body::new(page.map_err(of_filters)?).valid_until(valid_until))
         };
         self.read(namespace, ("job_list", &name), freshness, load)
             .await
@@ -103,7 +106,7 @@ impl Cached {
     /// being streamed.
     pub async fn long_job_list(&self, list: &JobList) -> Result<Listing, CacheError> {
         let viewer: Option<Viewer> = match list.user_number {
-            Some(user_number) => Some(self.experiments.viewer(user_number).await?),
+            Some(user_number) => Some(self.experiments.viewer(user_number).await?.0),
             None => None,
         };
         Listing::open(&self.db, list, viewer.as_ref())

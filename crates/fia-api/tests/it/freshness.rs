@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use devstack::{FaultProxy, Mode, Upstreams};
-use redis::AsyncCommands as _;
 use serde_json::json;
 
 use crate::harness::{Fixture, Replica, Response, eventually, upstream_vars, vars};
@@ -218,36 +217,33 @@ async fn a_removed_participant_gets_no_list_after_the_ttl_whatever_is_unavailabl
     }
 }
 
-/// A peer's entry without its member is no value: of the latest run a miss, of the others `null`,
-/// as the legacy server reads it.
+/// A list that was filled late in the life of the experiments ends with them. Takes 2 s: the
+/// experiments' TTL has to expire.
 #[tokio::test]
-async fn a_payload_without_its_member_is_a_miss_for_the_latest_run() {
-    let fixture = Fixture::new().await;
-    let replica = fixture.replica().await;
-    let mut redis = fixture.redis().await;
-    let other = r#"{"other": 1}"#;
-    for key in [
-        "fia_api:instrument:latest_run:MARI",
-        "fia_api:instrument:spec:MARI",
-        "fia_api:live_data:script:MARI",
-    ] {
-        let () = redis.set_ex(key, other, 30).await.unwrap();
+async fn a_list_is_not_cached_beyond_the_experiments_that_it_depends_on() {
+    let proxied = Proxied::new(&[
+        ("AUTH_EXPERIMENTS_CACHE_TTL_SECONDS", "2"),
+        ("JOB_LIST_CACHE_TTL_SECONDS", "60"),
+    ])
+    .await;
+    let mine = "/jobs?limit=3";
+    assert_ne!(proxied.get(mine, "user").await.text(), "[]");
+    let end = Instant::now() + Duration::from_secs(2);
+    proxied.upstreams.set_experiments(1234, &[]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Another list, of the cached experiments.
+    let other = proxied.get("/jobs?limit=2", "user").await;
+    assert_ne!(other.text(), "[]");
+    proxied
+        .read_until("/jobs?limit=2", "user", "detail=local")
+        .await;
+    tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
+    for path in [mine, "/jobs?limit=2"] {
+        assert_eq!(proxied.get(path, "user").await.text(), "[]", "{path}");
     }
-    let client = fixture.database.client().await;
-    client
-        .batch_execute("UPDATE instruments SET latest_run = '77' WHERE instrument_name = 'MARI'")
-        .await
-        .unwrap();
-    let run = replica.get(LATEST_RUN, "apikey").await;
-    assert_eq!(run.json(), json!({"latest_run": "77"}));
-    let stored: String = redis
-        .get("fia_api:instrument:latest_run:MARI")
-        .await
-        .unwrap();
-    assert_eq!(stored, r#"{"latest_run":"77"}"#, "the entry is replaced");
-    for path in [SPECIFICATION, SCRIPT] {
-        assert_eq!(replica.get(path, "apikey").await.text(), "null", "{path}");
-    }
+    // What does not depend on experiments keeps its own TTL.
+    assert_eq!(proxied.get(mine, "staff").await.status, 200);
+    proxied.read_until(mine, "staff", "detail=local").await;
 }
 
 /// A frozen server is found unreachable as well. Takes 3 s.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::codec::Codec;
 use crate::namespace::Namespace;
-use crate::namespace::config::{Config, LocalPolicy};
+use crate::namespace::config::{Config, LocalPolicy, SHORTEST_TTL};
 use crate::settings::ConfigError;
 
 /// By default an early refresh becomes due in this last part of the TTL.
@@ -68,6 +68,17 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
     /// cache the key.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.config.ttl = ttl;
+        self
+    }
+
+    /// Sets the TTL of values that depend on something which expires earlier: `None` for the
+    /// namespace's TTL, which is also the longest. A value with less than a millisecond is
+    /// returned but not kept.
+    pub fn ttl_of(
+        mut self,
+        ttl_of: impl Fn(&V) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.ttl_of = Some(Box::new(ttl_of));
         self
     }
 
@@ -159,7 +170,7 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
                 "must not be empty: all keys of the server would be tracked",
             ),
             (
-                !config.ttl.is_zero() && config.ttl < Duration::from_millis(1),
+                !config.ttl.is_zero() && config.ttl < SHORTEST_TTL,
                 "ttl",
                 "must be 0 (off) or at least 1 ms",
             ),

@@ -13,6 +13,9 @@ use crate::codec::{Codec, CodecError};
 const PADDED: &[u8] = b"null";
 const PADDING: &[u8] = &[b' '; 66];
 
+/// The shortest TTL that Valkey takes.
+pub(crate) const SHORTEST_TTL: Duration = Duration::from_millis(1);
+
 pub(crate) type Predicate<T> = Box<dyn Fn(&T) -> bool + Send + Sync>;
 pub(crate) type Measure<T, M> = Box<dyn Fn(&T) -> M + Send + Sync>;
 pub(crate) type Same<T> = Box<dyn Fn(&T, &T) -> bool + Send + Sync>;
@@ -46,16 +49,17 @@ impl<V: 'static, E> Config<V, E> {
     /// The TTL of this value.
     pub(crate) fn ttl_of(&self, value: &V) -> Duration {
         let shorter = self.ttl_of.as_ref().and_then(|ttl_of| ttl_of(value));
-        shorter.unwrap_or(self.ttl)
+        shorter.map_or(self.ttl, |shorter| shorter.min(self.ttl))
     }
 
-    /// The TTL of a fill of this value, with jitter.
-    pub(crate) fn fill_ttl(&self, value: &V) -> Duration {
+    /// The TTL of a fill of this value, with jitter; `None` for one that is not to be stored.
+    pub(crate) fn fill_ttl(&self, value: &V) -> Option<Duration> {
         let ttl = self.ttl_of(value);
-        if self.ttl_jitter == 0.0 {
-            return ttl;
-        }
-        ttl.mul_f64(1.0 - self.ttl_jitter * rand::random::<f64>())
+        let shortened = match self.ttl_jitter {
+            0.0 => ttl,
+            jitter => ttl.mul_f64(1.0 - jitter * rand::random::<f64>()),
+        };
+        (ttl >= SHORTEST_TTL).then(|| shortened.max(SHORTEST_TTL))
     }
 
     pub(crate) fn encode(&self, value: &V) -> Result<Bytes, CodecError> {
@@ -136,11 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_has_expired_is_not_stored() {
+        let mut config = config::<u64>(Json);
+        config.ttl_of = Some(Box::new(|millis| Some(Duration::from_millis(*millis))));
+        assert_eq!(config.fill_ttl(&0), None);
+        assert_eq!(config.fill_ttl(&7), Some(Duration::from_millis(7)));
+        assert_eq!(config.fill_ttl(&u64::MAX), Some(config.ttl));
+    }
+
+    #[test]
     fn jitter_shortens_the_ttl_within_its_fraction() {
         let mut config = config::<u64>(Json);
-        assert_eq!(config.fill_ttl(&1), config.ttl);
+        assert_eq!(config.fill_ttl(&1), Some(config.ttl));
         config.ttl_jitter = 0.5;
-        let ttls: Vec<Duration> = (0..100).map(|_| config.fill_ttl(&1)).collect();
+        let ttls: Vec<Duration> = (0..100).filter_map(|_| config.fill_ttl(&1)).collect();
+        assert_eq!(ttls.len(), 100);
         assert!(
             ttls.iter()
                 .all(|ttl| *ttl >= config.ttl / 2 && *ttl <= config.ttl)

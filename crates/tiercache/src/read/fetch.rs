@@ -104,12 +104,12 @@ where
             self.release(connection, lease).await;
             return self.deliver(loaded.result);
         }
-        let Some(payload) = self.namespace.payload_to_store(self.name, value) else {
+        let Some((payload, ttl)) = self.namespace.to_store(self.name, value) else {
             self.release(connection, lease).await;
             return self.deliver(loaded.result);
         };
         let deferred = self.flight.defer(loaded.version);
-        let (ttl, limit) = (self.namespace.config.fill_ttl(value), self.read_timeout());
+        let limit = self.read_timeout();
         let command = self.namespace.shared.command("FILL");
         let filled = connection
             .fill(self.key, &lease, &payload, ttl, limit)

@@ -40,8 +40,16 @@ impl<V: 'static, E> Inner<V, E> {
         }
     }
 
-    /// The payload of a loaded value; `None` if it is not to be stored in the shared level.
-    pub(crate) fn payload_to_store(&self, name: &str, value: &V) -> Option<Bytes> {
+    /// The payload of a loaded value and its TTL; `None` if it is not to be stored in the shared
+    /// level.
+    pub(crate) fn to_store(&self, name: &str, value: &V) -> Option<(Bytes, Duration)> {
+        Some((
+            self.payload_to_store(name, value)?,
+            self.config.fill_ttl(value)?,
+        ))
+    }
+
+    fn payload_to_store(&self, name: &str, value: &V) -> Option<Bytes> {
         let key = || self.key(name);
         let payload = match self.config.encode(value) {
             Ok(payload) => payload,

@@ -58,10 +58,9 @@ async fn refresh<V: 'static, E>(
     if namespace.write_version(name) != version || shared.pending.contains(&key) {
         return Ok(false);
     }
-    let Some(new) = namespace.payload_to_store(name, &value) else {
+    let Some((new, ttl)) = namespace.to_store(name, &value) else {
         return Ok(false);
     };
-    let ttl = namespace.config.fill_ttl(&value);
     connection
         .refresh(&key, (expiry, &old), &new, ttl, limit)
         .await

@@ -172,3 +172,35 @@ async fn entries_expire_after_their_ttl() {
     })
     .await;
 }
+
+/// A peer's entry without its member is no value: of the latest run a miss, of the others `null`,
+/// as the legacy server reads it.
+#[tokio::test]
+async fn a_payload_without_its_member_is_a_miss_for_the_latest_run() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.replica().await;
+    let mut redis = fixture.redis().await;
+    let other = r#"{"other": 1}"#;
+    for key in [
+        "fia_api:instrument:latest_run:MARI",
+        "fia_api:instrument:spec:MARI",
+        "fia_api:live_data:script:MARI",
+    ] {
+        let () = redis.set_ex(key, other, 30).await.unwrap();
+    }
+    let client = fixture.database.client().await;
+    client
+        .batch_execute("UPDATE instruments SET latest_run = '77' WHERE instrument_name = 'MARI'")
+        .await
+        .unwrap();
+    let run = replica.get("/instrument/MARI/latest-run", "apikey").await;
+    assert_eq!(run.json(), json!({"latest_run": "77"}));
+    let stored: String = redis
+        .get("fia_api:instrument:latest_run:MARI")
+        .await
+        .unwrap();
+    assert_eq!(stored, r#"{"latest_run":"77"}"#, "the entry is replaced");
+    for path in ["/instrument/MARI/specification", "/live-data/MARI/script"] {
+        assert_eq!(replica.get(path, "apikey").await.text(), "null", "{path}");
+    }
+}
