@@ -1,5 +1,8 @@
 //! The bodies of unknown callers: received in constant memory, only to check their syntax, since the
-//! older server reports invalid JSON even to them.
+//! older server reports invalid JSON even to them. Only the beginning is checked: the work that a
+//! stranger causes is limited.
+
+use std::ops::ControlFlow;
 
 use http::HeaderMap;
 
@@ -8,16 +11,33 @@ use crate::extract::body::{BOM, is_json, syntax_error};
 use crate::extract::receive::Transfer;
 use crate::model::json::SyntaxCheck;
 
-/// Receives a body and checks its syntax.
+/// The part of a body that is checked, in bytes. The rest of a longer one is not awaited, unless its
+/// length is unknown and may exceed the limit.
+const MAX_CHECKED: usize = 64 * 1024;
+
+/// Receives a body, or the beginning of a longer one, and checks its syntax.
 ///
 /// # Errors
 /// As [`Transfer::chunks`]; and if the body is to be JSON and is not.
 pub(super) async fn discard(headers: &HeaderMap, transfer: Transfer) -> Result<(), ApiError> {
     let mut check = is_json(headers).then(TextCheck::default);
+    let has_length = transfer.has_length();
+    let mut left = MAX_CHECKED;
     transfer
         .chunks(|chunk| {
+            let (part, is_longer) = match chunk.get(..left) {
+                Some(part) => (part, chunk.len() > left),
+                None => (&*chunk, false),
+            };
+            left -= part.len();
             if let Some(check) = &mut check {
-                check.push(&chunk);
+                check.push(part);
+                check.is_cut |= is_longer;
+            }
+            if is_longer && has_length {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
         })
         .await?;
@@ -32,6 +52,8 @@ struct TextCheck {
     /// The beginning of a character whose rest is in the next chunk.
     unfinished: Vec<u8>,
     begun: bool,
+    /// The text goes on, but is not checked any further.
+    is_cut: bool,
     syntax: SyntaxCheck,
 }
 
@@ -71,9 +93,13 @@ impl TextCheck {
     }
 
     fn finish(self) -> Result<(), ApiError> {
-        if self.is_invalid || !self.unfinished.is_empty() {
+        let is_json = match self.is_cut {
+            true => self.syntax.may_continue(),
+            false => self.syntax.is_complete() || !self.received,
+        };
+        if self.is_invalid || !(self.is_cut || self.unfinished.is_empty()) {
             Err(ApiError::UnreadableBody)
-        } else if self.syntax.is_complete() || !self.received {
+        } else if is_json {
             Ok(())
         } else {
             Err(syntax_error())
@@ -121,5 +147,20 @@ mod tests {
             }
         }
         assert!(TextCheck::default().finish().is_ok());
+    }
+
+    #[test]
+    fn the_beginning_of_a_text_is_judged_by_itself() {
+        for (text, expected) in [
+            (&b"[1, {\"a"[..], Ok(())),
+            (b"[\"\xe2\x82", Ok(())),
+            (b"[1}", Err(syntax_error())),
+            (b"[\"\xe2\x28", Err(ApiError::UnreadableBody)),
+        ] {
+            let mut check = TextCheck::default();
+            check.push(text);
+            check.is_cut = true;
+            assert_eq!(check.finish(), expected, "{text:?}");
+        }
     }
 }

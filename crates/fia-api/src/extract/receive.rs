@@ -2,6 +2,7 @@
 //! received at the same time.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -65,6 +66,11 @@ impl Transfer {
         })
     }
 
+    /// Returns true if the length was announced, and is within the limit.
+    pub(super) fn has_length(&self) -> bool {
+        self.length.is_some()
+    }
+
     /// Receives the body into one buffer of the announced size, which is never copied. The request
     /// is in flight again then.
     ///
@@ -78,10 +84,11 @@ impl Transfer {
         self.chunks(|chunk| {
             if buffer.is_empty() && chunk.len() == length {
                 only = chunk;
-                return;
+            } else {
+                buffer.reserve(length.saturating_sub(buffer.len()).max(chunk.len()));
+                buffer.extend_from_slice(&chunk);
             }
-            buffer.reserve(length.saturating_sub(buffer.len()).max(chunk.len()));
-            buffer.extend_from_slice(&chunk);
+            ControlFlow::Continue(())
         })
         .await?;
         if let Some(permit) = permit {
@@ -94,12 +101,15 @@ impl Transfer {
         })
     }
 
-    /// Receives the body chunk by chunk.
+    /// Receives the body chunk by chunk, until its end or until no more is wanted.
     ///
     /// # Errors
     /// [`ApiError::TooLarge`], [`ApiError::TooSlow`]; [`ApiError::UnreadableBody`] if the client
     /// disconnects; [`ApiError::Unavailable`] if it has to make way for other bodies.
-    pub(super) async fn chunks(self, keep: impl FnMut(Bytes)) -> Result<(), ApiError> {
+    pub(super) async fn chunks(
+        self,
+        keep: impl FnMut(Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ApiError> {
         let receiving = timeout(RECEIVE_TIMEOUT, read(self.body, self.limit, keep));
         match self.receiving {
             None => receiving.await,
@@ -154,7 +164,11 @@ fn admit(
     Ok((receiving, permit))
 }
 
-async fn read(mut body: Body, limit: usize, mut keep: impl FnMut(Bytes)) -> Result<(), ApiError> {
+async fn read(
+    mut body: Body,
+    limit: usize,
+    mut keep: impl FnMut(Bytes) -> ControlFlow<()>,
+) -> Result<(), ApiError> {
     let mut received = 0;
     while let Some(frame) = body.frame().await {
         // The client disconnected or sent an invalid frame; the response is not read.
@@ -166,8 +180,8 @@ async fn read(mut body: Body, limit: usize, mut keep: impl FnMut(Bytes)) -> Resu
         if received > limit {
             return Err(ApiError::TooLarge);
         }
-        if !chunk.is_empty() {
-            keep(chunk);
+        if !chunk.is_empty() && keep(chunk).is_break() {
+            return Ok(());
         }
     }
     Ok(())

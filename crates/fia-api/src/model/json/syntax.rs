@@ -113,6 +113,12 @@ impl SyntaxCheck {
         ended && self.depth == 0
     }
 
+    /// Returns true if the text so far may be the beginning of a JSON value.
+    #[must_use]
+    pub fn may_continue(&self) -> bool {
+        self.state != State::Invalid
+    }
+
     /// The values and keys so far.
     #[must_use]
     pub fn nodes(&self) -> usize {
