@@ -9,6 +9,7 @@ use devstack::{Api, Stack, tokens};
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -113,7 +114,13 @@ impl Large {
         let before = resident_mib(api.server().pid())?;
         let probes = Probes::start(api).await?;
         let (stop, stopped) = oneshot::channel();
-        let reads = tokio::spawn(cached_reads(api.addr(), stopped));
+        // On a runtime of its own: the senders of this program must not delay it.
+        let address = api.addr();
+        let reads = tokio::task::spawn_blocking(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            runtime.block_on(cached_reads(address, stopped))
+        });
         let sent = join_all((0..AT_ONCE).map(|_| refuse(api.addr(), body))).await;
         drop(stop);
         let mut reads = reads.await??;

@@ -20,6 +20,8 @@ const LINGER_TIME: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
 /// The size of one read meanwhile, in bytes.
 const LINGER_BUFFER: usize = 16 * 1024;
+/// The reads after which other connections have their turn.
+const LINGER_READS: usize = 4;
 
 /// A socket that reports its activity, refuses bare line feeds in heads, and closes without losing
 /// the last response.
@@ -114,7 +116,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(()));
         }
         let mut discarded = [0; LINGER_BUFFER];
-        loop {
+        for _ in 0..LINGER_READS {
             let mut buffer = ReadBuf::new(&mut discarded);
             let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer));
             let received = buffer.filled().len();
@@ -124,5 +126,7 @@ impl AsyncWrite for Socket {
                 return Poll::Ready(Ok(()));
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
