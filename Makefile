@@ -65,6 +65,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	scripts/check-clients target/release/fia-api
 	$(MAKE) fuzz FUZZ_SECONDS=120
 	scripts/check-openapi target/release/devstack target/release/fia-api
+	scripts/fuzz-openapi target/release/devstack target/release/fia-api 120
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600

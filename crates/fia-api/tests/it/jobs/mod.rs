@@ -7,6 +7,7 @@ mod input;
 mod long;
 mod model;
 mod runners;
+mod timestamps;
 mod update;
 
 use devstack::Upstreams;
