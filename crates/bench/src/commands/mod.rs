@@ -21,6 +21,7 @@ mod outages;
 mod overload;
 mod plans;
 mod pooler;
+mod prepared;
 mod probe;
 mod refused;
 mod rolling;
@@ -112,6 +113,16 @@ enum Command {
         /// Total number of queries of both servers.
         #[arg(long, default_value_t = 1_000_000)]
         queries: u64,
+    },
+    /// Uncached jobs and lists over a direct connection, with prepared statements and without, and
+    /// `pgbench` with the same statement
+    Prepared {
+        /// Number of jobs in the database.
+        #[arg(long, default_value_t = 100_000)]
+        jobs: u32,
+        /// An earlier build of the server to compare with.
+        #[arg(long, value_name = "PATH")]
+        baseline: Option<PathBuf>,
     },
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
     Lists {
@@ -254,6 +265,9 @@ pub(crate) async fn run(options: Options) -> Outcome {
             frozen
         }
         Command::Pooler { queries } => pooler::run(&options.server, queries).await,
+        Command::Prepared { jobs, baseline } => {
+            prepared::run(&options.server, baseline.as_deref(), jobs).await
+        }
         Command::Lists { jobs } => lists::run(&options.server, jobs).await,
         Command::Frozen => frozen::run(&options.server).await,
         Command::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,

@@ -19,10 +19,23 @@ pub(super) struct Run {
 
 /// Runs `wrk` with one thread and 32 connections.
 pub(super) async fn run(url: &str, seconds: u32, headers: &[(&str, String)]) -> Outcome<Run> {
+    run_script(url, seconds, headers, None).await
+}
+
+/// Runs `wrk` as [`run`] does, with a Lua script.
+pub(super) async fn run_script(
+    url: &str,
+    seconds: u32,
+    headers: &[(&str, String)],
+    script: Option<&str>,
+) -> Outcome<Run> {
     let mut wrk = Command::new("wrk");
     wrk.args(["-t1", "-c32", &format!("-d{seconds}s"), "--latency", url]);
     for (name, value) in headers {
         wrk.args(["-H", &format!("{name}: {value}")]);
+    }
+    if let Some(script) = script {
+        wrk.args(["--script", script]);
     }
     let output = wrk
         .output()

@@ -94,7 +94,8 @@ async fn postgres(config: &Database) -> Outcome {
         "no table fia_api_outbox, or it lacks columns (see `fia-api schema --apply`): jobs are refused while RabbitMQ \
          is unavailable"
     };
-    Ok(format!("version {}, {outbox}", found.version))
+    let session = db.session_kind().await.map_err(text)?.describe();
+    Ok(format!("version {}, {outbox}; {session}", found.version))
 }
 
 /// The probe that decides when callers with the API key are served from the cache.

@@ -30,7 +30,7 @@ pub use hosts::Host;
 pub use reader::{InvalidSetting, Setting};
 pub use server::{Http, Log, LogFormat, LogViewers, Server};
 pub use services::{Auth, GitHub, Queue};
-pub use storage::{Database, Files, SslMode};
+pub use storage::{Database, Files, Prepared, SslMode};
 pub use traces::{OtlpProtocol, Propagator, TraceExporter, TraceSampler, Traces};
 
 /// All settings.

@@ -27,6 +27,10 @@ settings! {
         pub pool_size: usize = number_in("DB_POOL_SIZE", 16, 1..=1000);
         /// Encryption of connections; only verify-full checks the certificate.
         pub ssl_mode: SslMode = choice("DB_SSLMODE", SslMode::Prefer);
+        /// Named prepared statements: auto = where the connection leads to the server itself; on =
+        /// also through a pooler that supports them (`PgBouncer` 1.21 with `max_prepared_statements`);
+        /// off = never.
+        pub prepared: Prepared = choice("DB_PREPARED", Prepared::Auto);
         /// URL (postgres://…) of PostgreSQL itself, not of a pooler, for the change feed; it
         /// defaults to the role, password and database above; unset = no change feed.
         pub listen_url: Option<SecretString> = optional_postgres_url("DB_LISTEN_URL");
@@ -70,4 +74,20 @@ impl Choice for SslMode {
         ("require", Self::Require),
         ("verify-full", Self::VerifyFull),
     ];
+}
+
+/// The use of named prepared statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// Where the connection leads to the server itself.
+    Auto,
+    /// Also through a pooler.
+    On,
+    /// Never.
+    Off,
+}
+
+impl Choice for Prepared {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("on", Self::On), ("off", Self::Off)];
 }

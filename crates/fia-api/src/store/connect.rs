@@ -1,65 +1,77 @@
-//! Opens connections: to the first of several hosts that is reachable and allows writes.
+//! Opens sessions: with the first of several hosts that is reachable and allows writes.
 
-use std::error::Error as _;
-use std::io;
-use std::pin::Pin;
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::Connect;
 use secrecy::ExposeSecret as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{Client, Config as PgConfig, Error};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config as PgConfig, Connection};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::{Database, Host};
-use crate::store::timeout::RESPONSE_TIMEOUT;
-use crate::store::{StoreError, tls};
+use crate::config::{Database, Host, Prepared};
+use crate::store::session::{Session, Settings};
+use crate::store::{StoreError, tcp, tls};
 
-/// Timeout for opening a connection to one host.
+/// Timeout for opening a session with one host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Idle time before TCP keep-alive probes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// A connection and the task that drives it.
-pub(super) type Opened = (Client, JoinHandle<()>);
-
-/// Opens connections. Cheap to clone; clones share the host that was last found good.
+/// Opens sessions. Cheap to clone; clones share the host that was last found good.
 #[derive(Clone)]
 pub(super) struct Connector {
-    /// One for each host, in the order of the setting.
-    hosts: Arc<[PgConfig]>,
+    /// In the order of the setting.
+    hosts: Arc<[Endpoint]>,
+    prepared: Prepared,
     tls: MakeRustlsConnect,
     /// The host that is tried first: the last one that was found good.
     preferred: Arc<AtomicUsize>,
 }
 
+/// A host, and the driver's configuration for it.
+struct Endpoint {
+    name: String,
+    port: u16,
+    config: PgConfig,
+}
+
+/// A client of the driver and the task that drives it.
+pub(super) struct Driven {
+    pub(super) client: Client,
+    pub(super) driver: JoinHandle<()>,
+    /// The addresses of this end and of the other one, of a TCP connection.
+    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+}
+
 impl Connector {
-    /// Prepares connections of the given purpose without connecting.
+    /// Prepares sessions without connecting.
     ///
     /// # Errors
     /// When TLS cannot be configured.
     pub(super) fn new(config: &Database) -> Result<Self, StoreError> {
-        let hosts = config.hosts.iter().map(|host| of_host(config, host));
+        let hosts = config.hosts.iter().map(|host| Endpoint::new(config, host));
         Ok(Self {
             hosts: hosts.collect(),
+            prepared: config.prepared,
             tls: tls::connector(config.ssl_mode)?,
             preferred: Arc::default(),
         })
     }
 
-    /// The time limit for a connection, all hosts included.
+    /// The time limit for a session, all hosts included.
     pub(super) fn time_limit(&self) -> Duration {
         let hosts = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
         CONNECT_TIMEOUT.saturating_mul(hosts)
     }
 
-    /// Opens a connection. Tries each host for at most [`CONNECT_TIMEOUT`], except the last one,
+    /// Opens a session. Tries each host for at most [`CONNECT_TIMEOUT`], except the last one,
     /// which the caller's limit ends.
-    pub(super) async fn open(&self) -> Result<Opened, Error> {
+    pub(super) async fn open(&self) -> Result<Session, StoreError> {
         let count = self.hosts.len();
         let first = self.preferred.load(Ordering::Relaxed);
         let mut order = (first..first + count).map(|host| host % count);
@@ -68,7 +80,7 @@ impl Connector {
         for host in order {
             match timeout(CONNECT_TIMEOUT, self.open_to(host)).await {
                 Ok(Ok(opened)) => return Ok(opened),
-                Ok(Err(error)) if is_read_only(&error) => standby = Some(error),
+                Ok(Err(error)) if error.is_failover() => standby = Some(error),
                 Ok(Err(_)) | Err(_) => {}
             }
         }
@@ -77,49 +89,78 @@ impl Connector {
         opened.map_err(|error| standby.unwrap_or(error))
     }
 
-    async fn open_to(&self, host: usize) -> Result<Opened, Error> {
-        let (client, connection) = self.hosts[host].connect(self.tls.clone()).await?;
+    async fn open_to(&self, host: usize) -> Result<Session, StoreError> {
+        // Boxed, as the future of a handshake is large.
+        let driven = Box::pin(self.hosts[host].connect(self.tls.clone())).await?;
+        let settings = Settings {
+            prepared: self.prepared,
+            must_be_writable: self.hosts.len() > 1,
+        };
+        let session = Session::begin(driven, settings).await?;
         self.preferred.store(host, Ordering::Relaxed);
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "database connection ended");
-            }
-        });
-        Ok((client, driver))
+        Ok(session)
     }
 }
 
-impl Connect for Connector {
-    fn connect(
-        &self,
-        _: &PgConfig,
-    ) -> Pin<Box<dyn Future<Output = Result<Opened, Error>> + Send + '_>> {
-        Box::pin(self.open())
+impl Endpoint {
+    fn new(database: &Database, host: &Host) -> Self {
+        let port = host.port.unwrap_or(database.port);
+        let mut config = PgConfig::new();
+        config
+            .host(&host.name)
+            .port(port)
+            .user(&database.username)
+            .password(database.password.expose_secret())
+            .dbname(&database.name)
+            .ssl_mode(tls::mode(database.ssl_mode))
+            .connect_timeout(CONNECT_TIMEOUT);
+        Self {
+            name: host.name.clone(),
+            port,
+            config,
+        }
+    }
+
+    async fn connect(&self, mut tls: MakeRustlsConnect) -> Result<Driven, StoreError> {
+        let of_connecting = |error| StoreError::of_connecting(&error);
+        if self.name.starts_with('/') {
+            // The folder of a Unix domain socket.
+            let connected = self.config.connect(tls).await;
+            let (client, connection) = connected.map_err(of_connecting)?;
+            return Ok(drive(client, connection, None));
+        }
+        let (stream, addresses) = tcp::connect(&self.name, self.port)
+            .await
+            .map_err(|error| unreachable_host(&error))?;
+        let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, &self.name);
+        let Ok(tls) = tls;
+        let connected = self.config.connect_raw(stream, tls).await;
+        let (client, connection) = connected.map_err(of_connecting)?;
+        Ok(drive(client, connection, Some(addresses)))
     }
 }
 
-/// The driver's configuration for one host. With several hosts, read-only ones are refused.
-fn of_host(config: &Database, host: &Host) -> PgConfig {
-    let mut pg = PgConfig::new();
-    pg.host(&host.name)
-        .port(host.port.unwrap_or(config.port))
-        .user(&config.username)
-        .password(config.password.expose_secret())
-        .dbname(&config.name)
-        .ssl_mode(tls::mode(config.ssl_mode))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_user_timeout(RESPONSE_TIMEOUT)
-        .keepalives_idle(KEEPALIVE_IDLE);
-    if config.hosts.len() > 1 {
-        pg.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    }
-    pg
+fn unreachable_host(error: &impl Display) -> StoreError {
+    StoreError::Unavailable(format!("error connecting to server: {error}").into())
 }
 
-/// Whether a host was refused because it allows no writes.
-pub(super) fn is_read_only(error: &Error) -> bool {
-    let cause = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+fn drive<S, T>(
+    client: Client,
+    connection: Connection<S, T>,
+    addresses: Option<(SocketAddr, SocketAddr)>,
+) -> Driven
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "database connection ended");
+        }
+    });
+    Driven {
+        client,
+        driver,
+        addresses,
+    }
 }

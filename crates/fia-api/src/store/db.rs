@@ -1,4 +1,4 @@
-//! The connection pool, and the statements that run in a transaction of their own.
+//! The connection pool, and the statements that keep a transaction open.
 //!
 //! Every wait has a limit: for a free connection, for a new one, for a statement (on the
 //! server and in this process). A connection is closed when its response timed out or its
@@ -8,21 +8,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::Manager as _;
-use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool::Runtime;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Config as PgConfig, Row};
 
 use crate::config;
 use crate::store::StoreError;
 use crate::store::connect::Connector;
 use crate::store::connection::Connection;
 use crate::store::load::Load;
+use crate::store::manager::{Manager, Pool};
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::pool::POOL_WAIT;
+use crate::store::query::{Purpose, Query};
 use crate::store::retry::{Repeat, repeated};
+use crate::store::session::{Session, SessionKind};
 use crate::store::timeout::{RESPONSE_TIMEOUT, with_timeout};
 use crate::store::update::Update;
 
@@ -46,7 +47,7 @@ const MAX_STREAMED_RESULTS: usize = 4;
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A pool of connections to PostgreSQL.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Db {
     pub(super) pool: Pool,
     /// A single connection, so that a check of readiness does not wait for work.
@@ -100,98 +101,13 @@ impl Db {
     async fn ping_once(&self) -> Result<(), StoreError> {
         let taking = async { Ok(self.probe.get().await?) };
         let connection = Connection::new(self.metrics.observe_pool(taking).await?, None);
-        self.query_on(connection, BEGIN, "SELECT 1", &[]).await?;
-        Ok(())
-    }
-
-    /// Reads with one statement in a transaction of its own, in one round trip.
-    pub(super) async fn query(
-        &self,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        self.run(BEGIN, sql, params, Repeat::Always).await
-    }
-
-    /// Reads as [`Db::query`] does, with `begin` instead of [`BEGIN`].
-    pub(super) async fn query_after(
-        &self,
-        begin: &str,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        self.run(begin, sql, params, Repeat::Always).await
-    }
-
-    /// Runs one statement that may change data in a transaction of its own, in one round trip.
-    ///
-    /// After an error the change may have been made: the response to `COMMIT` can be lost.
-    pub(super) async fn write(
-        &self,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        self.run(BEGIN, sql, params, Repeat::IfRefused).await
-    }
-
-    async fn run(
-        &self,
-        begin: &str,
-        sql: &str,
-        params: &[Param<'_>],
-        repeat: Repeat,
-    ) -> Result<Vec<Row>, StoreError> {
-        repeated(repeat, || self.run_once(begin, sql, params)).await
-    }
-
-    async fn run_once(
-        &self,
-        begin: &str,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        let connection = self.connection().await?;
-        self.query_on(connection, begin, sql, params).await
-    }
-
-    async fn query_on(
-        &self,
-        connection: Connection,
-        begin: &str,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        let work = async {
-            let client = connection.client();
-            let (begun, rows, ended) = with_timeout(async {
-                Ok(tokio::join!(
-                    client.batch_execute(begin),
-                    client.query_typed(sql, params),
-                    client.batch_execute("COMMIT"),
-                ))
-            })
-            .await?;
-            let rows = match begun.and(rows).map_err(StoreError::from) {
-                Ok(rows) => rows,
-                Err(error) => {
-                    self.discard_after(&error);
-                    // All three responses have arrived, so even after an error the connection is
-                    // idle.
-                    if !error.is_failover() {
-                        connection.release();
-                    }
-                    return Err(error);
-                }
-            };
-            // Whether it was committed is unknown.
-            ended.map_err(|error| match StoreError::from(error) {
-                StoreError::Failover(text) => StoreError::Lost(text),
-                other => other,
-            })?;
-            connection.release();
-            Ok(rows)
+        let query = Query {
+            sql: "SELECT 1",
+            params: &[],
+            purpose: Purpose::Read,
         };
-        self.metrics.observe_statement(sql, work).await
+        self.query_on(connection, query).await?;
+        Ok(())
     }
 
     /// Begins a transaction and runs one data-changing statement in it. `None` if it changed no
@@ -237,22 +153,30 @@ impl Db {
         Ok((connection, changed))
     }
 
-    /// Runs statements without parameters in order, with a timeout of its own.
+    /// Runs statements without parameters in order, on a connection and with a timeout of their
+    /// own.
     pub(super) async fn batch(&self, sql: &str, limit: Duration) -> Result<(), StoreError> {
-        let connection = self.connection().await?;
-        timeout(limit, connection.client().batch_execute(sql))
-            .await
-            .map_err(|_| StoreError::timeout())??;
-        connection.release();
-        Ok(())
+        let session = self.open_session().await?;
+        let client = session.client();
+        // Such statements take longer than those of requests.
+        with_timeout(client.batch_execute("SET statement_timeout = DEFAULT")).await?;
+        let done = timeout(limit, client.batch_execute(sql)).await;
+        Ok(done.map_err(|_| StoreError::timeout())??)
     }
 
-    /// Opens a connection outside the pool, so that its holder takes none from requests.
-    pub(super) async fn open_connection(&self) -> Result<ClientWrapper, StoreError> {
+    /// Opens a session, and returns what the server's sessions may use.
+    ///
+    /// # Errors
+    /// When the database does not respond within the limit.
+    pub async fn session_kind(&self) -> Result<SessionKind, StoreError> {
+        Ok(self.open_session().await?.kind())
+    }
+
+    /// Opens a session outside the pool, so that its holder takes none from requests.
+    pub(super) async fn open_session(&self) -> Result<Session, StoreError> {
         let limit = self.pool.timeouts().create.unwrap_or(RESPONSE_TIMEOUT);
-        let opened = timeout(limit, self.pool.manager().create()).await;
-        let opened = opened.map_err(|_| StoreError::timeout())?;
-        opened.map_err(|error| StoreError::of_connecting(&error))
+        let opened = timeout(limit, self.pool.manager().0.open()).await;
+        opened.map_err(|_| StoreError::timeout())?
     }
 
     /// The permits to stream a result.
@@ -263,11 +187,7 @@ impl Db {
 
 fn pool(connector: Connector, size: usize) -> Result<Pool, StoreError> {
     let create_timeout = connector.time_limit();
-    let recycling_method = RecyclingMethod::Fast;
-    let config = ManagerConfig { recycling_method };
-    // The connector has the configuration of each host.
-    let manager = Manager::from_connect(PgConfig::new(), connector, config);
-    Pool::builder(manager)
+    Pool::builder(Manager(connector))
         .max_size(size)
         .wait_timeout(Some(POOL_WAIT))
         .create_timeout(Some(create_timeout))

@@ -4,11 +4,11 @@ use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 
-use deadpool_postgres::{PoolError, TimeoutType};
+use deadpool::managed::TimeoutType;
 use tokio_postgres::error::DbError;
 
 use crate::model::error_chain::error_chain;
-use crate::store::connect::is_read_only;
+use crate::store::manager::PoolError;
 use crate::store::pool::POOL_WAIT;
 
 /// A failure of the database.
@@ -49,7 +49,7 @@ impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::Timeout(TimeoutType::Wait) => Self::Busy,
-            PoolError::Backend(error) => Self::of_connecting(&error),
+            PoolError::Backend(error) => error,
             other => Self::Unavailable(error_chain(&other).into()),
         }
     }
@@ -67,7 +67,6 @@ impl StoreError {
         match error.as_db_error() {
             Some(refusal) if is_saturated(refusal) => Self::Saturated(text),
             Some(refusal) if is_failover(refusal.code().code()) => Self::Failover(text),
-            None if is_read_only(error) => Self::Failover(text),
             _ => Self::Unavailable(text),
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn changing_columns() -> impl Iterator<Item = &'static str> {
 /// When the database fails.
 pub async fn with_live_data(db: &Db) -> Result<Vec<String>, StoreError> {
     let sql = format!("SELECT {NAME} FROM instruments WHERE {HAS_LIVE_DATA} ORDER BY id");
-    let rows = db.query(&sql, &[]).await?;
+    let rows = db.lookup(&sql, &[]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -38,7 +38,7 @@ pub async fn column(
     column: CachedColumn,
     name: &InstrumentName,
 ) -> Result<Option<Option<String>>, StoreError> {
-    let rows = db.query(&select(column), &[text(&name.as_str())]).await?;
+    let rows = db.lookup(&select(column), &[text(&name.as_str())]).await?;
     rows.first().map(|row| Ok(row.try_get(0)?)).transpose()
 }
 

@@ -1,7 +1,8 @@
 //! PostgreSQL: the only module that holds SQL.
 //!
-//! All of it is safe behind a pooler in transaction mode, `PgBouncer` 1.18 included: no
-//! named statements, no session state, no cancel requests; values are always bound.
+//! All of it is safe behind a pooler in transaction mode, `PgBouncer` 1.18 included: named
+//! statements and session state only where a session is known to be direct (`session`), no cancel
+//! requests; values are always bound.
 
 mod change_feed;
 mod connect;
@@ -12,15 +13,20 @@ pub mod indexes;
 pub mod instruments;
 pub mod jobs;
 mod load;
+mod manager;
 mod metrics;
 pub mod new_jobs;
 pub mod outbox;
 mod pool;
+mod query;
 mod reachability;
 mod retry;
 mod rows;
 pub mod schema;
+mod session;
 mod statement;
+mod statements;
+mod tcp;
 mod timeout;
 mod tls;
 mod transaction;
@@ -32,4 +38,5 @@ pub use error::StoreError;
 pub use metrics::DatabaseMetrics;
 pub use pool::Connections;
 pub use reachability::{Reachability, ReachabilityStats};
+pub use session::SessionKind;
 pub use transaction::Transaction;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::store::connection::Connection;
+use crate::store::manager::Pooled;
 use crate::store::{Db, StoreError};
 
 /// Maximum wait for a free connection of the pool.
@@ -48,7 +48,7 @@ impl Db {
         Ok(Connection::new(taking.await?, Some(usage.taken())))
     }
 
-    async fn take_connection(&self) -> Result<Object, StoreError> {
+    async fn take_connection(&self) -> Result<Pooled, StoreError> {
         let deadline = Instant::now() + POOL_WAIT;
         match self.pool.get().await.map_err(StoreError::from) {
             Err(StoreError::Saturated(_)) => self.wait_for_connection(deadline).await,
@@ -58,7 +58,7 @@ impl Db {
 
     /// Waits until a connection of the pool is free or the server accepts another one. One request
     /// tries at a time: each attempt costs the server a process.
-    async fn wait_for_connection(&self, deadline: Instant) -> Result<Object, StoreError> {
+    async fn wait_for_connection(&self, deadline: Instant) -> Result<Pooled, StoreError> {
         let waiting = async {
             let _retrying = self.saturated.lock().await;
             let mut pause = FIRST_PAUSE;

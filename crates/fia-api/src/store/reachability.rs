@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config;
 use crate::store::StoreError;
-use crate::store::connect::{Connector, Opened};
+use crate::store::connect::Connector;
+use crate::store::session::Session;
 
 /// The interval between two statements, from one's sending to the next one's.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -121,9 +122,7 @@ async fn probe(connector: &Connector, shared: &Shared) {
                 shared.record_reply(sent);
             }
             Err(error) => {
-                if let Some((_, driver)) = connection.take() {
-                    driver.abort();
-                }
+                connection = None;
                 shared.failures.fetch_add(1, Ordering::Relaxed);
                 // Once, and not each second.
                 if std::mem::replace(&mut is_first_failure, false) {
@@ -138,16 +137,16 @@ async fn probe(connector: &Connector, shared: &Shared) {
 }
 
 /// Sends the statement, on a new connection if there is none.
-async fn reach(connector: &Connector, connection: &mut Option<Opened>) -> Result<(), StoreError> {
-    let (client, _) = match connection {
-        Some(opened) => opened,
+async fn reach(connector: &Connector, connection: &mut Option<Session>) -> Result<(), StoreError> {
+    let session = match connection {
+        Some(session) => session,
         None => {
             let opening = timeout(connector.time_limit(), connector.open());
             let opened = opening.await.map_err(|_| StoreError::timeout())?;
-            connection.insert(opened.map_err(|error| StoreError::of_connecting(&error))?)
+            connection.insert(opened?)
         }
     };
-    let reply = timeout(MAX_AGE, client.batch_execute(STATEMENT)).await;
+    let reply = timeout(MAX_AGE, session.client().batch_execute(STATEMENT)).await;
     Ok(reply.map_err(|_| StoreError::timeout())??)
 }
 

@@ -34,6 +34,7 @@ mod openapi;
 mod outbox;
 mod overload;
 mod pooler;
+mod prepared;
 mod races;
 mod recorded;
 mod refused_uploads;

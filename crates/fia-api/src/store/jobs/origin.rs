@@ -18,7 +18,7 @@ pub async fn origins(db: &Db, ids: &[i64]) -> Result<HashMap<i64, JobOrigin>, St
          jobs.job_type::text = 'SIMPLE' FROM jobs {JOIN_OWNER} \
          LEFT JOIN instruments ON instruments.id = jobs.instrument_id WHERE jobs.id = ANY($1)"
     );
-    let rows = db.query(&sql, &[(&ids, Type::INT8_ARRAY)]).await?;
+    let rows = db.lookup(&sql, &[(&ids, Type::INT8_ARRAY)]).await?;
     let origin = |row| {
         let mut columns = ColumnCursor::of(row);
         let owner = columns.owner()?;

@@ -26,7 +26,7 @@ pub async fn find(db: &Db, id: i64) -> Result<Option<FoundJob>, StoreError> {
         "SELECT {OWNER}, {JOB}, {RUN} FROM jobs {JOIN_SCRIPT} {JOIN_OWNER} {JOIN_RUN} \
          WHERE jobs.id = $1"
     );
-    let rows = db.query(&sql, &[(&id, Type::INT8)]).await?;
+    let rows = db.lookup(&sql, &[(&id, Type::INT8)]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };

@@ -24,7 +24,7 @@ pub struct Original {
 /// When the database fails.
 pub async fn original(db: &Db, id: i64) -> Result<Option<Original>, StoreError> {
     let rows = db
-        .query(
+        .lookup(
             "SELECT jobs.owner_id, owners.experiment_number, jobs.instrument_id, runs.id, \
                runs.filename, run_owners.experiment_number, \
                coalesce(instruments.instrument_name, run_instruments.instrument_name) \

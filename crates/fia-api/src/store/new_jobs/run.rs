@@ -30,7 +30,7 @@ const FIND: &str = "SELECT runs.id, runs.owner_id, runs.instrument_id, instrumen
 /// # Errors
 /// When the database fails.
 pub async fn run_of_file(db: &Db, filename: &str) -> Result<Option<KnownRun>, StoreError> {
-    let rows = db.query(FIND, &[(&filename, Type::TEXT)]).await?;
+    let rows = db.lookup(FIND, &[(&filename, Type::TEXT)]).await?;
     rows.first().map(known_run).transpose()
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::ClientWrapper;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
 use crate::store::db::BEGIN;
+use crate::store::session::Session;
 use crate::store::timeout::with_timeout;
 use crate::store::{Db, StoreError};
 
@@ -34,7 +34,8 @@ impl ClaimSession {
     /// # Errors
     /// When the database fails or accepts no further connection.
     pub async fn open(db: &Db) -> Result<Self, StoreError> {
-        let client = db.open_connection().await?;
+        let session = db.open_session().await?;
+        let client = session.client();
         with_timeout(client.batch_execute(BEGIN)).await?;
         let id: i64 = rand::random();
         let lock = "SELECT pg_try_advisory_xact_lock($1)";
@@ -45,7 +46,7 @@ impl ClaimSession {
         }
         let (alive, is_alive) = watch::channel(true);
         let (end, ended) = oneshot::channel();
-        tokio::spawn(keep_alive(client, alive, ended));
+        tokio::spawn(keep_alive(session, alive, ended));
         Ok(Self {
             id,
             is_alive,
@@ -74,10 +75,11 @@ impl ClaimSession {
 
 /// Sends heartbeats until the session is dropped or lost.
 async fn keep_alive(
-    client: ClientWrapper,
+    session: Session,
     alive: watch::Sender<bool>,
     mut ended: oneshot::Receiver<()>,
 ) {
+    let client = session.client();
     while timeout(HEARTBEAT, &mut ended).await.is_err() {
         if let Err(error) = with_timeout(client.batch_execute("SELECT 1")).await {
             tracing::debug!(%error, "claim session lost: claims in flight move to another");

@@ -1,0 +1,34 @@
+//! Opens and checks the sessions of the pool.
+
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+
+use crate::store::StoreError;
+use crate::store::connect::Connector;
+use crate::store::session::Session;
+
+/// A pool of sessions.
+pub(super) type Pool = managed::Pool<Manager>;
+/// A session of the pool.
+pub(super) type Pooled = managed::Object<Manager>;
+/// The failure to get a session.
+pub(super) type PoolError = managed::PoolError<StoreError>;
+
+/// The manager of a pool's sessions.
+pub(super) struct Manager(pub(super) Connector);
+
+impl managed::Manager for Manager {
+    type Type = Session;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<Session, StoreError> {
+        self.0.open().await
+    }
+
+    /// Does not ask the server: a statement on a session that was lost is repeated on another one.
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<StoreError> {
+        if session.client().is_closed() {
+            return Err(RecycleError::message("the connection was closed"));
+        }
+        Ok(())
+    }
+}
