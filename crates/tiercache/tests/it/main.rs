@@ -17,6 +17,7 @@ mod faults;
 mod guarded_writes;
 mod histories;
 mod invalidate_all;
+mod kit;
 mod layering;
 mod leases;
 mod local;
