@@ -139,15 +139,7 @@ where
             let age = now.saturating_duration_since(entry.times.loaded);
             return Start::Hit(CachedValue::new(value, Source::Local, Some(age)));
         }
-        let (reply, fetch) = self.enqueue(name, boxed(load));
-        let limit = self
-            .soft_timeout()
-            .and_then(|limit| Some((limit, self.last_known(name)?)));
-        Start::Queued(Queued {
-            reply,
-            fetch,
-            limit,
-        })
+        Start::Queued(self.enqueue(name, boxed(load)))
     }
 
     /// The time after which a last known value is served instead of waiting for a load.
@@ -158,12 +150,8 @@ where
         policy.stale_after.into_iter().chain(known_outage).min()
     }
 
-    /// Enqueues a waiter for the key's next fetch. Returns that fetch if none serves the key.
-    fn enqueue(
-        self: &Arc<Self>,
-        name: &str,
-        load: Loader<V, E>,
-    ) -> (oneshot::Receiver<Outcome<V, E>>, Option<Fetch<V, E>>) {
+    /// Enqueues a waiter for the key's next fetch.
+    fn enqueue(self: &Arc<Self>, name: &str, load: Loader<V, E>) -> Queued<V, E> {
         let (reply, outcome) = oneshot::channel();
         let waiter = Waiter {
             reply,
@@ -174,8 +162,14 @@ where
         if slot.is_none() {
             self.counters.queued.one();
         }
-        let fetch = slot.map(|slot| Fetch::new(Arc::clone(self), slot));
-        (outcome, fetch)
+        let limit = self
+            .soft_timeout()
+            .and_then(|limit| Some((limit, self.last_known(name)?)));
+        Queued {
+            reply: outcome,
+            fetch: slot.map(|slot| Fetch::new(Arc::clone(self), slot)),
+            limit,
+        }
     }
 
     /// Starts the fetch of a read, if it has one.
