@@ -35,6 +35,7 @@ lint: deps $(TOOLS)/bin/cargo-deny ## Checks format, lints, documentation, manif
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
 	$(TOOLS)/bin/cargo-deny check --hide-inclusion-graph licenses bans sources
 	@scripts/check-advisories $(TOOLS)/bin/cargo-deny
+	cargo package --package tiercache --locked --allow-dirty --no-verify --quiet
 	scripts/check-manifests
 
 # What is missing is installed from the distribution's packages.
@@ -67,6 +68,13 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	scripts/check-openapi target/release/devstack target/release/fia-api
 	scripts/fuzz-openapi target/release/devstack target/release/fia-api 120
 
+# The commit whose interface of the cache the present one must be compatible with.
+BASELINE ?= origin/main
+
+.PHONY: semver
+semver: $(TOOLS)/bin/cargo-semver-checks ## Checks that the cache's interface is compatible with that of $BASELINE (origin/main).
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo semver-checks --package tiercache --baseline-rev $(BASELINE)
+
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 600
 
@@ -94,6 +102,11 @@ $(TOOLS)/bin/cargo-deny: | deps
 $(TOOLS)/bin/cargo-fuzz: | deps
 	@echo "Building cargo-fuzz, once; it takes a minute."
 	cargo install --locked --quiet --root $(TOOLS) cargo-fuzz
+
+$(TOOLS)/bin/cargo-semver-checks: | deps
+	@echo "Building cargo-semver-checks, once; it takes some minutes."
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	  cargo install --locked --quiet --root $(TOOLS) cargo-semver-checks
 
 $(TOOLS)/bin/cargo-cyclonedx: | deps
 	@echo "Building cargo-cyclonedx, once; it takes a minute."

@@ -1,74 +1,60 @@
-//! A table read through the cache, and written through its guard, with tokio-postgres.
+//! A table, read and written through the cache with sqlx: the interface in one program.
 //!
-//! `cargo run --features tokio-postgres --example users redis://127.0.0.1:6379 host=/run/postgresql`
+//! `cargo run --features sqlx --example users redis://127.0.0.1:6379 postgres://localhost/app`
 
-use std::error::Error;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::HashMap, error::Error, time::Duration};
 
-use tiercache::{Cache, Json, Namespace};
-use tokio::sync::Mutex;
-use tokio_postgres::{Client, NoTls};
+use sqlx::PgPool;
+use tiercache::{Cache, Json, Write};
 
-type Users = Namespace<i64, Option<String>, tokio_postgres::Error>;
-
-/// A connection; a service would use a pool.
-type Connection = Arc<Mutex<Client>>;
-
-const SCHEMA: &str = "CREATE TEMPORARY TABLE users (id BIGINT PRIMARY KEY, name TEXT NOT NULL); \
-    INSERT INTO users VALUES (7, 'Ada')";
-
-async fn load(db: Connection, id: i64) -> Result<Option<String>, tokio_postgres::Error> {
-    let db = db.lock().await;
-    let row = db
-        .query_opt("SELECT name FROM users WHERE id = $1", &[&id])
-        .await?;
-    Ok(row.map(|row| row.get(0)))
+/// Loads the existing rows among these.
+async fn select(db: PgPool, ids: Vec<i64>) -> sqlx::Result<HashMap<i64, String>> {
+    let select = sqlx::query_as("SELECT id, name FROM users WHERE id = ANY($1)");
+    let rows: Vec<(i64, String)> = select.bind(ids).fetch_all(&db).await?;
+    Ok(rows.into_iter().collect())
 }
 
-async fn rename(users: &Users, db: Connection, id: i64, name: &'static str) -> Result<u64, String> {
-    let key = users.key(&id);
-    let write = async move |write: tiercache::Write| {
-        let mut db = db.lock().await;
-        let transaction = db.transaction().await?;
-        let update = "UPDATE users SET name = $2 WHERE id = $1";
-        let rows = transaction.execute(update, &[&id, &name]).await?;
-        let committed = write.fence(transaction, [key]).await.commit().await?;
-        Ok::<_, tokio_postgres::Error>(committed.with(rows))
+/// Runs the example, on a database with the table `users (id BIGINT PRIMARY KEY, name TEXT)`.
+pub(crate) async fn run(valkey: &str, postgres: &str) -> Result<(), Box<dyn Error>> {
+    let db = PgPool::connect(postgres).await?;
+    let cache = Cache::builder(valkey).memory(64 << 20).connect()?;
+    let users = cache
+        .namespace::<i64, Option<String>, sqlx::Error>("example:user:", Json)
+        .ttl(Duration::from_secs(60))
+        .negative_ttl(Duration::from_secs(5)) // of "there is none"
+        .stale_if(
+            |error| matches!(error, sqlx::Error::Io(_)),
+            Duration::from_secs(300),
+        )
+        .build()?;
+
+    let one = db.clone();
+    let load = async move || Ok(select(one, vec![7]).await?.remove(&7));
+    assert_eq!(users.get(&7, load).await?.as_deref(), Some("Ada"));
+    let many = db.clone(); // one pipeline, one SELECT of what is missing
+    let found = users.get_many([7, 8, 9], move |ids| select(many.clone(), ids));
+    assert_eq!(found.await?.len(), 2);
+
+    let (grace, pool) = (Some("Grace".to_owned()), db.clone());
+    let renamed = [users.put(&7, &grace), users.key(&8)]; // with its new value, and without
+    let rename = async move |write: Write| {
+        let mut transaction = pool.begin().await?;
+        let update = sqlx::query("UPDATE users SET name = $1 WHERE id IN (7, 8)");
+        let done = update.bind(&grace).execute(&mut *transaction).await?; // locks the rows
+        let fenced = write.fence(transaction, renamed).await; // two fences, one round trip
+        Ok::<_, sqlx::Error>(fenced.commit().await?.with(done.rows_affected()))
     };
-    let renamed = users.cache().write(write).await;
-    renamed.map_err(|error| error.to_string())
+    assert_eq!(cache.write(rename).await?, 2);
+
+    assert_ne!(users.peek(&7).await, Some(Some("Ada".to_owned()))); // nobody reads it now
+    users.invalidate(&9).await; // after a change that was made elsewhere
+    users.invalidate_all().await;
+    Ok(())
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let (valkey, postgres) = (args.next(), args.next());
-    let usage = "arguments: Valkey's URL, PostgreSQL's connection string";
-    let (client, connection) = tokio_postgres::connect(&postgres.ok_or(usage)?, NoTls).await?;
-    let connection = tokio::spawn(connection);
-    client.batch_execute(SCHEMA).await?;
-    let db = Arc::new(Mutex::new(client));
-
-    let cache = Cache::builder(valkey.ok_or(usage)?)
-        .memory(64 << 20)
-        .connect()?;
-    let users: Users = cache
-        .namespace("example:user:", Json)
-        .ttl(Duration::from_secs(60))
-        .negative_ttl(Duration::from_secs(5))
-        .build()?;
-    for id in [7, 8] {
-        let db = Arc::clone(&db);
-        let found = users.lookup(&id, move || load(db, id)).await?;
-        tracing::info!(id, name = found.value, source = ?found.source);
-    }
-    let rows = rename(&users, Arc::clone(&db), 7, "Grace").await?;
-    assert_eq!(rows, 1);
-    let reload = Arc::clone(&db);
-    let name = users.get(&7, move || load(reload, 7)).await?;
-    assert_eq!(name.as_deref(), Some("Grace"));
-    drop(db);
-    connection.abort();
-    Ok(())
+    let mut urls = std::env::args().skip(1);
+    let usage = "arguments: the URLs of Valkey and of PostgreSQL";
+    run(&urls.next().ok_or(usage)?, &urls.next().ok_or(usage)?).await
 }

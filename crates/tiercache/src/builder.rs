@@ -8,6 +8,7 @@ use crate::cache::Cache;
 use crate::event::{Event, Events};
 use crate::observer::{Observed, Observer};
 use crate::settings::{ConfigError, Settings};
+use crate::shared::Shared;
 
 /// The shortest timeout, interval or TTL that makes sense.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -65,8 +66,22 @@ durations! {
     fence,
 }
 
+impl Cache {
+    /// A builder of a cache with a shared level at this Valkey URL,
+    /// `redis://[user:password@]host[:port][/db]`.
+    pub fn builder(url: impl Into<String>) -> CacheBuilder {
+        CacheBuilder::new(Some(url.into()))
+    }
+
+    /// A builder of a cache without a shared level. Reads of its namespaces are coalesced; only
+    /// [unshared](NamespaceBuilder::unshared) ones keep values.
+    pub fn local_builder() -> CacheBuilder {
+        CacheBuilder::new(None)
+    }
+}
+
 impl CacheBuilder {
-    pub(crate) fn new(url: Option<String>) -> Self {
+    fn new(url: Option<String>) -> Self {
         Self(Settings::new(url))
     }
 
@@ -112,7 +127,7 @@ impl CacheBuilder {
             let (name, reason) = ("memory", "must not be 0: leave it out for no local cache");
             return Err(ConfigError::Setting { name, reason });
         }
-        Cache::new(self.0)
+        Ok(Cache(Shared::start(self.0)?))
     }
 }
 

@@ -37,6 +37,10 @@ pub type CodecError = Box<dyn Error + Send + Sync>;
 /// assert_eq!(Digits.decode(&Digits.encode(&7)?)?, 7);
 /// # Ok::<(), CodecError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "the codec `{Self}` does not encode values of type `{V}`",
+    note = "`Json` encodes what serde serialises; `codec` makes a codec of two closures"
+)]
 pub trait Codec<V>: Send + Sync + 'static {
     /// Encodes a value.
     ///

@@ -22,7 +22,7 @@ pub enum Event<'a> {
     },
     /// An invalidation was not confirmed and is queued; this process bypasses the key.
     InvalidationQueued {
-        /// The key in the shared level.
+        /// The key in the shared level, or the prefix of a whole namespace.
         key: &'a str,
     },
     /// An entry of the shared level could not be decoded; it is replaced.

@@ -20,7 +20,7 @@ pub fn kind(content: &[u8]) -> &'static str {
 #[must_use]
 pub fn markers() -> [Vec<u8>; 2] {
     [
-        Lease::new().as_bytes().to_vec(),
-        FenceToken::new().as_bytes().to_vec(),
+        Lease::new().as_ref().to_vec(),
+        FenceToken::new().as_ref().to_vec(),
     ]
 }

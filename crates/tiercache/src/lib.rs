@@ -22,6 +22,7 @@
 //!
 //! Modules, in reading order:
 //! * `builder`, `cache`, `namespace`, `codec`, `event`, `settings`: the public types;
+//! * `shared`: what namespaces and writes share;
 //! * `protocol`: the control values a key may hold, and the commands and scripts;
 //! * `connection`: timeouts, circuit breaker, reconnection, client tracking;
 //! * `local`: the local cache, key versions, and when an entry is valid;
@@ -43,6 +44,7 @@ mod observer;
 mod protocol;
 mod read;
 mod settings;
+mod shared;
 mod stats;
 mod sync;
 mod write;
@@ -51,7 +53,8 @@ pub use builder::CacheBuilder;
 pub use cache::Cache;
 pub use codec::{Codec, CodecError, Json, Raw, codec};
 pub use event::Event;
-pub use namespace::{Namespace, NamespaceBuilder};
+pub use namespace::Namespace;
+pub use namespace::builder::NamespaceBuilder;
 pub use observer::{Observer, Scope};
 pub use read::LocalHandle;
 pub use read::outcome::{CachedValue, Failure, Source};

@@ -8,8 +8,6 @@ use std::task::Poll;
 
 use tokio::task::JoinHandle;
 
-use crate::cache::Shared;
-
 /// Observes the work of a cache on behalf of its callers.
 pub trait Observer: Send + Sync + 'static {
     /// Captures the context of the current call, in which the tasks that it starts then run;
@@ -49,20 +47,5 @@ impl Observed {
             })
             .await
         })
-    }
-}
-
-impl Shared {
-    /// The observer's guard of a command.
-    pub(crate) fn command(&self, name: &'static str) -> Option<Box<dyn Any + Send + Sync>> {
-        self.settings.observer.0.as_ref()?.command(name)
-    }
-
-    /// Spawns a task on behalf of the current call.
-    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        self.settings.observer.spawn(task)
     }
 }

@@ -97,6 +97,8 @@ namespace_stats! {
     bypassed_pending,
     /// Writes that raised a fence.
     writes,
+    /// Values that were stored by the writes that committed them.
+    puts,
     /// Writes whose fence was not confirmed.
     fences_unconfirmed,
     /// Invalidations that were not confirmed at once, and were queued.
@@ -134,7 +136,7 @@ pub struct CacheStats {
     pub shared_level: SharedLevel,
     /// The number of times that the circuit breaker has opened.
     pub breaker_openings: u64,
-    /// Keys with a pending invalidation.
+    /// Keys and namespaces with a pending invalidation.
     pub pending_invalidations: usize,
     /// The state of client tracking.
     pub tracking: Tracking,

@@ -69,15 +69,15 @@ impl Cached {
         value: String,
     ) -> Result<(), CacheError> {
         let namespace = self.instruments.column(column);
-        let also_deletes = column.declaration().also_deletes;
-        let also_deletes = also_deletes.map(|key| key(&name));
+        let clears_traceback = column.declaration().clears_traceback;
+        let traceback = clears_traceback.then(|| self.instruments.traceback_key(&name));
         let (db, fenced, instrument) =
             (self.db.clone(), namespace.key(name.as_str()), name.clone());
         let work = async move |write: Write| {
             let update = instruments::set_column(&db, column, &instrument, &value).await?;
             let update = update.ok_or(CacheError::Missing)?;
             let fenced = write.fence(update, [fenced]).await;
-            Ok::<_, CacheError>(fenced.also_invalidate(also_deletes).commit().await?)
+            Ok::<_, CacheError>(fenced.also_invalidate(traceback).commit().await?)
         };
         let written = self.cache.write(work).await;
         if self.guards_writes {

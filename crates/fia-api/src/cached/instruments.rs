@@ -4,22 +4,31 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tiercache::{Cache, ConfigError};
+use tiercache::{Cache, ConfigError, Key, Namespace, Raw};
 
 use crate::cached::columns::{self, ColumnCaches};
 use crate::cached::traces::lookup;
-use crate::cached::{Bodies, Body, Cached, CachedResponse, CachedResult, bodies, cause};
+use crate::cached::{
+    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
+};
 use crate::config;
 use crate::model::json::{compact, render};
-use crate::model::{CachedColumn, InstrumentName, traceback_key};
+use crate::model::{CachedColumn, InstrumentName};
 use crate::store::instruments;
+
+/// The prefix of the keys of tracebacks.
+const TRACEBACK_PREFIX: &str = "live_data:";
 
 /// The namespaces of entries about instruments. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct InstrumentCaches {
     live_data_instruments: Bodies,
+    tracebacks: Tracebacks,
     columns: ColumnCaches,
 }
+
+/// The tracebacks of live-data processors, which store them in Valkey themselves.
+type Tracebacks = Namespace<str, Bytes, CacheError>;
 
 impl InstrumentCaches {
     pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, ConfigError> {
@@ -35,8 +44,18 @@ impl InstrumentCaches {
             .name("live_data_instruments")
             .ttl(config.ttl.live_data_instruments)
             .build()?,
+            tracebacks: cache
+                .namespace(TRACEBACK_PREFIX, Raw)
+                .name("traceback")
+                .shared_only()
+                .build()?,
             columns: columns::caches(cache, config)?,
         })
+    }
+
+    /// The key of the traceback of an instrument's live-data processor.
+    pub(super) fn traceback_key(&self, name: &InstrumentName) -> Key {
+        self.tracebacks.key(&traceback(name))
     }
 
     pub(super) fn column(&self, column: CachedColumn) -> &Bodies {
@@ -74,9 +93,14 @@ impl Cached {
     /// The traceback of the live-data processor's last failure: a JSON string, or `null`, also
     /// while Valkey is unavailable. Not cached: Valkey is where it is stored.
     pub async fn traceback(&self, name: &InstrumentName) -> Bytes {
-        let text = self.cache.peek(&traceback_key(name)).await;
+        let text = self.instruments.tracebacks.peek(&traceback(name)).await;
         render(&text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
+}
+
+/// The rest of the key of a traceback.
+fn traceback(name: &InstrumentName) -> String {
+    format!("{name}:traceback")
 }
 
 fn read_names(payload: &Bytes) -> Option<Bytes> {

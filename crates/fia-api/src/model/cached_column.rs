@@ -5,8 +5,6 @@
 //! `cached/columns.rs` (without which that file does not compile), its route and its OpenAPI
 //! entry.
 
-use crate::model::InstrumentName;
-
 /// The declaration of a cached column.
 #[derive(Debug)]
 pub struct Declaration {
@@ -26,8 +24,8 @@ pub struct Declaration {
     pub body: BodyForm,
     /// The setting of its TTL.
     pub ttl: TtlSetting,
-    /// A further key in Valkey that a write deletes.
-    pub also_deletes: Option<fn(&InstrumentName) -> String>,
+    /// Whether a write clears the traceback of the instrument's live-data processor.
+    pub clears_traceback: bool,
 }
 
 /// The type of a column's values.
@@ -97,7 +95,7 @@ cached_columns! {
             default_seconds: 15,
             help: "TTL of latest runs in seconds; 0 = not cached.",
         },
-        also_deletes: None,
+        clears_traceback: false,
     };
     /// The specification; read in `jsonb`'s key order.
     Specification = Declaration {
@@ -113,7 +111,7 @@ cached_columns! {
             default_seconds: 120,
             help: "TTL of specifications in seconds; 0 = not cached.",
         },
-        also_deletes: None,
+        clears_traceback: false,
     };
     /// The live-data script. A new one clears the traceback of the one before.
     LiveDataScript = Declaration {
@@ -129,14 +127,8 @@ cached_columns! {
             default_seconds: 60,
             help: "TTL of live-data scripts in seconds; 0 = not cached.",
         },
-        also_deletes: Some(traceback_key),
+        clears_traceback: true,
     };
-}
-
-/// The key of the traceback that an instrument's live-data processor writes on a failure.
-#[must_use]
-pub fn traceback_key(name: &InstrumentName) -> String {
-    format!("live_data:{name}:traceback")
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub mod python;
 pub mod script_text;
 mod timestamp;
 
-pub use cached_column::{BodyForm, CachedColumn, ColumnKind, traceback_key};
+pub use cached_column::{BodyForm, CachedColumn, ColumnKind};
 pub use dates::civil_date;
 pub use filter::{BadFilter, Condition, Filters, TextField, TimeField};
 pub use hex::hex;

@@ -105,6 +105,11 @@ impl Store {
         self.0.remove(&KeyRef { namespace, name });
     }
 
+    /// Removes the entries of a namespace.
+    pub(crate) fn remove_all(&self, namespace: u32) {
+        self.0.retain(|key, _| key.namespace != namespace);
+    }
+
     /// The total size of the entries in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.weight()

@@ -31,6 +31,13 @@ impl KeyVersions {
         self.stripe(key).fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Starts a new version of every key.
+    pub(crate) fn bump_all(&self) {
+        for version in &self.0 {
+            version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     fn stripe(&self, key: KeyHash) -> &AtomicU64 {
         &self.0[key.stripe()]
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
@@ -9,6 +10,7 @@ use crate::codec::Codec;
 use crate::namespace::Namespace;
 use crate::namespace::config::{Config, LocalPolicy, SHORTEST_TTL};
 use crate::settings::ConfigError;
+use crate::shared::{NewNamespace, Shared};
 
 /// By default an early refresh becomes due in this last part of the TTL.
 const REFRESH_WINDOW: Range<f64> = 0.05..0.20;
@@ -18,7 +20,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60);
 /// Builds a [`Namespace`]; see [`Cache::namespace`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct NamespaceBuilder<K: ?Sized, V, E> {
-    cache: Cache,
+    shared: Arc<Shared>,
     config: Config<V, E>,
     local: LocalPolicy<V>,
     is_local: bool,
@@ -27,10 +29,40 @@ pub struct NamespaceBuilder<K: ?Sized, V, E> {
     key: std::marker::PhantomData<fn(&K)>,
 }
 
+impl Cache {
+    /// A builder of a namespace: the keys with this prefix, each the prefix followed by the text
+    /// of a `K`. A prefix usually ends in a colon. It may be a whole key, for a namespace that is
+    /// only used with a `K` of empty text.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use tiercache::{Cache, Json};
+    ///
+    /// let cache = Cache::local_builder().memory(1 << 20).connect()?;
+    /// let squares = cache
+    ///     .namespace::<u64, u64, io::Error>("app:square:", Json)
+    ///     .ttl(Duration::from_secs(60))
+    ///     .unshared()
+    ///     .build()?;
+    /// assert_eq!(squares.get(&12, async || Ok(144)).await?, 144);
+    /// # Ok(()) }
+    /// ```
+    pub fn namespace<K: ?Sized, V, E>(
+        &self,
+        prefix: impl Into<String>,
+        codec: impl Codec<V>,
+    ) -> NamespaceBuilder<K, V, E> {
+        NamespaceBuilder::new(self, prefix.into(), Box::new(codec))
+    }
+}
+
 impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
-    pub(crate) fn new(cache: &Cache, prefix: String, codec: Box<dyn Codec<V>>) -> Self {
+    fn new(cache: &Cache, prefix: String, codec: Box<dyn Codec<V>>) -> Self {
         Self {
-            cache: cache.clone(),
+            shared: Arc::clone(&cache.0),
             config: Config {
                 name: prefix.trim_end_matches(':').into(),
                 prefix,
@@ -41,7 +73,7 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
                 local: None,
                 codec,
                 is_outage: Box::new(|_| false),
-                max_payload: cache.max_payload(),
+                max_payload: cache.0.settings.max_payload,
                 load_timeout: None,
             },
             local: LocalPolicy {
@@ -192,7 +224,7 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
             (
                 config
                     .load_timeout
-                    .is_some_and(|limit| limit.is_zero() || limit > self.cache.lease()),
+                    .is_some_and(|limit| limit.is_zero() || limit > self.shared.settings.lease),
                 "load_timeout",
                 "must be within the cache's lease, or no load of that length is stored",
             ),
@@ -224,7 +256,13 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
         }
         let mut config = self.config;
         config.local = self.is_local.then_some(self.local);
-        Ok(self.cache.register(config)?)
+        let (id, counters) = self.shared.register(&NewNamespace {
+            name: &config.name,
+            prefix: &config.prefix,
+            is_tracked: config.is_shared && config.local.is_some(),
+            ttl: config.ttl,
+        })?;
+        Ok(Namespace::new(config, id, self.shared, counters))
     }
 }
 

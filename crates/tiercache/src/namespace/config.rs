@@ -117,9 +117,9 @@ mod tests {
             &b"null"[..],
             b"null ",
             b"nullable",
-            lease.as_bytes(),
-            &lease.as_bytes()[..5],
-            fence.as_bytes(),
+            lease.as_ref(),
+            &lease.as_ref()[..5],
+            fence.as_ref(),
         ] {
             let value = Bytes::copy_from_slice(value);
             let payload = config.encode(&value).unwrap();

@@ -1,6 +1,6 @@
 //! A namespace: the keys with one prefix, with their type of value, TTL and codec.
 
-mod builder;
+pub(crate) mod builder;
 pub(crate) mod config;
 
 use std::cell::Cell;
@@ -9,14 +9,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use builder::NamespaceBuilder;
 pub(crate) use config::Config;
 
-use crate::cache::{Cache, Shared};
+use crate::cache::Cache;
 use crate::local::versions::KeyHash;
 use crate::read::in_flight::InFlight;
+use crate::shared::Shared;
 use crate::stats::Counters;
-use crate::write::Key;
+use crate::write::key::Key;
 
 /// The keys with one prefix: each value `V` of a key `K`, loaded with errors `E`. Cheap to clone;
 /// clones share their fetches.
@@ -79,6 +79,7 @@ impl<K: Display + ?Sized, V, E> Namespace<K, V, E> {
             text: self.0.key(name).into(),
             local: (self.0.id, name.into()),
             counters: Arc::clone(&self.0.counters),
+            value: None,
         })
     }
 
@@ -117,5 +118,10 @@ impl<V, E> Inner<V, E> {
 
     pub(crate) fn key(&self, name: &str) -> String {
         [&*self.config.prefix, name].concat()
+    }
+
+    /// Whether the shared level must be bypassed for this key.
+    pub(crate) fn is_pending(&self, key: &str) -> bool {
+        self.shared.pending.contains(key) || self.shared.bypassed.contains(key)
     }
 }

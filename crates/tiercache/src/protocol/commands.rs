@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd};
+use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd, from_redis_value};
 use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::local::coherence::ServerId;
 use crate::protocol::marker::{FenceToken, Lease, Stored};
 use crate::protocol::script::{FILL, GET_LEASE, INVALIDATE, REFRESH, RELEASE, Script};
+
+/// The number of keys that one step of an iteration visits, approximately.
+const SCAN_COUNT: u32 = 1_000;
 
 /// The content of a key, and its expiry.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,9 +97,9 @@ impl Connection {
         limit: Duration,
     ) -> Result<LeaseReply, CommandError> {
         // With nothing to reject: bytes that the key cannot hold yet.
-        let rejected = rejected.unwrap_or(lease.as_bytes());
+        let rejected = rejected.unwrap_or(lease.as_ref());
         let life = millis(life);
-        let args = [lease.as_bytes(), life.as_bytes(), rejected];
+        let args = [lease.as_ref(), life.as_bytes(), rejected];
         match self.eval(&GET_LEASE, key, &args, limit).await? {
             Value::Array(reply) => match reply.into_iter().next().map(bytes).transpose()?.flatten()
             {
@@ -107,17 +110,18 @@ impl Connection {
         }
     }
 
-    /// Stores a payload if the key still holds the lease. Returns whether it did.
+    /// Stores a payload if the key still holds the caller's own marker: the lease of a load, or
+    /// the confirmed fence of a committed write. Returns whether it did.
     pub(crate) async fn fill(
         &self,
         key: &str,
-        lease: &Lease,
+        own: impl AsRef<[u8]>,
         payload: &[u8],
         ttl: Duration,
         limit: Duration,
     ) -> Result<bool, CommandError> {
         let ttl = millis(ttl);
-        let args = [lease.as_bytes(), payload, ttl.as_bytes()];
+        let args = [own.as_ref(), payload, ttl.as_bytes()];
         flag(self.eval(&FILL, key, &args, limit).await?)
     }
 
@@ -143,7 +147,7 @@ impl Connection {
         lease: &Lease,
         limit: Duration,
     ) -> Result<bool, CommandError> {
-        flag(self.eval(&RELEASE, key, &[lease.as_bytes()], limit).await?)
+        flag(self.eval(&RELEASE, key, &[lease.as_ref()], limit).await?)
     }
 
     /// Replaces the content of each key by its fence, for at most `life`, in one round trip.
@@ -156,7 +160,7 @@ impl Connection {
         let life = millis(life);
         let mut commands = Pipeline::new();
         for (key, fence) in fences {
-            let set = commands.cmd("SET").arg(key).arg(fence.as_bytes());
+            let set = commands.cmd("SET").arg(key).arg(fence.as_ref());
             set.arg("PX").arg(&life);
         }
         let replies = self.call_all(&commands, Instant::now() + limit).await;
@@ -177,8 +181,23 @@ impl Connection {
         own: Option<&FenceToken>,
         limit: Duration,
     ) -> Result<bool, CommandError> {
-        let own = own.map_or(&b""[..], FenceToken::as_bytes);
+        let own = own.map_or(&b""[..], AsRef::as_ref);
         flag(self.eval(&INVALIDATE, key, &[own], limit).await?)
+    }
+
+    /// One step of an iteration over the keys with a prefix: the next cursor and some keys.
+    /// Every key that exists during the whole iteration, from cursor 0 to cursor 0, is returned.
+    pub(crate) async fn scan(
+        &self,
+        cursor: &[u8],
+        prefix: &str,
+        limit: Duration,
+    ) -> Result<(Vec<u8>, Vec<String>), CommandError> {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(glob(prefix));
+        scan.arg("COUNT").arg(SCAN_COUNT);
+        let reply = self.call(&scan, Instant::now() + limit).await?;
+        from_redis_value(reply).map_err(|_| unexpected_reply())
     }
 
     /// Sends a heartbeat.
@@ -224,6 +243,19 @@ impl Connection {
 /// Whole milliseconds, at least one, as the commands take them.
 fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
+}
+
+/// The pattern of the keys with a prefix.
+fn glob(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for character in prefix.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('*');
+    pattern
 }
 
 fn is_noscript(error: &RedisError) -> bool {

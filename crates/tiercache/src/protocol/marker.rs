@@ -12,6 +12,9 @@
 //! The nonce is 128 random bits, encoded in 64 white-space characters of two bits each. It is new
 //! for every attempt: with a nonce per process, the delayed FILL of an earlier attempt would be
 //! accepted for a later one (ABA).
+//!
+//! The last character of a fence is a space. An invalidation that leaves the fence of another
+//! writer replaces it by a tab: since then, that writer may not store its value.
 
 use bytes::Bytes;
 
@@ -27,6 +30,9 @@ const LEN: usize = PREFIX_LEN + NONCE_LEN;
 const LEASE_PREFIX: &[u8; PREFIX_LEN] = b"null\t";
 const FENCE_PREFIX: &[u8; PREFIX_LEN] = b"null\n";
 
+/// The bits of a nonce whose last character is a space.
+const UNMARKED: u128 = u128::MAX >> 2;
+
 /// The right to fill a key once, for one load.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Lease([u8; LEN]);
@@ -40,19 +46,23 @@ impl Lease {
     pub(crate) fn new() -> Self {
         Self(marker(LEASE_PREFIX, rand::random()))
     }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 impl FenceToken {
     /// A unique fence.
     pub(crate) fn new() -> Self {
-        Self(marker(FENCE_PREFIX, rand::random()))
+        Self(marker(FENCE_PREFIX, rand::random::<u128>() & UNMARKED))
     }
+}
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+impl AsRef<[u8]> for Lease {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for FenceToken {
+    fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
@@ -134,27 +144,26 @@ mod tests {
     fn markers_are_recognised() {
         assert_eq!(Stored::from(None), Stored::Nothing);
         assert_eq!(stored(b"null"), Stored::Nothing);
-        assert_eq!(stored(Lease::new().as_bytes()), Stored::Leased);
-        assert_eq!(stored(FenceToken::new().as_bytes()), Stored::Fenced);
+        assert_eq!(stored(Lease::new().as_ref()), Stored::Leased);
+        assert_eq!(stored(FenceToken::new().as_ref()), Stored::Fenced);
     }
 
+    /// The test vectors of the protocol, for every implementation.
     #[test]
-    fn bytes_that_resemble_a_marker_are_a_payload() {
-        let mut foreign = Lease::new().as_bytes().to_vec();
-        foreign[30] = b'x';
-        for bytes in [
-            &b""[..],
-            b"null ",
-            b"null\n",
-            b"null\t",
-            b"nullx",
-            b"{}",
-            &foreign,
-        ] {
-            assert_eq!(
-                stored(bytes),
-                Stored::Payload(Bytes::copy_from_slice(bytes))
-            );
+    fn contents_of_a_key_are_what_the_vectors_say() {
+        let vectors = include_str!("../../protocol/vectors.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let markers = vectors["markers"].as_array().unwrap();
+        assert!(markers.len() > 10);
+        for vector in markers {
+            let found = match stored(vector["content"].as_str().unwrap().as_bytes()) {
+                Stored::Nothing => "nothing",
+                Stored::Leased => "leased",
+                Stored::Fenced => "fenced",
+                Stored::Payload(_) => "payload",
+                Stored::OtherType => "other type",
+            };
+            assert_eq!(found, vector["is"], "{vector}");
         }
     }
 
@@ -166,11 +175,7 @@ mod tests {
 
     #[test]
     fn markers_decode_to_json_null() {
-        for bytes in [
-            TOMBSTONE,
-            Lease::new().as_bytes(),
-            FenceToken::new().as_bytes(),
-        ] {
+        for bytes in [TOMBSTONE, Lease::new().as_ref(), FenceToken::new().as_ref()] {
             let decoded: serde_json::Value = serde_json::from_slice(bytes).unwrap();
             assert!(decoded.is_null());
         }

@@ -1,19 +1,19 @@
-//! The Lua scripts. Each reads and writes one key atomically.
+//! The Lua scripts of `protocol/scripts`. Each reads and writes one key atomically.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, cmd};
 
 pub(super) static GET_LEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/get_lease.lua")));
+    LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/get_lease.lua")));
 pub(super) static FILL: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/fill.lua")));
+    LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/fill.lua")));
 pub(super) static RELEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/release.lua")));
+    LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/release.lua")));
 pub(super) static INVALIDATE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/invalidate.lua")));
+    LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/invalidate.lua")));
 pub(super) static REFRESH: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("lua/refresh.lua")));
+    LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/refresh.lua")));
 
 /// A script, sent by its hash (EVALSHA) or, if the server does not have it, whole (EVAL).
 pub(super) struct Script {

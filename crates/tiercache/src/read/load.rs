@@ -14,8 +14,17 @@ use crate::read::in_flight::Loader;
 use crate::read::outcome::Failure;
 
 impl<V: 'static, E> Inner<V, E> {
-    /// Calls a loader, within the namespace's limit.
-    pub(crate) async fn run(&self, load: Loader<V, E>) -> Result<V, Failure<Arc<E>>> {
+    /// Calls a loader of one or several values, within the namespace's limit.
+    pub(crate) async fn run<T>(&self, load: Loader<T, E>) -> Result<T, Failure<Arc<E>>> {
+        self.counters.loads.one();
+        let result = self.run_uncounted(load).await;
+        if result.is_err() {
+            self.counters.load_failures.one();
+        }
+        result
+    }
+
+    async fn run_uncounted<T>(&self, load: Loader<T, E>) -> Result<T, Failure<Arc<E>>> {
         // Called within the future, so that a panic of the call itself is caught as well.
         let loading = AssertUnwindSafe(async move { load().await }).catch_unwind();
         let result = match self.config.load_timeout {

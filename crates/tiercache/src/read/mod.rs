@@ -2,28 +2,31 @@
 
 pub(crate) mod fetch;
 pub(crate) mod get_local;
+mod get_shared;
 mod handle;
 pub(crate) mod in_flight;
 mod load;
-mod look_up;
+mod many;
 pub(crate) mod outcome;
 mod refresh;
 mod sample;
+mod serve;
 
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 pub use handle::LocalHandle;
 
 use crate::namespace::{Inner, Namespace, with_name};
+use crate::read::fetch::Fetch;
 use crate::read::in_flight::{Loader, Outcome, Waiter};
 use crate::read::outcome::{CachedValue, Failure, Source};
+use crate::read::serve::serve;
 
 /// The wait for an origin whose last load failed, if there is a last known value to serve.
 const UNAVAILABLE_ORIGIN_WAIT: Duration = Duration::from_millis(200);
@@ -65,23 +68,13 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let fetch = match with_name(key, |name| self.0.start(name, load)) {
-            Start::Hit(hit) => return Ok(hit),
-            Start::Fetch(fetch) => fetch,
-        };
-        let namespace = &self.0;
-        let outcome = match fetch.limit {
-            None => fetch.outcome.await,
-            Some((limit, last_known)) => match timeout(limit, fetch.outcome).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    namespace.counters.stale.one();
-                    let aged = with_name(key, |name| namespace.last_known(name));
-                    return Ok(aged.unwrap_or(last_known));
-                }
-            },
-        };
-        with_name(key, |name| namespace.or_last_known(name, outcome))
+        match with_name(key, |name| self.0.start(name, load)) {
+            Start::Hit(hit) => Ok(hit),
+            Start::Queued(mut read) => {
+                self.0.serve(&mut read);
+                self.0.wait(key, read).await
+            }
+        }
     }
 
     /// As [`lookup`](Self::lookup), but never returns [`Source::Stale`]: while the origin is
@@ -97,20 +90,25 @@ where
     {
         match with_name(key, |name| self.0.start(name, load)) {
             Start::Hit(hit) => Ok(hit),
-            Start::Fetch(fetch) => fetch.outcome.await,
+            Start::Queued(mut read) => {
+                self.0.serve(&mut read);
+                outcome(read.reply).await
+            }
         }
     }
 }
 
 /// The begin of a read.
-enum Start<V, F> {
+enum Start<V, E> {
     Hit(CachedValue<V>),
-    Fetch(F),
+    Queued(Queued<V, E>),
 }
 
-/// A fetch in flight.
-struct Pending<V, F> {
-    outcome: F,
+/// A read that waits for a fetch.
+struct Queued<V, E> {
+    reply: oneshot::Receiver<Outcome<V, E>>,
+    /// The fetch, if none served the key.
+    fetch: Option<Fetch<V, E>>,
     /// The time after which the last known value is returned instead.
     limit: Option<(Duration, CachedValue<V>)>,
 }
@@ -121,11 +119,7 @@ where
     E: Send + Sync + 'static,
 {
     /// Returns a local hit, and starts the background work that is due; or enqueues a waiter.
-    fn start<F, Fut>(
-        self: &Arc<Self>,
-        name: &str,
-        load: F,
-    ) -> Start<V, Pending<V, impl Future<Output = Outcome<V, E>> + use<V, E, F, Fut>>>
+    fn start<F, Fut>(self: &Arc<Self>, name: &str, load: F) -> Start<V, E>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -145,11 +139,7 @@ where
             let age = now.saturating_duration_since(entry.times.loaded);
             return Start::Hit(CachedValue::new(value, Source::Local, Some(age)));
         }
-        let outcome = self.enqueue(name, boxed(load));
-        let limit = self
-            .soft_timeout()
-            .and_then(|limit| Some((limit, self.last_known(name)?)));
-        Start::Fetch(Pending { outcome, limit })
+        Start::Queued(self.enqueue(name, boxed(load)))
     }
 
     /// The time after which a last known value is served instead of waiting for a load.
@@ -160,27 +150,58 @@ where
         policy.stale_after.into_iter().chain(known_outage).min()
     }
 
-    /// Enqueues a waiter for the key's next fetch, and starts a task if none serves the key.
-    fn enqueue(
-        self: &Arc<Self>,
-        name: &str,
-        load: Loader<V, E>,
-    ) -> impl Future<Output = Outcome<V, E>> + use<V, E> {
+    /// Enqueues a waiter for the key's next fetch.
+    fn enqueue(self: &Arc<Self>, name: &str, load: Loader<V, E>) -> Queued<V, E> {
         let (reply, outcome) = oneshot::channel();
         let waiter = Waiter {
             reply,
             load: Some(load),
             version: self.write_version(name),
         };
-        match self.in_flight.enqueue(name, waiter) {
-            Some(slot) => {
-                let fetch = fetch::serve(Arc::clone(self), slot);
-                drop(self.shared.spawn(fetch));
-            }
-            None => self.counters.queued.one(),
+        let slot = self.in_flight.enqueue(name, waiter);
+        if slot.is_none() {
+            self.counters.queued.one();
         }
-        outcome.map(|outcome| outcome.unwrap_or(Err(Failure::Panicked)))
+        let limit = self
+            .soft_timeout()
+            .and_then(|limit| Some((limit, self.last_known(name)?)));
+        Queued {
+            reply: outcome,
+            fetch: slot.map(|slot| Fetch::new(Arc::clone(self), slot)),
+            limit,
+        }
     }
+
+    /// Starts the fetch of a read, if it has one.
+    fn serve(&self, read: &mut Queued<V, E>) {
+        if let Some(fetch) = read.fetch.take() {
+            drop(self.shared.spawn(serve(fetch)));
+        }
+    }
+
+    /// Waits for the outcome, or for the time after which the last known value is returned.
+    async fn wait<K>(&self, key: &K, read: Queued<V, E>) -> Outcome<V, E>
+    where
+        K: Display + Sync + ?Sized,
+    {
+        let outcome = outcome(read.reply);
+        let outcome = match read.limit {
+            None => outcome.await,
+            Some((limit, last_known)) => match timeout(limit, outcome).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    self.counters.stale.one();
+                    let aged = with_name(key, |name| self.last_known(name));
+                    return Ok(aged.unwrap_or(last_known));
+                }
+            },
+        };
+        with_name(key, |name| self.or_last_known(name, outcome))
+    }
+}
+
+async fn outcome<V, E>(reply: oneshot::Receiver<Outcome<V, E>>) -> Outcome<V, E> {
+    reply.await.unwrap_or(Err(Failure::Panicked))
 }
 
 fn boxed<V, E, F, Fut>(load: F) -> Loader<V, E>

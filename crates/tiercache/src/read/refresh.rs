@@ -39,7 +39,7 @@ async fn refresh<V: 'static, E>(
     let limit = shared.settings.read_timeout;
     let connection = shared.connection().ok_or(CommandError::CircuitOpen)?;
     let version = namespace.write_version(name);
-    if shared.pending.contains(&key) {
+    if namespace.is_pending(&key) {
         return Ok(false);
     }
     let WithExpiry {
@@ -49,13 +49,11 @@ async fn refresh<V: 'static, E>(
     else {
         return Ok(false);
     };
-    namespace.counters.loads.one();
     let Ok(value) = namespace.run(load).await else {
-        namespace.counters.load_failures.one();
         return Ok(false);
     };
     // As before a fill: the key does not show a write of this replica whose fence was lost.
-    if namespace.write_version(name) != version || shared.pending.contains(&key) {
+    if namespace.write_version(name) != version || namespace.is_pending(&key) {
         return Ok(false);
     }
     let Some((new, ttl)) = namespace.to_store(name, &value) else {

@@ -1,10 +1,11 @@
 //! The guard of a write: it raises the fences, then commits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cache::Shared;
 use crate::event::Event;
 use crate::protocol::marker::FenceToken;
+use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
 use crate::write::key::Key;
 use crate::write::transaction::Transaction;
@@ -33,7 +34,9 @@ pub(super) struct Progress {
     pub(super) shared: Arc<Shared>,
     pub(super) fences: Mutex<Vec<Fence>>,
     /// Further keys to invalidate.
-    pub(super) also: Mutex<Vec<Arc<str>>>,
+    pub(super) also: Mutex<Vec<Key>>,
+    /// Whether COMMIT succeeded.
+    pub(super) is_committed: AtomicBool,
 }
 
 /// A fence that was sent.
@@ -50,6 +53,7 @@ impl Progress {
             shared,
             fences: Mutex::default(),
             also: Mutex::default(),
+            is_committed: AtomicBool::new(false),
         }
     }
 
@@ -114,10 +118,10 @@ impl Write {
 }
 
 impl<Tx: Transaction> Fenced<Tx> {
-    /// Adds whole keys outside the namespaces, which are invalidated with the others, but not
-    /// fenced.
-    pub fn also_invalidate(self, keys: impl IntoIterator<Item = String>) -> Self {
-        lock(&self.progress.also).extend(keys.into_iter().map(Arc::from));
+    /// Adds keys that are invalidated with the others, but not fenced: for values that the
+    /// transaction makes obsolete but that are not loaded from what it changes.
+    pub fn also_invalidate(self, keys: impl IntoIterator<Item = Key>) -> Self {
+        lock(&self.progress.also).extend(keys);
         self
     }
 
@@ -127,6 +131,7 @@ impl<Tx: Transaction> Fenced<Tx> {
     /// The error of COMMIT. Its outcome is unknown, so the keys are invalidated all the same.
     pub async fn commit(self) -> Result<Committed<()>, Tx::Error> {
         self.transaction.commit().await?;
+        self.progress.is_committed.store(true, Ordering::Release);
         Ok(Committed(()))
     }
 }

@@ -2,16 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::stats::Counters;
 
-/// A key of a namespace, to be fenced by a write; see [`Namespace::key`](crate::Namespace::key).
+/// A key of a namespace, to be fenced by a write, and perhaps the value that the write then
+/// stores. See [`Namespace::key`](crate::Namespace::key) and [`Namespace::put`](crate::Namespace::put).
 #[derive(Clone)]
+#[must_use = "a key is changed only by the write that fences it"]
 pub struct Key {
     pub(crate) text: Arc<str>,
     /// The namespace's id and the name in it, which identify the local entry.
     pub(crate) local: (u32, Box<str>),
     pub(crate) counters: Arc<Counters>,
+    /// The payload to store once the write has committed, and its TTL.
+    pub(crate) value: Option<(Bytes, Duration)>,
 }
 
 impl Key {

@@ -1,15 +1,21 @@
 //! Writes: the fences inside the transaction, the invalidations after it.
 
+pub(crate) mod bypass;
 mod guard;
-mod key;
+mod invalidate_all;
+pub(crate) mod key;
 pub(crate) mod pending;
+mod put;
 mod transaction;
 
 use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
@@ -17,12 +23,14 @@ pub use guard::{Committed, Fenced, Write};
 pub use key::Key;
 pub use transaction::{CommitWith, Transaction};
 
-use crate::cache::{Cache, Shared};
+use crate::cache::Cache;
+use crate::connection::Connection;
 use crate::event::Event;
 use crate::local::versions::KeyHash;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::FenceToken;
 use crate::read::outcome::Failure;
+use crate::shared::Shared;
 use crate::stats::Counters;
 use crate::sync::lock;
 use crate::write::guard::{Fence, Progress};
@@ -114,11 +122,8 @@ where
     E: Send + Sync + 'static,
 {
     pub(crate) async fn invalidate(&self, name: &str) {
-        let target = Target {
-            key: &self.key(name),
-            own: None,
-            counters: &self.counters,
-        };
+        let key = self.key(name);
+        let target = Target::unfenced(&key, &self.counters);
         self.shared.invalidate(&[target]).await;
         self.remove_local(name);
     }
@@ -129,7 +134,20 @@ struct Target<'a> {
     key: &'a str,
     /// The fence of this write on it, if it was confirmed.
     own: Option<&'a FenceToken>,
+    /// The value to store instead of a tombstone, under one's own fence.
+    value: Option<&'a (Bytes, Duration)>,
     counters: &'a Counters,
+}
+
+impl<'a> Target<'a> {
+    fn unfenced(key: &'a str, counters: &'a Counters) -> Self {
+        Self {
+            key,
+            own: None,
+            value: None,
+            counters,
+        }
+    }
 }
 
 impl Progress {
@@ -137,24 +155,25 @@ impl Progress {
     async fn end(&self) {
         let fences = std::mem::take(&mut *lock(&self.fences));
         let also = std::mem::take(&mut *lock(&self.also));
-        let Some(first) = fences.first() else {
+        if fences.is_empty() {
             return;
-        };
+        }
         let mut targets: Vec<Target<'_>> = fences.iter().map(|fence| self.target(fence)).collect();
-        targets.extend(also.iter().map(|key| Target {
-            key,
-            own: None,
-            counters: &first.key.counters,
-        }));
+        let also = also.iter();
+        targets.extend(
+            also.clone()
+                .map(|key| Target::unfenced(key.as_str(), &key.counters)),
+        );
         self.shared.invalidate(&targets).await;
         if let Some(store) = &self.shared.local {
-            for Fence { key, .. } in &fences {
+            for key in fences.iter().map(|fence| &fence.key).chain(also) {
                 store.remove(key.local.0, &key.local.1);
             }
         }
     }
 
     fn target<'a>(&self, fence: &'a Fence) -> Target<'a> {
+        let is_committed = self.is_committed.load(Ordering::Acquire);
         let counters = &fence.key.counters;
         counters.writes.one();
         if !fence.is_confirmed && self.shared.has_shared_level() {
@@ -163,6 +182,7 @@ impl Progress {
         Target {
             key: fence.key.as_str(),
             own: fence.is_confirmed.then_some(&fence.token),
+            value: fence.key.value.as_ref().filter(|_| is_committed),
             counters,
         }
     }
@@ -183,21 +203,43 @@ impl Shared {
         }
     }
 
-    async fn invalidate_shared(&self, Target { key, own, counters }: &Target<'_>) {
+    /// Ends a write of a key in the shared level.
+    async fn invalidate_shared(&self, target: &Target<'_>) {
+        let Target { key, own, .. } = *target;
         if let Some(connection) = self.connection() {
+            if self.put(&connection, target).await {
+                return;
+            }
             let limit = self.settings.write_timeout;
             let _command = self.command("INVALIDATE");
-            match connection.invalidate(key, *own, limit).await {
+            match connection.invalidate(key, own, limit).await {
                 Ok(_) => return,
                 Err(error) => {
                     tracing::warn!(key, ?error, "invalidation not confirmed: queued for retry");
                 }
             }
         }
-        counters.invalidations_queued.one();
+        target.counters.invalidations_queued.one();
         let event = Event::InvalidationQueued { key };
         self.settings.events.emit(event);
         let lifetime = self.longest_lifetime();
         self.pending.enqueue(key, own.cloned(), lifetime);
+    }
+
+    /// Stores the value of a write, if it has one. Returns whether it was stored. A command that
+    /// times out may be executed later; INVALIDATE, which follows, removes the fence that it
+    /// needs.
+    async fn put(&self, connection: &Connection, target: &Target<'_>) -> bool {
+        let (Some(own), Some((payload, ttl))) = (target.own, target.value) else {
+            return false;
+        };
+        let limit = self.settings.write_timeout;
+        let _command = self.command("FILL");
+        let filled = connection.fill(target.key, own, payload, *ttl, limit).await;
+        let is_stored = matches!(filled, Ok(true));
+        if is_stored {
+            target.counters.puts.one();
+        }
+        is_stored
     }
 }

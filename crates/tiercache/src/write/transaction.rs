@@ -4,6 +4,10 @@
 ///
 /// Implemented for `tokio_postgres::Transaction` by the feature `tokio-postgres`, and for
 /// `sqlx::Transaction` by the feature `sqlx`; for others, wrap a closure by [`CommitWith`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transaction that a write can commit",
+    note = "enable the feature of its client, or wrap its COMMIT in a closure: `CommitWith`"
+)]
 pub trait Transaction: Send {
     /// The error of COMMIT. The change may have been made all the same.
     type Error;
@@ -37,5 +41,14 @@ impl Transaction for tokio_postgres::Transaction<'_> {
 
     fn commit(self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         tokio_postgres::Transaction::commit(self)
+    }
+}
+
+#[cfg(feature = "sqlx")]
+impl<DB: sqlx::Database> Transaction for sqlx::Transaction<'_, DB> {
+    type Error = sqlx::Error;
+
+    fn commit(self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        sqlx::Transaction::commit(self)
     }
 }

@@ -11,13 +11,20 @@
 
 mod model;
 
+mod adapters;
 mod examples;
 mod faults;
 mod guarded_writes;
 mod histories;
+mod invalidate_all;
+mod kit;
+mod layering;
 mod leases;
 mod local;
+mod many;
 mod namespaces;
+mod peek;
+mod puts;
 mod races;
 mod reads;
 mod single_flight;

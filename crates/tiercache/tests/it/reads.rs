@@ -113,18 +113,6 @@ async fn an_invalid_url_is_an_error_without_the_password() {
     }
 }
 
-#[tokio::test]
-async fn peek_reads_any_string_key() {
-    let fixture = Fixture::new().await;
-    assert_eq!(fixture.cache.peek("other").await, None);
-    fixture.raw.set("other", "a traceback\n").await;
-    assert_eq!(fixture.cache.peek("other").await.unwrap(), "a traceback\n");
-    fixture.raw.set("other", "null").await;
-    assert_eq!(fixture.cache.peek("other").await, None);
-    fixture.raw.run::<()>(&[b"RPUSH", b"list", b"x"]).await;
-    assert_eq!(fixture.cache.peek("list").await, None);
-}
-
 #[test]
 fn a_cache_outside_a_runtime_is_an_error() {
     let error = Cache::local_builder().connect().err();

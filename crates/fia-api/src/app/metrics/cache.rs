@@ -16,7 +16,7 @@ type NamespaceCounter = (
 );
 
 /// Counters of one name are adjacent, and the first of them has the HELP text.
-const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
+const NAMESPACE_COUNTERS: [NamespaceCounter; 27] = [
     ("fia_api_cache_requests_total", "Cached reads.", None, |c| {
         c.requests
     }),
@@ -66,6 +66,15 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
         None,
         |c| c.fills,
     ),
+    (
+        UNCACHED,
+        "Loaded values not stored: their payload was too large, or could not be encoded.",
+        Some(("reason", "too_large")),
+        |c| c.oversized,
+    ),
+    (UNCACHED, "", Some(("reason", "not_encoded")), |c| {
+        c.encode_failures
+    }),
     (
         CONFLICTS,
         "Fills refused because the key had changed; fetches that met another replica's lease; fetches that met a write fence.",
@@ -129,6 +138,12 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
         |c| c.writes,
     ),
     (
+        "fia_api_cache_puts_total",
+        "Values stored in Valkey by the writes that committed them.",
+        None,
+        |c| c.puts,
+    ),
+    (
         "fia_api_cache_fences_lost_total",
         "Writes whose fence Valkey did not acknowledge.",
         None,
@@ -143,6 +158,7 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 24] = [
 ];
 
 const HITS: &str = "fia_api_cache_hits_total";
+const UNCACHED: &str = "fia_api_cache_uncached_total";
 const CONFLICTS: &str = "fia_api_cache_conflicts_total";
 const BYPASSES: &str = "fia_api_cache_bypasses_total";
 
@@ -176,7 +192,7 @@ const GAUGES: [(&str, Unit, &str); 6] = [
     (
         PENDING,
         Unit::Count,
-        "Keys whose invalidation is queued until Valkey is available.",
+        "Keys and whole classes whose invalidation is queued until Valkey is available.",
     ),
 ];
 

@@ -18,15 +18,18 @@ fn enqueue(in_flight: &Arc<InFlight<u64, ()>>) -> (Reply, Option<Slot>) {
     (result, in_flight.enqueue("MARI", waiter))
 }
 
-fn serve(mut slot: Slot) {
-    while !slot.remove_if_empty() {
-        let mut flight = Flight::new(&slot);
+fn serve(slot: Slot) {
+    serve_flight(Flight::new(slot));
+}
+
+fn serve_flight(mut flight: Flight<u64, ()>) {
+    while !flight.end_if_empty() {
         flight.admit();
-        deliver(flight);
+        deliver(&mut flight);
     }
 }
 
-fn deliver(flight: Flight<'_, u64, ()>) {
+fn deliver(flight: &mut Flight<u64, ()>) {
     flight.deliver(Ok(CachedValue::loaded(1)));
 }
 
@@ -69,12 +72,9 @@ fn a_panicking_task_closes_the_channels_of_its_waiters() {
                 (reply, serves)
             }
         });
-        // Unwinding drops the flight first and then the slot.
-        let slot = slot.unwrap();
-        let mut flight = Flight::new(&slot);
+        let mut flight = Flight::new(slot.unwrap());
         flight.admit();
         drop(flight);
-        drop(slot);
         let (mut reply, serves) = other.join().unwrap();
         let closed = Err(TryRecvError::Closed);
         assert_eq!(first.try_recv().map(drop), closed);
@@ -98,17 +98,16 @@ fn deferred_waiters_are_not_lost() {
                     reply
                 })
             });
-            let slot = slot.unwrap();
-            let mut flight = Flight::new(&slot);
+            let mut flight = Flight::new(slot.unwrap());
             flight.admit();
-            let deferred = flight.defer(0);
+            flight.defer(0);
             if accepted {
-                flight.admit_deferred(deferred);
+                flight.admit_deferred();
             } else {
-                drop(deferred);
+                flight.return_deferred();
             }
-            deliver(flight);
-            serve(slot);
+            deliver(&mut flight);
+            serve_flight(flight);
             let mut replies = others.map(|other| other.join().unwrap());
             assert!(has_result(&mut first) && replies.iter_mut().all(has_result));
             assert!(in_flight.is_empty());

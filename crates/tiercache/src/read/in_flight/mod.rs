@@ -88,12 +88,8 @@ pub(crate) struct InFlightSlot<V, E> {
 }
 
 impl<V, E> InFlightSlot<V, E> {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Removes the slot if it has no waiters. Returns whether it did.
-    pub(crate) fn remove_if_empty(&mut self) -> bool {
+    fn remove_if_empty(&mut self) -> bool {
         let mut slots = lock(&self.in_flight.0);
         if slots.get(&self.name).is_none_or(Vec::is_empty) {
             slots.remove(&self.name);
@@ -117,23 +113,34 @@ impl<V, E> Drop for InFlightSlot<V, E> {
     }
 }
 
-/// A fetch's waiters: the admitted ones, and access to the slot in which others wait.
-pub(crate) struct Flight<'slot, V, E> {
-    slot: &'slot InFlightSlot<V, E>,
+/// The waiters of a slot while it is served: the admitted ones, and access to those in the slot.
+pub(crate) struct Flight<V, E> {
+    slot: InFlightSlot<V, E>,
     admitted: Waiters<V, E>,
+    deferred: Waiters<V, E>,
 }
 
-impl<'slot, V: Clone, E> Flight<'slot, V, E> {
-    pub(crate) fn new(slot: &'slot InFlightSlot<V, E>) -> Self {
+impl<V: Clone, E> Flight<V, E> {
+    pub(crate) fn new(slot: InFlightSlot<V, E>) -> Self {
         Self {
             slot,
             admitted: Vec::new(),
+            deferred: Vec::new(),
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.slot.name
     }
 
     /// The number of admitted waiters.
     pub(crate) fn admitted(&self) -> u64 {
         self.admitted.len() as u64
+    }
+
+    /// Ends the service of the slot if it has no waiters. Returns whether it did.
+    pub(crate) fn end_if_empty(&mut self) -> bool {
+        self.slot.remove_if_empty()
     }
 
     /// Admits all waiters of the slot. **Call it immediately before each observation.**
@@ -156,50 +163,37 @@ impl<'slot, V: Clone, E> Flight<'slot, V, E> {
             .find_map(|waiter| waiter.load.take())
     }
 
-    /// Takes the slot's waiters of the given write version, without admitting them yet.
-    pub(crate) fn defer(&self, version: u64) -> Deferred<'slot, V, E> {
-        let waiters = self.slot.with_waiters(|waiters| {
-            waiters
-                .extract_if(.., |waiter| waiter.version == version)
-                .collect()
+    /// Takes the slot's waiters of the given write version, without admitting them yet: they are
+    /// admitted if an observation succeeds.
+    pub(crate) fn defer(&mut self, version: u64) {
+        let deferred = &mut self.deferred;
+        self.slot.with_waiters(|waiters| {
+            deferred.extend(waiters.extract_if(.., |waiter| waiter.version == version));
         });
-        Deferred {
-            slot: self.slot,
-            waiters: waiters.unwrap_or_default(),
-        }
     }
 
-    pub(crate) fn admit_deferred(&mut self, mut deferred: Deferred<'slot, V, E>) {
-        self.admitted.append(&mut deferred.waiters);
+    pub(crate) fn admit_deferred(&mut self) {
+        self.admitted.append(&mut self.deferred);
+    }
+
+    /// Returns the deferred waiters to the head of the slot.
+    pub(crate) fn return_deferred(&mut self) {
+        let deferred = &mut self.deferred;
+        self.slot.with_waiters(|waiters| {
+            deferred.append(waiters);
+            std::mem::swap(deferred, waiters);
+        });
     }
 
     /// Sends the outcome to the admitted waiters. A send fails if its caller dropped the read.
-    pub(crate) fn deliver(self, outcome: Outcome<V, E>) {
-        let mut admitted = self.admitted.into_iter();
-        let last = admitted.next_back();
-        for waiter in admitted {
+    pub(crate) fn deliver(&mut self, outcome: Outcome<V, E>) {
+        let last = self.admitted.pop();
+        for waiter in self.admitted.drain(..) {
             let _ = waiter.reply.send(outcome.clone());
         }
         if let Some(waiter) = last {
             let _ = waiter.reply.send(outcome);
         }
-    }
-}
-
-/// Waiters that are admitted if an observation succeeds. Dropped, it returns them to the head of
-/// the slot.
-pub(crate) struct Deferred<'slot, V, E> {
-    slot: &'slot InFlightSlot<V, E>,
-    waiters: Waiters<V, E>,
-}
-
-impl<V, E> Drop for Deferred<'_, V, E> {
-    fn drop(&mut self) {
-        let mut deferred = std::mem::take(&mut self.waiters);
-        self.slot.with_waiters(|waiters| {
-            deferred.append(waiters);
-            std::mem::swap(&mut deferred, waiters);
-        });
     }
 }
 

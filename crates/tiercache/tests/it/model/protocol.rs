@@ -26,6 +26,10 @@ pub(super) enum Mutant {
     /// Key versions are ignored: a filled value also serves waiters that enqueued after a
     /// write of this replica had returned.
     NoKeyVersion,
+    /// A write stores its value after the commit, whatever the key holds.
+    PutWithoutFence,
+    /// An invalidation leaves the fence of another writer as it is.
+    ForeignFenceUnmarked,
     /// A failed invalidation is not queued.
     ForgetPendingInvalidation,
     // Mutants of the local level:
@@ -68,6 +72,8 @@ pub(super) struct Protocol {
     /// Commands that may time out; each may execute later, or never.
     pub(super) faults: u8,
     pub(super) crashes: bool,
+    /// Whether writers store their value.
+    pub(super) puts: bool,
     /// The number of flushes of all keys.
     pub(super) flushes: u8,
     /// The number of disconnects of the tracking connection; `None` without a local level.
@@ -83,6 +89,7 @@ impl Protocol {
             legacy_writers: 0,
             faults: 0,
             crashes: false,
+            puts: false,
             flushes: 0,
             disconnects: None,
         }
@@ -109,6 +116,10 @@ impl Protocol {
             crashes: true,
             ..self
         }
+    }
+
+    pub(super) fn puts(self) -> Self {
+        Self { puts: true, ..self }
     }
 
     pub(super) fn legacy_writers(self, legacy_writers: u8) -> Self {

@@ -27,6 +27,21 @@ mod the_protocol_holds_when {
     }
 
     #[test]
+    fn writes_store_their_values() {
+        // Takes a second or two: 200,000 states.
+        Protocol::new(&[0, 1], &[0, 1])
+            .puts()
+            .crashes()
+            .assert_holds();
+        Protocol::new(&[0], &[0, 1]).puts().faults(2).assert_holds();
+        Protocol::new(&[0], &[0])
+            .puts()
+            .legacy_writers(1)
+            .faults(1)
+            .assert_holds();
+    }
+
+    #[test]
     fn a_legacy_server_writes() {
         // Takes a second or two: 180,000 states.
         Protocol::new(&[0, 0, 1], &[])
@@ -96,6 +111,23 @@ mod a_mutant_is_caught {
         Protocol::new(&[0, 0], &[0])
             .faults(2)
             .mutant(Mutant::NoKeyVersion)
+            .assert_caught();
+    }
+
+    #[test]
+    fn when_a_write_stores_its_value_without_its_fence() {
+        Protocol::new(&[], &[0, 1])
+            .puts()
+            .mutant(Mutant::PutWithoutFence)
+            .assert_caught();
+    }
+
+    #[test]
+    fn when_an_invalidation_does_not_mark_a_foreign_fence() {
+        Protocol::new(&[], &[0, 1])
+            .puts()
+            .faults(1)
+            .mutant(Mutant::ForeignFenceUnmarked)
             .assert_caught();
     }
 

@@ -9,7 +9,11 @@ pub(super) enum Key {
     Empty,
     Tombstone,
     Lease(u8),
-    Fence(u8),
+    /// The fence of a writer. `marked`: its writer may not store its value.
+    Fence {
+        writer: u8,
+        marked: bool,
+    },
     Value(u8),
 }
 
@@ -20,6 +24,7 @@ pub(super) enum Delayed {
     Fill { lease: u8, value: u8 },
     Fence(u8),
     Invalidate { own: Option<u8> },
+    Put { writer: u8, value: u8 },
 }
 
 /// The in-flight slot of the key on a replica, and the state of its fetch. Admitting the
@@ -92,7 +97,7 @@ pub(super) enum WriterPhase {
     Fenced,
     /// Committed or rolled back.
     Ended,
-    /// The key version is bumped; INVALIDATE is next.
+    /// The key version is bumped; storing the value or INVALIDATE is next.
     Bumped,
     /// INVALIDATE was executed or is pending; with a local level, the versions are bumped next.
     Finished {
@@ -111,6 +116,8 @@ pub(super) struct Writer {
     pub(super) version: u8,
     /// A writer of the legacy server: no fence, and the lock is held only for the commit.
     pub(super) is_legacy: bool,
+    /// Whether it is yet to try to store its value.
+    pub(super) puts: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -181,6 +188,7 @@ impl State {
             acknowledged: false,
             version: 0,
             is_legacy,
+            puts: model.puts && !is_legacy,
         };
         let writers = model.writers.iter().map(|replica| writer(*replica, false));
         let legacy = (0..model.legacy_writers).map(|_| writer(0, true));
@@ -224,7 +232,7 @@ impl State {
                     Delayed::GetLease(delayed) | Delayed::Fill { lease: delayed, .. } => {
                         delayed == lease
                     }
-                    Delayed::Fence(_) | Delayed::Invalidate { .. } => false,
+                    Delayed::Fence(_) | Delayed::Invalidate { .. } | Delayed::Put { .. } => false,
                 })
         };
         (0..).find(|lease| !in_use(lease)).unwrap_or_default()

@@ -79,7 +79,7 @@ fn may_expire(state: &State) -> bool {
         |writer: &Writer| writer.phase == WriterPhase::Fenced && writer.acknowledged;
     match state.key {
         Key::Empty => false,
-        Key::Fence(_) => !state.writers.iter().any(before_commit),
+        Key::Fence { .. } => !state.writers.iter().any(before_commit),
         _ => true,
     }
 }
@@ -105,12 +105,16 @@ pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
         Action::ExecuteDelayed(delayed) => match state.delayed.remove(delayed) {
             Delayed::GetLease(lease) => drop(state.execute_get_lease(lease)),
             Delayed::Fill { lease, value } => drop(state.execute_fill(model, lease, value)),
-            Delayed::Fence(writer) => state.set_key(Key::Fence(writer)),
-            Delayed::Invalidate { own } => state.execute_invalidate(own),
+            Delayed::Fence(writer) => state.set_key(Key::Fence {
+                writer,
+                marked: false,
+            }),
+            Delayed::Put { writer, value } => drop(state.execute_put(model, writer, value)),
+            Delayed::Invalidate { own } => state.execute_invalidate(model, own),
         },
         Action::FlushPending(replica) => {
             if let Some(own) = state.replicas[replica].pending.take() {
-                state.execute_invalidate(own);
+                state.execute_invalidate(model, own);
             }
         }
         Action::Expire => state.set_key(Key::Empty),
@@ -155,10 +159,30 @@ impl State {
         accepted
     }
 
-    pub(super) fn execute_invalidate(&mut self, own: Option<u8>) {
-        let is_foreign_fence = matches!(self.key, Key::Fence(writer) if own != Some(writer));
-        if !is_foreign_fence {
-            self.set_key(Key::Tombstone);
+    pub(super) fn execute_invalidate(&mut self, model: &Protocol, own: Option<u8>) {
+        match self.key {
+            Key::Fence { writer, .. } if own != Some(writer) => {
+                if model.mutant != Mutant::ForeignFenceUnmarked {
+                    self.set_key(Key::Fence {
+                        writer,
+                        marked: true,
+                    });
+                }
+            }
+            _ => self.set_key(Key::Tombstone),
         }
+    }
+
+    /// Stores the value of a write if the key holds the write's own, unmarked fence.
+    pub(super) fn execute_put(&mut self, model: &Protocol, writer: u8, value: u8) -> bool {
+        let own = Key::Fence {
+            writer,
+            marked: false,
+        };
+        let accepted = self.key == own || model.mutant == Mutant::PutWithoutFence;
+        if accepted {
+            self.set_key(Key::Value(value));
+        }
+        accepted
     }
 }

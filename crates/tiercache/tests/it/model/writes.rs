@@ -27,8 +27,16 @@ impl State {
                 }
                 Bumped
             }
+            Bumped if writer.puts && self.can_put(writer) => {
+                self.writers[i].puts = false;
+                if self.execute_put(model, i as u8, writer.version) {
+                    self.invalidation_done(i, true)
+                } else {
+                    Bumped
+                }
+            }
             Bumped => {
-                self.execute_invalidate(own(model, i, writer));
+                self.execute_invalidate(model, own(model, i, writer));
                 self.invalidation_done(i, true)
             }
             Finished { invalidated } => {
@@ -49,7 +57,10 @@ impl State {
     }
 
     fn raise(&mut self, i: usize) -> WriterPhase {
-        self.set_key(Key::Fence(i as u8));
+        self.set_key(Key::Fence {
+            writer: i as u8,
+            marked: false,
+        });
         self.writers[i].acknowledged = true;
         WriterPhase::Fenced
     }
@@ -69,6 +80,13 @@ impl State {
             self.writers[i].phase = WriterPhase::Fenced;
             return;
         }
+        if writer.puts && self.can_put(writer) {
+            self.writers[i].puts = false;
+            return self.delayed(Delayed::Put {
+                writer: i as u8,
+                value: writer.version,
+            });
+        }
         let own = own(model, i, writer);
         self.delayed(Delayed::Invalidate { own });
         if model.mutant == Mutant::PendingQueuedAfterBump {
@@ -81,6 +99,11 @@ impl State {
             self.enqueue_pending(model, i, writer);
         }
         self.writers[i].phase = self.invalidation_done(i, false);
+    }
+
+    /// Only a write that has committed, and whose fence was acknowledged, stores its value.
+    fn can_put(&self, writer: Writer) -> bool {
+        writer.version > 0 && writer.acknowledged
     }
 
     fn enqueue_pending(&mut self, model: &Protocol, i: usize, writer: Writer) {

@@ -42,6 +42,11 @@ impl Database {
         self.version()
     }
 
+    /// Commits a new version.
+    pub(crate) fn commit(&self) -> u64 {
+        self.0.version.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
     pub(crate) fn loader(
         &self,
     ) -> impl FnOnce() -> BoxFuture<'static, Result<u64, DbError>> + Send + use<> {
@@ -55,7 +60,7 @@ impl Database {
         tokio::task::yield_now().await;
         fence.raise().await;
         tokio::task::yield_now().await;
-        let version = self.0.version.fetch_add(1, Ordering::SeqCst) + 1;
+        let version = self.commit();
         drop(lock);
         Ok(version)
     }
@@ -92,7 +97,12 @@ impl Gate {
     }
 
     pub(crate) async fn entered(&mut self) {
-        self.entered.take().unwrap().await.unwrap();
+        assert!(self.is_entered().await, "the loader was dropped");
+    }
+
+    /// Waits until the loader is called, or dropped.
+    pub(crate) async fn is_entered(&mut self) -> bool {
+        self.entered.take().unwrap().await.is_ok()
     }
 
     pub(crate) fn open(self) {

@@ -79,7 +79,7 @@ fn response(outcome: Result<CachedValue<u64>, Failure<Arc<DbError>>>) -> Respons
 pub(crate) struct WriteFence {
     write: Write,
     key: Key,
-    also: Vec<String>,
+    also: Vec<Key>,
     raised: oneshot::Sender<Fenced<Committing>>,
 }
 
@@ -98,7 +98,7 @@ impl Rows {
     pub(crate) async fn write<T, W, F, Fut>(
         &self,
         name: &str,
-        also: Vec<String>,
+        also: Vec<Key>,
         transaction: F,
     ) -> Result<T, Failure<W>>
     where
@@ -138,6 +138,12 @@ impl Deref for Rows {
 /// A namespace of the shared level only.
 pub(crate) fn config(cache: &Cache, ttl: Duration) -> NamespaceBuilder<str, u64, DbError> {
     local_config(cache, ttl).shared_only()
+}
+
+/// A namespace of bytes under one key, "traceback".
+pub(crate) fn traceback(cache: &Cache) -> Namespace<str, Bytes, DbError> {
+    let namespace = cache.namespace("traceback", tiercache::Raw);
+    namespace.shared_only().build().unwrap()
 }
 
 /// The memory of the local level of the cache under test.

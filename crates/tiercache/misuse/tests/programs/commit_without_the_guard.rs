@@ -1,0 +1,17 @@
+//! Committed past the guard, the key would not be fenced.
+
+use tiercache::{Cache, Failure, Write};
+use tiercache_misuse::{Update, Users};
+
+async fn rename(cache: &Cache, users: &Users) -> Result<(), Failure<std::io::Error>> {
+    let key = users.key(&7);
+    cache
+        .write(async move |write: Write| {
+            let mut update = Update;
+            update.execute("UPDATE users SET name = 'Grace' WHERE id = 7").await?;
+            tiercache::Transaction::commit(update).await
+        })
+        .await
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! Only a commit through the guard proves itself.
+
+use tiercache::{Cache, Failure, Write};
+use tiercache_misuse::{Update, Users};
+
+async fn rename(cache: &Cache, users: &Users) -> Result<(), Failure<std::io::Error>> {
+    let key = users.key(&7);
+    cache
+        .write(async move |write: Write| {
+            let mut update = Update;
+            update.execute("UPDATE users SET name = 'Grace' WHERE id = 7").await?;
+            drop((write, key, update));
+            Ok(tiercache::Committed(()))
+        })
+        .await
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! Success without a commit: the change would be rolled back.
+
+use tiercache::{Cache, Failure, Write};
+use tiercache_misuse::{Update, Users};
+
+async fn rename(cache: &Cache, users: &Users) -> Result<(), Failure<std::io::Error>> {
+    let key = users.key(&7);
+    cache
+        .write(async move |write: Write| {
+            let mut update = Update;
+            update.execute("UPDATE users SET name = 'Grace' WHERE id = 7").await?;
+            let _fenced = write.fence(update, [key]).await;
+            Ok(())
+        })
+        .await
+}
+
+fn main() {}

@@ -1,0 +1,118 @@
+//! Reads of the shared level, without a lease.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::connection::{CommandError, Connection};
+use crate::namespace::{Inner, Namespace, with_name};
+use crate::protocol::commands::WithExpiry;
+use crate::protocol::marker::Stored;
+use crate::read::get_local::ReadSnapshot;
+
+/// The content of a key, as a read finds it.
+pub(super) enum SharedRead<V> {
+    /// The value and its age, if that is known.
+    Hit(V, Option<Duration>),
+    /// No value. A payload that was rejected may be replaced.
+    Miss { rejected: Option<Bytes> },
+    /// A write is in progress.
+    Fenced,
+}
+
+impl<K, V, E> Namespace<K, V, E>
+where
+    K: Display + Sync + ?Sized,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Returns the value of this key if the local cache or the shared level has it; loads
+    /// nothing. The value is as fresh as that of [`lookup`](Self::lookup).
+    ///
+    /// `None` also while the shared level is unavailable, while an invalidation of the key is
+    /// pending, and for a payload that the codec rejects.
+    pub async fn peek(&self, key: &K) -> Option<V> {
+        let (name, hit) = with_name(key, |name| (name.to_owned(), self.0.get_local(name)));
+        self.0.counters.requests.one();
+        if let Some((value, _)) = hit {
+            self.0.counters.local_hits.one();
+            return Some(value);
+        }
+        self.0.peek_shared(&name).await
+    }
+}
+
+impl<V, E> Inner<V, E>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    async fn peek_shared(&self, name: &str) -> Option<V> {
+        let connection = self.shared.connection()?;
+        let (key, snapshot) = (self.key(name), self.snapshot(name));
+        if !self.uses_shared_level() || self.is_pending(&key) {
+            return None;
+        }
+        match self.get_shared(&connection, (name, &key), snapshot).await {
+            Ok(SharedRead::Hit(value, _)) => {
+                self.counters.hits.one();
+                Some(value)
+            }
+            Ok(SharedRead::Miss { .. } | SharedRead::Fenced) => None,
+            Err(error) => {
+                tracing::debug!(key, ?error, "read failed: treated as absent");
+                None
+            }
+        }
+    }
+
+    /// Whether values of this namespace are kept in the shared level.
+    pub(super) fn uses_shared_level(&self) -> bool {
+        !self.config.ttl.is_zero() && self.config.is_shared && self.shared.has_shared_level()
+    }
+
+    /// Reads a key, and inserts its value locally. **The snapshot must be taken before the check
+    /// that the key is not pending, which must precede this call.**
+    pub(super) async fn get_shared(
+        &self,
+        connection: &Connection,
+        (name, key): (&str, &str),
+        snapshot: ReadSnapshot,
+    ) -> Result<SharedRead<V>, CommandError> {
+        let (stored, ttl) = self.get_with_ttl(connection, key).await?;
+        Ok(match stored {
+            Stored::Payload(payload) => match self.decode(key, &payload) {
+                Some(value) => {
+                    self.insert_shared(name, &value, payload.len(), snapshot, ttl);
+                    let age = ttl.map(|left| self.config.ttl_of(&value).saturating_sub(left));
+                    SharedRead::Hit(value, age)
+                }
+                None => SharedRead::Miss {
+                    rejected: Some(payload),
+                },
+            },
+            Stored::Nothing | Stored::Leased => SharedRead::Miss { rejected: None },
+            Stored::OtherType => {
+                self.counters.rejected.one();
+                SharedRead::Miss { rejected: None }
+            }
+            Stored::Fenced => SharedRead::Fenced,
+        })
+    }
+
+    /// Reads a key, with its TTL if the value is to be kept locally.
+    async fn get_with_ttl(
+        &self,
+        connection: &Connection,
+        key: &str,
+    ) -> Result<(Stored, Option<Duration>), CommandError> {
+        let limit = self.shared.settings.read_timeout;
+        let _command = self.shared.command("GET");
+        if !self.is_kept_locally() {
+            return Ok((connection.get(key, limit).await?, None));
+        }
+        let WithExpiry { stored, expiry } = connection.get_with_ttl(key, limit).await?;
+        Ok((stored, expiry))
+    }
+}

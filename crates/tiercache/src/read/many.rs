@@ -1,0 +1,183 @@
+//! Reads of several keys: the fetches of the missing ones run together, with one load.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::{FutureExt, StreamExt, stream};
+
+use crate::namespace::{Inner, Namespace, with_name};
+use crate::read::Start;
+use crate::read::fetch::fill::Begin;
+use crate::read::fetch::look_up::Lookup;
+use crate::read::fetch::{Fetch, Grant};
+use crate::read::outcome::Failure;
+use crate::read::serve::serve;
+
+/// The most commands of a read of several keys in one pipeline. More could fill the connection's
+/// buffer and time out.
+const PIPELINE: usize = 256;
+
+/// Loads the existing values of keys.
+type LoadMany<K, T, E> =
+    Arc<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, T>, E>> + Send + Sync>;
+
+impl<K, T, E> Namespace<K, Option<T>, E>
+where
+    K: Display + Eq + Hash + Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Returns the existing values of these keys, each as [`get`](Self::get) does.
+    ///
+    /// The shared level is read in one pipeline, and `load` is called once, with the keys that
+    /// neither level has, to return the existing values among them; a key that it leaves out has
+    /// none, which is cached, too. A key that another read is loading already is awaited; only if
+    /// that read's result does not apply to this one, `load` is called with the single key.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::collections::HashMap;
+    /// use std::io;
+    /// use tiercache::{Cache, Json};
+    ///
+    /// let cache = Cache::local_builder().memory(1 << 20).connect()?;
+    /// let users = cache.namespace::<u64, Option<String>, io::Error>("app:user:", Json).build()?;
+    /// // SELECT id, name FROM users WHERE id = ANY($1)
+    /// let load = async |ids: Vec<u64>| Ok(ids.into_iter().zip(["Ada".to_owned()]).collect());
+    /// let found: HashMap<u64, String> = users.get_many([7], move |ids| load(ids)).await?;
+    /// assert_eq!(found[&7], "Ada");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup), of the first key that failed.
+    pub async fn get_many<F, Fut>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        load: F,
+    ) -> Result<HashMap<K, T>, Failure<Arc<E>>>
+    where
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+    {
+        let load: LoadMany<K, T, E> = Arc::new(move |keys| load(keys).boxed());
+        let (mut found, mut queued, mut fetches) = (HashMap::new(), Vec::new(), Vec::new());
+        let distinct: HashSet<K> = keys.into_iter().collect();
+        for key in distinct {
+            let (one, load_one) = (key.clone(), Arc::clone(&load));
+            let load_one = move || async move {
+                let mut rows = load_one(vec![one.clone()]).await?;
+                Ok(rows.remove(&one))
+            };
+            match with_name(&key, |name| self.0.start(name, load_one)) {
+                Start::Hit(hit) => found.extend(hit.value.map(|value| (key, value))),
+                Start::Queued(mut read) => {
+                    let fetch = read.fetch.take();
+                    fetches.extend(fetch.map(|fetch| (key.clone(), fetch)));
+                    queued.push((key, read));
+                }
+            }
+        }
+        if !fetches.is_empty() {
+            let fetching = fetch_all(Arc::clone(&self.0), fetches, load);
+            drop(self.0.shared.spawn(fetching));
+        }
+        let waiting = queued.into_iter().map(async |(key, read)| {
+            let value = self.0.wait(&key, read).await?.value;
+            Ok(value.map(|value| (key, value)))
+        });
+        found.extend(try_join_all(waiting).await?.into_iter().flatten());
+        Ok(found)
+    }
+}
+
+/// A fetch that missed, and has begun to load.
+struct Loading<K, V, E> {
+    key: K,
+    fetch: Fetch<V, E>,
+    grant: Option<Grant>,
+    begin: Begin,
+}
+
+/// Runs the fetches with one load.
+async fn fetch_all<K, T, E>(
+    namespace: Arc<Inner<Option<T>, E>>,
+    fetches: Vec<(K, Fetch<Option<T>, E>)>,
+    load: LoadMany<K, T, E>,
+) where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    let looked_up: Vec<_> = stream::iter(fetches)
+        .map(|(key, fetch)| look_up(key, fetch))
+        .buffer_unordered(PIPELINE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    let mut loading = Vec::with_capacity(looked_up.len());
+    for (key, mut fetch, grant) in looked_up {
+        match (fetch.begin_load(), grant) {
+            (Some((_, begin)), grant) => loading.push(Loading {
+                key,
+                fetch,
+                grant,
+                begin,
+            }),
+            (None, grant) => {
+                if let Some(grant) = grant {
+                    fetch.release(grant).await;
+                }
+                hand_over(fetch);
+            }
+        }
+    }
+    if loading.is_empty() {
+        return;
+    }
+    let keys = loading.iter().map(|one| one.key.clone()).collect();
+    let result = namespace.run(Box::new(move || load(keys))).await;
+    stream::iter(loading)
+        .for_each_concurrent(PIPELINE, |mut one| {
+            let result = match &result {
+                Ok(rows) => Ok(rows.get(&one.key).cloned()),
+                Err(failure) => Err(failure.clone()),
+            };
+            async move {
+                one.fetch.finish_load(one.grant, one.begin, result).await;
+                hand_over(one.fetch);
+            }
+        })
+        .await;
+}
+
+/// Delivers a hit; returns the key if it must be loaded.
+async fn look_up<K, V, E>(key: K, mut fetch: Fetch<V, E>) -> Option<(K, Fetch<V, E>, Option<Grant>)>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    match fetch.look_up().await {
+        Lookup::Hit(value, age) => {
+            fetch.deliver_hit(value, age);
+            hand_over(fetch);
+            None
+        }
+        Lookup::Miss(grant) => Some((key, fetch, grant)),
+    }
+}
+
+/// Serves the waiters that came later, if there are any.
+fn hand_over<V, E>(mut fetch: Fetch<V, E>)
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    if !fetch.flight.end_if_empty() {
+        tokio::spawn(serve(fetch));
+    }
+}

@@ -1,0 +1,223 @@
+//! What the namespaces and the writes of a cache share: settings, connections, local cache.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+use crate::connection::breaker::CircuitBreaker;
+use crate::connection::reconnect;
+use crate::connection::tracker::Tracker;
+use crate::local::coherence::Coherence;
+use crate::local::store::Store;
+use crate::local::versions::KeyVersions;
+use crate::settings::{Clients, ConfigError, OverlappingPrefix, Settings};
+use crate::stats::{Counters, NamespaceStats, SharedLevel, Tracking};
+use crate::sync::{Mutex, lock};
+use crate::write::bypass::BypassedPrefixes;
+use crate::write::pending::PendingInvalidations;
+
+/// The parts of a cache that its namespaces share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) breaker: Option<Arc<CircuitBreaker>>,
+    pub(crate) pending: Arc<PendingInvalidations>,
+    pub(crate) bypassed: BypassedPrefixes,
+    /// Counts the writes of this process for each key.
+    pub(crate) write_versions: KeyVersions,
+    pub(crate) local: Option<Store>,
+    pub(crate) coherence: Arc<Coherence>,
+    namespaces: Mutex<Registered>,
+    longest_ttl_millis: AtomicU64,
+    tasks: Vec<AbortHandle>,
+}
+
+/// The namespaces in use.
+#[derive(Default)]
+struct Registered {
+    next_id: u32,
+    namespaces: Vec<Registration>,
+}
+
+struct Registration {
+    name: Arc<str>,
+    /// The prefix, if it is tracked.
+    tracked: Option<String>,
+    /// Dropped with the namespace.
+    counters: Weak<Counters>,
+}
+
+/// A namespace to register.
+pub(crate) struct NewNamespace<'a> {
+    pub(crate) name: &'a Arc<str>,
+    pub(crate) prefix: &'a str,
+    pub(crate) is_tracked: bool,
+    pub(crate) ttl: Duration,
+}
+
+impl Shared {
+    /// Starts the background tasks on the current Tokio runtime.
+    pub(crate) fn start(settings: Settings) -> Result<Arc<Self>, ConfigError> {
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let pending = Arc::new(PendingInvalidations::default());
+        let coherence = Arc::new(Coherence::new());
+        let mut tasks = Vec::new();
+        let mut breaker = None;
+        if let Some(url) = settings.url.as_deref() {
+            let clients = Clients::new(url)?;
+            let circuit = Arc::new(CircuitBreaker::new());
+            breaker = Some(Arc::clone(&circuit));
+            let reconnect = reconnect::Loop {
+                client: clients.commands,
+                timeouts: reconnect::Timeouts::from(&settings),
+                breaker: circuit,
+                pending: Arc::clone(&pending),
+                coherence: Arc::clone(&coherence),
+                events: settings.events.clone(),
+            };
+            tasks.push(runtime.spawn(reconnect.run()).abort_handle());
+            if settings.memory.is_some() {
+                let tracker = Tracker {
+                    client: clients.tracking,
+                    coherence: Arc::clone(&coherence),
+                    pending: Arc::clone(&pending),
+                    connect_timeout: settings.connect_timeout,
+                    write_timeout: settings.write_timeout,
+                    heartbeat: settings.heartbeat,
+                    events: settings.events.clone(),
+                };
+                tasks.push(runtime.spawn(tracker.run()).abort_handle());
+            }
+        }
+        Ok(Arc::new(Self {
+            breaker,
+            pending,
+            bypassed: BypassedPrefixes::default(),
+            write_versions: KeyVersions::new(),
+            local: settings.memory.map(Store::new),
+            coherence,
+            namespaces: Mutex::default(),
+            longest_ttl_millis: AtomicU64::new(0),
+            tasks,
+            settings,
+        }))
+    }
+
+    /// Registers a namespace, and returns its id and counters.
+    pub(crate) fn register(
+        &self,
+        new: &NewNamespace<'_>,
+    ) -> Result<(u32, Arc<Counters>), OverlappingPrefix> {
+        let counters = Arc::new(Counters::default());
+        let mut registered = lock(&self.namespaces);
+        registered
+            .namespaces
+            .retain(|namespace| namespace.counters.strong_count() > 0);
+        if new.is_tracked {
+            self.track(&registered, new.prefix)
+                .map_err(|other| OverlappingPrefix {
+                    namespace: new.name.to_string(),
+                    prefix: new.prefix.to_owned(),
+                    other,
+                })?;
+        }
+        let id = registered.next_id;
+        registered.next_id += 1;
+        registered.namespaces.push(Registration {
+            name: Arc::clone(new.name),
+            tracked: new.is_tracked.then(|| new.prefix.to_owned()),
+            counters: Arc::downgrade(&counters),
+        });
+        let ttl = u64::try_from(new.ttl.as_millis()).unwrap_or(u64::MAX);
+        self.longest_ttl_millis.fetch_max(ttl, Ordering::Relaxed);
+        Ok((id, counters))
+    }
+
+    /// Tracks a prefix. One whose namespace was dropped is still tracked, and may be used again.
+    fn track(&self, registered: &Registered, prefix: &str) -> Result<(), String> {
+        let mut in_use = registered.namespaces.iter().flat_map(|one| &one.tracked);
+        if in_use.any(|other| other == prefix) {
+            return Err(prefix.to_owned());
+        }
+        if self.coherence.has_prefix(prefix) {
+            return Ok(());
+        }
+        self.coherence.add_prefix(prefix)
+    }
+
+    /// The statistics of the namespaces in use.
+    pub(crate) fn namespaces(&self) -> Vec<NamespaceStats> {
+        let registered = lock(&self.namespaces);
+        let namespaces = registered.namespaces.iter();
+        namespaces
+            .filter_map(|one| Some(one.counters.upgrade()?.snapshot(Arc::clone(&one.name))))
+            .collect()
+    }
+
+    /// Whether a shared level is configured.
+    pub(crate) fn has_shared_level(&self) -> bool {
+        self.breaker.is_some()
+    }
+
+    /// The connection for commands, unless the circuit breaker is open.
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.breaker.as_ref()?.connection()
+    }
+
+    /// The availability of the shared level.
+    pub(crate) fn shared_level(&self) -> SharedLevel {
+        match &self.breaker {
+            None => SharedLevel::Off,
+            Some(breaker) if breaker.connection().is_some() => SharedLevel::Up,
+            Some(_) => SharedLevel::Down,
+        }
+    }
+
+    /// Whether client tracking is needed.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.local.is_some() && self.breaker.is_some() && self.coherence.has_prefixes()
+    }
+
+    /// The state of client tracking.
+    pub(crate) fn tracking(&self) -> Tracking {
+        if !self.is_tracked() {
+            return Tracking::Off;
+        }
+        match self.coherence.age() {
+            Some(age) if self.coherence.is_live(Instant::now()) => Tracking::Up(age),
+            _ => Tracking::Down,
+        }
+    }
+
+    /// The longest time that a value which was loaded before now may stay in the shared level.
+    pub(crate) fn longest_lifetime(&self) -> Duration {
+        let ttl = Duration::from_millis(self.longest_ttl_millis.load(Ordering::Relaxed));
+        ttl + self.settings.lease
+    }
+
+    /// The observer's guard of a command.
+    pub(crate) fn command(&self, name: &'static str) -> Option<Box<dyn Any + Send + Sync>> {
+        self.settings.observer.0.as_ref()?.command(name)
+    }
+
+    /// Spawns a task on behalf of the current call.
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.settings.observer.spawn(task)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
