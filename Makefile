@@ -52,6 +52,10 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 	target/release/fia-bench frozen
 	target/release/fia-bench new-jobs
 
+.PHONY: bench-cache
+bench-cache: deps ## Measures the cache beside its rivals (crates/tiercache/bench/README.md); a minute, after some for the build.
+	cargo run --release --locked --manifest-path crates/tiercache/bench/Cargo.toml --target-dir target
+
 .PHONY: soak
 soak: ## Looks for what must never happen, a million times or through many outages; minutes.
 	@scripts/install-deps run bench openapi browser

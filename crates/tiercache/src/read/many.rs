@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join, try_join_all};
 use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::namespace::{Inner, Namespace, with_name};
@@ -34,8 +35,12 @@ where
     ///
     /// The shared level is read in one pipeline, and `load` is called once, with the keys that
     /// neither level has, to return the existing values among them; a key that it leaves out has
-    /// none, which is cached, too. A key that another read is loading already is awaited; only if
-    /// that read's result does not apply to this one, `load` is called with the single key.
+    /// none, which is cached, too.
+    ///
+    /// Keys that other reads are loading already are awaited. `load` is called again with those
+    /// that another process does not store within
+    /// [`lease_wait`](crate::CacheBuilder::lease_wait), or with a single key if the result of the
+    /// other read does not apply to this one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -95,15 +100,14 @@ where
     }
 }
 
-/// A fetch that missed, and has begun to load.
-struct Loading<K, V, E> {
+/// A fetch that missed.
+struct Missing<K, V, E> {
     key: K,
     fetch: Fetch<V, E>,
     grant: Option<Grant>,
-    begin: Begin,
 }
 
-/// Runs the fetches with one load.
+/// Runs the fetches. Those that nobody else is loading are not delayed by the others.
 async fn fetch_all<K, T, E>(
     namespace: Arc<Inner<Option<T>, E>>,
     fetches: Vec<(K, Fetch<Option<T>, E>)>,
@@ -113,62 +117,88 @@ async fn fetch_all<K, T, E>(
     T: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    let looked_up: Vec<_> = stream::iter(fetches)
-        .map(|(key, fetch)| look_up(key, fetch))
-        .buffer_unordered(PIPELINE)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
-    let mut loading = Vec::with_capacity(looked_up.len());
-    for (key, mut fetch, grant) in looked_up {
-        match (fetch.begin_load(), grant) {
-            (Some((_, begin)), grant) => loading.push(Loading {
-                key,
-                fetch,
-                grant,
-                begin,
-            }),
-            (None, grant) => {
-                if let Some(grant) = grant {
-                    fetch.release(grant).await;
-                }
+    let (missing, busy) = look_up_all(fetches, Duration::ZERO).await;
+    let others = async {
+        let wait = namespace.shared.settings.lease_wait;
+        let (mut missing, busy) = look_up_all(busy, wait).await;
+        missing.extend(busy.into_iter().map(|(key, fetch)| Missing {
+            key,
+            fetch,
+            grant: None,
+        }));
+        load_all(&namespace, missing, &load).await;
+    };
+    join(load_all(&namespace, missing, &load), others).await;
+}
+
+/// Delivers the hits; returns the fetches that missed, and those that another process is loading.
+async fn look_up_all<K, V, E>(
+    fetches: Vec<(K, Fetch<V, E>)>,
+    wait: Duration,
+) -> (Vec<Missing<K, V, E>>, Vec<(K, Fetch<V, E>)>)
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    let (mut missing, mut busy) = (Vec::new(), Vec::new());
+    let mut looked_up = stream::iter(fetches)
+        .map(async |(key, mut fetch): (K, Fetch<V, E>)| {
+            let found = fetch.look_up(wait).await;
+            (key, fetch, found)
+        })
+        .buffer_unordered(PIPELINE);
+    while let Some((key, mut fetch, found)) = looked_up.next().await {
+        match found {
+            Lookup::Hit(value, age) => {
+                fetch.deliver_hit(value, age);
                 hand_over(fetch);
+            }
+            Lookup::Miss(grant) => missing.push(Missing { key, fetch, grant }),
+            Lookup::Busy => busy.push((key, fetch)),
+        }
+    }
+    (missing, busy)
+}
+
+/// Loads the values of all fetches with one call of the loader.
+async fn load_all<K, T, E>(
+    namespace: &Inner<Option<T>, E>,
+    missing: Vec<Missing<K, Option<T>, E>>,
+    load: &LoadMany<K, T, E>,
+) where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    let mut loading = Vec::with_capacity(missing.len());
+    for mut one in missing {
+        match one.fetch.begin_load() {
+            Some((_, begin)) => loading.push((one, begin)),
+            None => {
+                if let Some(grant) = one.grant {
+                    one.fetch.release(grant).await;
+                }
+                hand_over(one.fetch);
             }
         }
     }
     if loading.is_empty() {
         return;
     }
-    let keys = loading.iter().map(|one| one.key.clone()).collect();
+    let keys = loading.iter().map(|(one, _)| one.key.clone()).collect();
+    let load = Arc::clone(load);
     let result = namespace.run(Box::new(move || load(keys))).await;
+    let finish = async |(mut one, begin): (Missing<K, Option<T>, E>, Begin)| {
+        let result = match &result {
+            Ok(rows) => Ok(rows.get(&one.key).cloned()),
+            Err(failure) => Err(failure.clone()),
+        };
+        one.fetch.finish_load(one.grant, begin, result).await;
+        hand_over(one.fetch);
+    };
     stream::iter(loading)
-        .for_each_concurrent(PIPELINE, |mut one| {
-            let result = match &result {
-                Ok(rows) => Ok(rows.get(&one.key).cloned()),
-                Err(failure) => Err(failure.clone()),
-            };
-            async move {
-                one.fetch.finish_load(one.grant, one.begin, result).await;
-                hand_over(one.fetch);
-            }
-        })
+        .for_each_concurrent(PIPELINE, finish)
         .await;
-}
-
-/// Delivers a hit; returns the key if it must be loaded.
-async fn look_up<K, V, E>(key: K, mut fetch: Fetch<V, E>) -> Option<(K, Fetch<V, E>, Option<Grant>)>
-where
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
-    match fetch.look_up().await {
-        Lookup::Hit(value, age) => {
-            fetch.deliver_hit(value, age);
-            hand_over(fetch);
-            None
-        }
-        Lookup::Miss(grant) => Some((key, fetch, grant)),
-    }
 }
 
 /// Serves the waiters that came later, if there are any.

@@ -10,16 +10,22 @@ where
     E: Send + Sync + 'static,
 {
     while !fetch.flight.end_if_empty() {
-        match fetch.look_up().await {
-            Lookup::Hit(value, age) => fetch.deliver_hit(value, age),
-            Lookup::Miss(grant) => match (fetch.begin_load(), grant) {
-                (Some((load, begin)), grant) => {
-                    let result = fetch.namespace.run(load).await;
-                    fetch.finish_load(grant, begin, result).await;
-                }
-                (None, Some(grant)) => fetch.release(grant).await,
-                (None, None) => {}
-            },
+        let wait = fetch.namespace.shared.settings.lease_wait;
+        let grant = match fetch.look_up(wait).await {
+            Lookup::Hit(value, age) => {
+                fetch.deliver_hit(value, age);
+                continue;
+            }
+            Lookup::Miss(grant) => grant,
+            Lookup::Busy => None,
+        };
+        match (fetch.begin_load(), grant) {
+            (Some((load, begin)), grant) => {
+                let result = fetch.namespace.run(load).await;
+                fetch.finish_load(grant, begin, result).await;
+            }
+            (None, Some(grant)) => fetch.release(grant).await,
+            (None, None) => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
@@ -86,7 +87,7 @@ async fn many_keys_are_read_in_few_round_trips() {
     }
     assert_eq!(loads.calls().len(), 1);
     // With a delay of 10 ms each way, 1,000 separate commands would take 20 s.
-    let delay = std::time::Duration::from_millis(10);
+    let delay = Duration::from_millis(10);
     replica.proxy.set_both(devstack::Mode::Delay(delay));
     let found = tokio::time::timeout(delay * 100, rows.get_many(0..1_000, loads.loader()));
     assert_eq!(found.await.unwrap().unwrap(), even(0..1_000));
@@ -174,6 +175,48 @@ async fn each_key_keeps_its_own_lease_and_fence() {
         assert_eq!(left(id).await, foreign_marker(b'\n'));
     }
     assert_eq!(left(6).await, br#""row 6""#);
+}
+
+/// Two processes read overlapping keys: neither waits for the other before it loads its own.
+#[tokio::test]
+async fn keys_that_another_process_is_loading_do_not_delay_the_others() {
+    let patient = |url| long_timeouts(url).lease_wait(Duration::from_secs(10));
+    let fixture = Fixture::with(patient).await;
+    let replica = fixture.replica(patient).await;
+    let (here, there, loads) = (
+        table(&fixture.cache),
+        table(&replica.cache),
+        Loads::default(),
+    );
+    let (open, opened) = watch::channel(false);
+    let blocking = || {
+        let (load, opened) = (loads.loader(), opened.clone());
+        move |ids: Vec<u64>| {
+            let (loading, mut opened) = (load(ids), opened.clone());
+            async move {
+                opened.wait_for(|open| *open).await.unwrap();
+                loading.await
+            }
+        }
+    };
+    let calls = async |count| {
+        wait_until("the loads", async || loads.0.lock().unwrap().len() == count).await;
+    };
+    let first = async {
+        let found = here.get_many([2, 4], blocking()).await;
+        assert_eq!(found.unwrap(), even([2, 4]));
+    };
+    let second = async {
+        calls(1).await;
+        let found = there.get_many([4, 6], blocking()).await;
+        assert_eq!(found.unwrap(), even([4, 6]));
+    };
+    let release = async {
+        calls(2).await;
+        open.send(true).unwrap();
+    };
+    tokio::join!(first, second, release);
+    assert_eq!(loads.calls(), [vec![2, 4], vec![6]]);
 }
 
 /// 400 reads of overlapping keys: no key is loaded more than once.

@@ -22,6 +22,8 @@ pub(crate) enum Lookup<V> {
     Hit(V, Option<Duration>),
     /// A miss: the value must be loaded, and with the grant also be filled.
     Miss(Option<Grant>),
+    /// Another process is loading the value, and has not finished within the wait.
+    Busy,
 }
 
 impl<V, E> Fetch<V, E>
@@ -29,8 +31,9 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Reads the key, and acquires its lease on a miss.
-    pub(crate) async fn look_up(&mut self) -> Lookup<V> {
+    /// Reads the key, and acquires its lease on a miss. Waits so long for another process that is
+    /// loading the value.
+    pub(crate) async fn look_up(&mut self, wait: Duration) -> Lookup<V> {
         self.namespace.counters.fetches.one();
         if !self.namespace.uses_shared_level() {
             return Lookup::Miss(None);
@@ -47,7 +50,9 @@ where
         let name = (self.name(), &*self.key);
         match self.namespace.get_shared(&connection, name, snapshot).await {
             Ok(SharedRead::Hit(value, age)) => Lookup::Hit(value, age),
-            Ok(SharedRead::Miss { rejected }) => self.acquire_lease(connection, rejected).await,
+            Ok(SharedRead::Miss { rejected }) => {
+                self.acquire_lease(connection, rejected, wait).await
+            }
             Ok(SharedRead::Fenced) => self.fenced(),
             Err(_) => self.unavailable(),
         }
@@ -58,8 +63,9 @@ where
         &mut self,
         connection: Arc<Connection>,
         mut rejected: Option<Bytes>,
+        wait: Duration,
     ) -> Lookup<V> {
-        let deadline = Instant::now() + self.namespace.shared.settings.lease_wait;
+        let deadline = Instant::now() + wait;
         let mut pause = FIRST_PAUSE;
         loop {
             let snapshot = self.namespace.snapshot(self.name());
@@ -102,7 +108,7 @@ where
                 self.namespace.counters.leases_met.one();
             }
             if Instant::now() + pause > deadline {
-                return Lookup::Miss(None);
+                return Lookup::Busy;
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
