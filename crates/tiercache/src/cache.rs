@@ -20,7 +20,8 @@ use crate::local::store::Store;
 use crate::local::versions::KeyVersions;
 use crate::namespace::{Config, Namespace, NamespaceBuilder};
 use crate::protocol::marker::Stored;
-use crate::settings::{Clients, ConfigError, OverlappingPrefix, Settings};
+use crate::server::Server;
+use crate::settings::{ConfigError, OverlappingPrefix, Settings};
 use crate::stats::{CacheStats, Counters, SharedLevel, Tracking};
 use crate::sync::{Mutex, lock};
 use crate::write::pending::PendingInvalidations;
@@ -59,8 +60,8 @@ struct Registration {
 }
 
 impl Cache {
-    /// A builder of a cache with a shared level at this Valkey URL,
-    /// `redis://[user:password@]host[:port][/db]`.
+    /// A builder of a cache with a shared level at this Valkey URL; see [`Server`]
+    /// for its forms.
     pub fn builder(url: impl Into<String>) -> CacheBuilder {
         CacheBuilder::new(Some(url.into()))
     }
@@ -78,11 +79,11 @@ impl Cache {
         let mut tasks = Vec::new();
         let mut breaker = None;
         if let Some(url) = settings.url.as_deref() {
-            let clients = Clients::new(url)?;
+            let server = Server::parse(url)?;
             let circuit = Arc::new(CircuitBreaker::new());
             breaker = Some(Arc::clone(&circuit));
             let reconnect = reconnect::Loop {
-                client: clients.commands,
+                server: server.clone(),
                 timeouts: reconnect::Timeouts::from(&settings),
                 breaker: circuit,
                 pending: Arc::clone(&pending),
@@ -92,7 +93,7 @@ impl Cache {
             tasks.push(runtime.spawn(reconnect.run()).abort_handle());
             if settings.memory.is_some() {
                 let tracker = Tracker {
-                    client: clients.tracking,
+                    server,
                     coherence: Arc::clone(&coherence),
                     pending: Arc::clone(&pending),
                     connect_timeout: settings.connect_timeout,

@@ -3,6 +3,7 @@
 mod guard;
 mod key;
 pub(crate) mod pending;
+mod recent;
 mod transaction;
 
 use std::fmt::Display;
@@ -188,7 +189,7 @@ impl Shared {
             let limit = self.settings.write_timeout;
             let _command = self.command("INVALIDATE");
             match connection.invalidate(key, *own, limit).await {
-                Ok(_) => return,
+                Ok(_) => return self.pending.confirmed(key, self.longest_lifetime()),
                 Err(error) => {
                     tracing::warn!(key, ?error, "invalidation not confirmed: queued for retry");
                 }
