@@ -121,7 +121,8 @@ impl Server {
         }
     }
 
-    /// Whether the server is still where the last [`connect`](Self::connect) found it.
+    /// Whether the server is still where the last [`connect`](Self::connect) of this value found
+    /// it; a clone has to connect itself.
     pub(crate) async fn is_unmoved(&self) -> bool {
         match &self.location {
             Location::Fixed(_) => true,

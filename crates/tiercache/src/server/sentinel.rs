@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind,
-    IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult, Value, cmd, pipe,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
+    RedisResult, Value, cmd, pipe,
 };
 use tokio::time::timeout;
 
@@ -19,19 +18,29 @@ use crate::sync::{Mutex, lock};
 /// Timeout of a query to a sentinel. All are queried at once.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The sentinels of a service.
-#[derive(Clone)]
-pub(super) struct Sentinels(Arc<Inner>);
-
-struct Inner {
-    clients: Vec<Client>,
-    service: String,
-    /// The primary that was connected to last.
+/// The sentinels of a service, and the primary that was connected to last through this value; a
+/// clone has its own.
+pub(super) struct Sentinels {
+    service: Arc<Service>,
     primary: Mutex<Option<Primary>>,
+}
+
+struct Service {
+    name: String,
+    sentinels: Vec<Client>,
 }
 
 /// The address of a primary.
 type Primary = (String, u16);
+
+impl Clone for Sentinels {
+    fn clone(&self) -> Self {
+        Self {
+            service: Arc::clone(&self.service),
+            primary: Mutex::default(),
+        }
+    }
+}
 
 impl Sentinels {
     pub(super) fn new(
@@ -44,16 +53,16 @@ impl Sentinels {
             Client::open(info.set_redis_settings(login.clone()))
                 .map_err(|_| InvalidUrl::new("host", "not a valid address of a sentinel"))
         };
-        let clients = sentinels.iter().map(client).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Inner {
-            clients,
-            service,
+        let sentinels = sentinels.iter().map(client).collect::<Result<_, _>>()?;
+        let name = service;
+        Ok(Self {
+            service: Arc::new(Service { name, sentinels }),
             primary: Mutex::default(),
-        })))
+        })
     }
 
     pub(super) fn service(&self) -> &str {
-        &self.0.service
+        &self.service.name
     }
 
     /// Connects to the current primary. The server itself must confirm that it is one: a sentinel
@@ -68,12 +77,9 @@ impl Sentinels {
             .await
             .ok_or_else(|| unavailable("no sentinel names a primary"))?;
         let (host, port) = primary.clone();
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info: ConnectionInfo = ConnectionAddr::Tcp(host, port)
-            .into_connection_info()?
-            .set_tcp_settings(tcp)
-            .set_redis_settings(login);
-        let client = Client::open(info)?;
+        let address = connection(ConnectionAddr::Tcp(host, port));
+        let info = address.map_err(|_| unavailable("invalid address of a primary"))?;
+        let client = Client::open(info.set_redis_settings(login))?;
         let mut connection = client
             .get_multiplexed_async_connection_with_config(config)
             .await?;
@@ -85,7 +91,7 @@ impl Sentinels {
                 "the server that the sentinels name is no primary",
             ));
         }
-        *lock(&self.0.primary) = Some(primary);
+        *lock(&self.primary) = Some(primary);
         Ok(connection)
     }
 
@@ -93,14 +99,14 @@ impl Sentinels {
     /// responds, the server is used as long as it does.
     pub(super) async fn is_unmoved(&self) -> bool {
         let named = self.primary().await;
-        named.is_none() || named == *lock(&self.0.primary)
+        named.is_none() || named == *lock(&self.primary)
     }
 
     /// The primary that the sentinel with the highest configuration epoch names: those behind a
     /// failover have a lower one.
     async fn primary(&self) -> Option<Primary> {
-        let queries = self.0.clients.iter().map(|client| async move {
-            let query = query(client, &self.0.service);
+        let queries = self.service.sentinels.iter().map(|client| async move {
+            let query = query(client, &self.service.name);
             timeout(QUERY_TIMEOUT, query).await.ok()?.ok()?
         });
         let named = join_all(queries).await;

@@ -11,6 +11,7 @@
 
 mod model;
 
+mod addresses;
 mod examples;
 mod faults;
 mod guarded_writes;
