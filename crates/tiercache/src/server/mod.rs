@@ -1,10 +1,10 @@
-//! The server of the shared level: its URL, TLS, and where it is now.
+//! The server of the shared level: its URL, TLS, and its current address.
 //!
-//! * [`url`], [`parameters`]: the URL, as redis-py reads it;
-//! * [`tls`]: certificates;
-//! * [`sentinel`]: the current primary of a service.
+//! * [`mod@url`] and [`parameters`] parse the URL as redis-py does;
+//! * [`tls`] reads certificates;
+//! * [`sentinel`] finds the current primary of a service.
 //!
-//! What opens a connection asks [`Server`] and does not know which set-up it is.
+//! [`Server`] opens connections; its callers do not depend on the set-up.
 
 mod parameters;
 mod sentinel;

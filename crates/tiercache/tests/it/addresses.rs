@@ -79,6 +79,22 @@ async fn a_socket_and_a_database_and_user_in_the_query() {
     );
 }
 
+/// The rules of the README, with the keys of this test.
+#[tokio::test]
+async fn a_user_with_the_minimum_of_permissions() {
+    let valkey = Valkey::start().await.unwrap();
+    let rules = include_str!("../../README.md")
+        .lines()
+        .find_map(|line| line.strip_prefix("ACL SETUSER app on >secret "))
+        .expect("the README has the rules");
+    assert!(rules.starts_with("~app:* "), "{rules}");
+    let rules = rules.replace("~app:*", "~test:*");
+    let mut command: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"app", b"on", b">secret"];
+    command.extend(rules.split(' ').map(str::as_bytes));
+    Raw::connect(&valkey).await.run::<()>(&command).await;
+    assert_serves(format!("redis://app:secret@{}", valkey.addr())).await;
+}
+
 #[test]
 fn a_missing_file_is_refused_by_name() {
     let error = Server::parse("rediss://valkey?ssl_ca_certs=/missing.pem").unwrap_err();
