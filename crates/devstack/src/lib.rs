@@ -48,4 +48,4 @@ pub use running::Running;
 pub use scratch::Scratch;
 pub use stack::{Stack, StackBuilder};
 pub use upstreams::Upstreams;
-pub use valkey::Valkey;
+pub use valkey::{Certificates, SentinelService, Valkey};

@@ -29,6 +29,18 @@ pub fn valkey(addr: SocketAddr) -> bool {
     responds(addr, b"PING\r\n", b"+PONG")
 }
 
+/// True if this many replicas of a Valkey are in sync.
+pub fn valkey_replicas(addr: SocketAddr, count: usize) -> bool {
+    let request = format!("WAIT {count} 100\r\n");
+    responds(addr, request.as_bytes(), format!(":{count}\r").as_bytes())
+}
+
+/// True if a sentinel knows a quorum, and this many usable sentinels, for the service `main`.
+pub fn sentinels(addr: SocketAddr, count: usize) -> bool {
+    let expected = format!("+OK {count} usable");
+    responds(addr, b"SENTINEL CKQUORUM main\r\n", expected.as_bytes())
+}
+
 /// Probes an AMQP 0-9-1 server with the protocol header. The response is a method frame
 /// (`Connection.Start`).
 pub fn amqp(addr: SocketAddr) -> bool {

@@ -67,8 +67,8 @@ durations! {
 }
 
 impl Cache {
-    /// A builder of a cache with a shared level at this Valkey URL,
-    /// `redis://[user:password@]host[:port][/db]`.
+    /// A builder of a cache with a shared level at this Valkey URL; see
+    /// [`Server`](crate::Server) for its forms.
     pub fn builder(url: impl Into<String>) -> CacheBuilder {
         CacheBuilder::new(Some(url.into()))
     }

@@ -24,6 +24,7 @@
 //! * `builder`, `cache`, `namespace`, `codec`, `event`, `settings`: the public types;
 //! * `shared`: what namespaces and writes share;
 //! * `protocol`: the control values a key may hold, and the commands and scripts;
+//! * `server`: the URL, TLS, and the current primary;
 //! * `connection`: timeouts, circuit breaker, reconnection, client tracking;
 //! * `local`: the local cache, key versions, and when an entry is valid;
 //! * `read`: coalesced fetches, fills, early refresh, comparison with the origin;
@@ -43,6 +44,7 @@ mod namespace;
 mod observer;
 mod protocol;
 mod read;
+mod server;
 mod settings;
 mod shared;
 mod stats;
@@ -58,7 +60,8 @@ pub use namespace::builder::NamespaceBuilder;
 pub use observer::{Observer, Scope};
 pub use read::LocalHandle;
 pub use read::outcome::{CachedValue, Failure, Source};
-pub use settings::{ConfigError, InvalidUrl, OverlappingPrefix};
+pub use server::{InvalidUrl, Server};
+pub use settings::{ConfigError, OverlappingPrefix};
 pub use stats::{CacheStats, NamespaceStats, SharedLevel, Tracking};
 pub use write::{CommitWith, Committed, Fenced, Key, Transaction, Write};
 

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use redis::io::tcp::TcpSettings;
-use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError};
-
 use crate::event::Events;
 use crate::observer::Observed;
+use crate::server::InvalidUrl;
 
 /// The connection to the shared level, its timeouts, and the limits. See
 /// [`CacheBuilder`](crate::CacheBuilder) for each.
@@ -45,12 +43,6 @@ impl Settings {
         }
     }
 }
-
-/// The URL of the shared level is invalid. The text gives the reason without the URL, which may
-/// contain a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid Valkey URL: {0}")]
-pub struct InvalidUrl(String);
 
 /// The prefixes of two tracked namespaces overlap: one is a prefix of the other. Valkey refuses
 /// to track both on one connection.
@@ -93,38 +85,4 @@ pub enum ConfigError {
     /// The cache was created outside a Tokio runtime, which its background tasks need.
     #[error("a cache must be created within a Tokio runtime")]
     NoRuntime,
-}
-
-/// The clients for the two connections to one server.
-pub(crate) struct Clients {
-    /// For commands.
-    pub(crate) commands: Client,
-    /// For client tracking. It uses RESP3: on RESP2 the server accepts the subscription but
-    /// sends no invalidations.
-    pub(crate) tracking: Client,
-}
-
-impl Clients {
-    pub(crate) fn new(url: &str) -> Result<Self, InvalidUrl> {
-        // Commands are pipelined on one connection: none may wait for the ACK of another.
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let address: ConnectionInfo = url
-            .into_connection_info()
-            .map_err(invalid)?
-            .set_tcp_settings(tcp);
-        let login = address.redis_settings().clone();
-        let resp3 = login.set_protocol(ProtocolVersion::RESP3);
-        Ok(Self {
-            commands: Client::open(address.clone()).map_err(invalid)?,
-            tracking: Client::open(address.set_redis_settings(resp3)).map_err(invalid)?,
-        })
-    }
-}
-
-fn invalid(error: RedisError) -> InvalidUrl {
-    // Only the detail may quote the URL.
-    InvalidUrl(match error.detail() {
-        None => error.to_string(),
-        Some(_) => error.category().to_owned(),
-    })
 }

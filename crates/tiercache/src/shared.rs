@@ -16,7 +16,8 @@ use crate::connection::tracker::Tracker;
 use crate::local::coherence::Coherence;
 use crate::local::store::Store;
 use crate::local::versions::KeyVersions;
-use crate::settings::{Clients, ConfigError, OverlappingPrefix, Settings};
+use crate::server::Server;
+use crate::settings::{ConfigError, OverlappingPrefix, Settings};
 use crate::stats::{Counters, NamespaceStats, SharedLevel, Tracking};
 use crate::sync::{Mutex, lock};
 use crate::write::bypass::BypassedPrefixes;
@@ -69,11 +70,11 @@ impl Shared {
         let mut tasks = Vec::new();
         let mut breaker = None;
         if let Some(url) = settings.url.as_deref() {
-            let clients = Clients::new(url)?;
+            let server = Server::parse(url)?;
             let circuit = Arc::new(CircuitBreaker::new());
             breaker = Some(Arc::clone(&circuit));
             let reconnect = reconnect::Loop {
-                client: clients.commands,
+                server: server.clone(),
                 timeouts: reconnect::Timeouts::from(&settings),
                 breaker: circuit,
                 pending: Arc::clone(&pending),
@@ -83,7 +84,7 @@ impl Shared {
             tasks.push(runtime.spawn(reconnect.run()).abort_handle());
             if settings.memory.is_some() {
                 let tracker = Tracker {
-                    client: clients.tracking,
+                    server,
                     coherence: Arc::clone(&coherence),
                     pending: Arc::clone(&pending),
                     connect_timeout: settings.connect_timeout,

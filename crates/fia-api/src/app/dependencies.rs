@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::future::join_all;
-use redis::{Client, cmd};
+use redis::{AsyncConnectionConfig, cmd};
 use secrecy::ExposeSecret as _;
+use tiercache::Server;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -119,9 +120,8 @@ async fn change_feed(config: &Database) -> Outcome {
 }
 
 async fn valkey(url: &str) -> Outcome {
-    // The library's error may quote the URL.
-    let client = Client::open(url).map_err(|_| "invalid URL")?;
-    let connection = client.get_multiplexed_async_connection().await;
+    let server = Server::parse(url).map_err(text)?;
+    let connection = server.connect(&AsyncConnectionConfig::new()).await;
     let mut connection = connection.map_err(text)?;
     let info: String = cmd("INFO")
         .arg("server")

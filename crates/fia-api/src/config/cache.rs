@@ -18,7 +18,8 @@ settings! {
     pub struct Cache {
         /// Whether Valkey is used as a cache.
         pub shared: bool = flag("CACHE_SHARED", true);
-        /// URL of Valkey, which also holds the live logs; empty = none.
+        /// URL of Valkey, which also holds the live logs, as redis-py reads it, or that of a service of
+        /// Sentinel; empty = none.
         pub valkey_url: Option<SecretString> = valkey_url("VALKEY_URL", "redis://valkey.valkey.svc.cluster.local:6379/0");
         /// Whether responses are also cached in this process.
         pub local: bool = flag("CACHE_LOCAL", true);

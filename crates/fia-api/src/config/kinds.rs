@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
+use tiercache::Server;
 use tracing::Level;
 
 use super::reader::{Reader, Variable};
@@ -167,11 +168,11 @@ impl Reader<'_> {
         let default = Some(SecretString::from(default));
         self.value(variable, default, String::new(), show, |text| {
             if text.is_empty() {
-                Ok(None)
-            } else if text.starts_with("redis://") || text.starts_with("valkey://") {
-                Ok(Some(text.into()))
-            } else {
-                Err("must start with redis:// or valkey://".to_owned())
+                return Ok(None);
+            }
+            match Server::parse(text) {
+                Ok(_) => Ok(Some(text.into())),
+                Err(error) => Err(error.to_string()),
             }
         })
     }

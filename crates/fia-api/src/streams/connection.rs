@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, Value};
+use tiercache::Server;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -28,7 +29,7 @@ pub(super) enum CommandError {
 
 /// A connection for commands that only read: each may be sent twice.
 pub(super) struct Connection {
-    client: Client,
+    server: Server,
     state: Mutex<State>,
 }
 
@@ -49,11 +50,11 @@ struct Open {
 }
 
 impl Connection {
-    pub(super) fn new(url: &str) -> Result<Self, RedisError> {
-        Ok(Self {
-            client: Client::open(url)?,
+    pub(super) fn new(server: Server) -> Self {
+        Self {
+            server,
             state: Mutex::default(),
-        })
+        }
     }
 
     /// Sends a command and waits for its reply for at most `limit`.
@@ -115,10 +116,7 @@ impl Connection {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        match timeout(CONNECT_TIMEOUT, connecting).await {
+        match timeout(CONNECT_TIMEOUT, self.server.connect(&config)).await {
             Ok(connected) => connected.map_err(|error| error.to_string()),
             Err(_) => Err("connection timeout".to_owned()),
         }
@@ -135,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_was_idle_for_long_is_replaced() {
         let valkey = shared::valkey().await.unwrap();
-        let connection = Connection::new(&valkey.url()).unwrap();
+        let connection = Connection::new(Server::parse(&valkey.url()).unwrap());
         let ping = async || {
             connection
                 .call(&cmd("PING"), CONNECT_TIMEOUT)

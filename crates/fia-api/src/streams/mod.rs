@@ -25,6 +25,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
+use tiercache::{InvalidUrl, Server};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -88,16 +89,17 @@ impl LogStreams {
     ///
     /// # Errors
     /// When the URL of Valkey is invalid.
-    pub fn new(config: &config::Config) -> Result<Self, redis::RedisError> {
+    pub fn new(config: &config::Config) -> Result<Self, InvalidUrl> {
         let Some(url) = &config.cache.valkey_url else {
             return Ok(Self {
                 hub: None,
                 reader: None,
             });
         };
+        let server = Server::parse(url.expose_secret())?;
         let hub = Arc::new(Hub {
-            history: Valkey::new(url.expose_secret())?,
-            tail: Valkey::new(url.expose_secret())?,
+            history: Valkey::new(server.clone()),
+            tail: Valkey::new(server),
             topics: Mutex::default(),
             wake: Notify::new(),
             permits: Permits::new(&config.log_viewers),

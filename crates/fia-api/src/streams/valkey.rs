@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use redis::{RedisError, Value, cmd};
+use redis::{Value, cmd};
+use tiercache::Server;
 
 use crate::streams::connection::{CommandError, Connection};
 use crate::streams::entry::{EntryId, Frame};
@@ -53,8 +54,8 @@ pub(super) struct StreamRead {
 pub(super) struct Valkey(Connection);
 
 impl Valkey {
-    pub(super) fn new(url: &str) -> Result<Self, RedisError> {
-        Connection::new(url).map(Self)
+    pub(super) fn new(server: Server) -> Self {
+        Self(Connection::new(server))
     }
 
     /// Reads up to `count` entries; fewer at the end of the stream.

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult,
-    ServerErrorKind, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind,
+    Value,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -48,17 +48,16 @@ impl Connection {
     /// Establishes a connection. It has no timeout of its own: callers apply theirs, since the
     /// client's do not cover all of its waits.
     pub(crate) async fn open(
-        client: &Client,
         purpose: &'static str,
         config: AsyncConnectionConfig,
+        connect: impl AsyncFnOnce(AsyncConnectionConfig) -> RedisResult<MultiplexedConnection>,
     ) -> Result<Self, CommandError> {
         let config = config
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
         Ok(Self {
             purpose,
-            socket: connecting.await.map_err(CommandError::Server)?,
+            socket: connect(config).await.map_err(CommandError::Server)?,
             is_closed: AtomicBool::new(false),
             closed: Notify::new(),
             consecutive_timeouts: AtomicU32::new(0),

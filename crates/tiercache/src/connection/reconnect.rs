@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client};
+use redis::AsyncConnectionConfig;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::backoff::Backoff;
@@ -14,6 +14,7 @@ use crate::connection::breaker::CircuitBreaker;
 use crate::connection::{CommandError, Connection};
 use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, ServerId};
+use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
 
@@ -43,7 +44,7 @@ impl From<&Settings> for Timeouts {
 
 /// The task that reconnects.
 pub(crate) struct Loop {
-    pub(crate) client: Client,
+    pub(crate) server: Server,
     pub(crate) timeouts: Timeouts,
     pub(crate) breaker: Arc<CircuitBreaker>,
     pub(crate) pending: Arc<PendingInvalidations>,
@@ -55,8 +56,9 @@ impl Loop {
     /// Connects, sends heartbeats, and reconnects. Never returns.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new();
+        let mut lost = Instant::now();
         loop {
-            let (connection, server) = self.connect_until_success(&mut backoff).await;
+            let (connection, server) = self.connect_until_success(&mut backoff, lost).await;
             let connection = Arc::new(connection);
             self.coherence.set_command_server(server);
             let since = Instant::now();
@@ -64,6 +66,7 @@ impl Loop {
             tracing::info!("Valkey available: shared cache in use");
             self.events.emit(Event::SharedLevelUp);
             self.watch(&connection).await;
+            lost = Instant::now();
             self.breaker.open();
             self.events.emit(Event::SharedLevelDown);
             if since.elapsed() >= STABLE_AFTER {
@@ -74,11 +77,18 @@ impl Loop {
         }
     }
 
-    async fn connect_until_success(&self, backoff: &mut Backoff) -> (Connection, ServerId) {
+    /// Returns a connection once what is pending was sent over it, with the invalidations from
+    /// before the last one was `lost`.
+    async fn connect_until_success(
+        &self,
+        backoff: &mut Backoff,
+        lost: Instant,
+    ) -> (Connection, ServerId) {
         let mut is_logged = false;
         loop {
             let error = match timeout(self.timeouts.connect, self.connect()).await {
                 Ok(Ok((connection, server))) => {
+                    self.pending.enqueue_recent(lost);
                     let flushed = self.pending.flush(&connection, self.timeouts.write).await;
                     match flushed {
                         Ok(()) => return (connection, server),
@@ -101,7 +111,8 @@ impl Loop {
 
     async fn connect(&self) -> Result<(Connection, ServerId), CommandError> {
         let config = AsyncConnectionConfig::new().set_pipeline_buffer_size(PIPELINE_BUFFER);
-        let connection = Connection::open(&self.client, "commands", config).await?;
+        let connect = async |config| self.server.connect(&config).await;
+        let connection = Connection::open("commands", config, connect).await?;
         connection.ping(self.timeouts.connect).await?;
         let server = connection.server(self.timeouts.connect).await?;
         Ok((connection, server))
@@ -122,6 +133,9 @@ impl Loop {
             }
             if let Err(error) = self.pending.flush(connection, self.timeouts.write).await {
                 tracing::warn!(?error, "invalidations not confirmed: they stay pending");
+            }
+            if !self.server.is_unmoved().await {
+                connection.close("the sentinels name another primary");
             }
             let _ = timeout(self.timeouts.heartbeat, connection.wait_closed()).await;
         }

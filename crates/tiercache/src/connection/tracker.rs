@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::SendError;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, cmd};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::backoff::Backoff;
@@ -23,12 +23,12 @@ use crate::connection::{CommandError, Connection};
 use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, Confirmation, MAX_SILENCE};
 use crate::local::versions::KeyHash;
+use crate::server::Server;
 use crate::write::pending::PendingInvalidations;
 
 /// The task that keeps client tracking established.
 pub(crate) struct Tracker {
-    /// Must use RESP3.
-    pub(crate) client: Client,
+    pub(crate) server: Server,
     pub(crate) coherence: Arc<Coherence>,
     pub(crate) pending: Arc<PendingInvalidations>,
     pub(crate) connect_timeout: Duration,
@@ -77,7 +77,9 @@ impl Tracker {
             apply(&coherence, id, &push);
             Ok::<(), SendError>(())
         });
-        let connection = Connection::open(&self.client, "client tracking", config).await?;
+        // On RESP2 the server accepts the subscription but sends no invalidations.
+        let connect = async |config| self.server.connect_resp3(&config).await;
+        let connection = Connection::open("client tracking", config, connect).await?;
         let limit = self.connect_timeout;
         let subscribed = self.subscribe(&connection, 0, limit).await?;
         let server = connection.server(limit).await?;

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 
 use crate::sync::AtomicU64;
 
-/// Keys that share a counter may cause an extra load for each other, but never a stale value.
+/// 512 KiB of counters: with 10,000 changes of other keys a second, under 1 % of the reads of a
+/// key that is read every 50 ms find its counter changed. Keys that share a counter may cause an extra load for each other, but never a stale value.
 const STRIPES: usize = 1 << STRIPE_BITS;
-const STRIPE_BITS: u32 = if cfg!(loom) { 1 } else { 10 };
+const STRIPE_BITS: u32 = if cfg!(loom) { 1 } else { 16 };
 
 /// The versions of all keys, striped by hash.
 pub(crate) struct KeyVersions(Box<[AtomicU64]>);

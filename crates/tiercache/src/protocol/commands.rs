@@ -200,6 +200,21 @@ impl Connection {
         from_redis_value(reply).map_err(|_| unexpected_reply())
     }
 
+    /// As [`invalidate`](Self::invalidate), for many keys in one round trip.
+    pub(crate) async fn invalidate_all<'a>(
+        &self,
+        keys: impl Iterator<Item = (&'a str, Option<&'a FenceToken>)>,
+        limit: Duration,
+    ) -> Vec<Result<bool, CommandError>> {
+        let mut commands = Pipeline::new();
+        for (key, own) in keys {
+            let own = own.map_or(&b""[..], FenceToken::as_ref);
+            commands.add_command(INVALIDATE.eval(key, &[own]));
+        }
+        let replies = self.call_all(&commands, Instant::now() + limit).await;
+        replies.into_iter().map(|reply| flag(reply?)).collect()
+    }
+
     /// Sends a heartbeat.
     pub(crate) async fn ping(&self, limit: Duration) -> Result<(), CommandError> {
         self.call(&cmd("PING"), Instant::now() + limit)

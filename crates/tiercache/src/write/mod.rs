@@ -6,6 +6,7 @@ mod invalidate_all;
 pub(crate) mod key;
 pub(crate) mod pending;
 mod put;
+mod recent;
 mod transaction;
 
 use std::fmt::Display;
@@ -208,12 +209,12 @@ impl Shared {
         let Target { key, own, .. } = *target;
         if let Some(connection) = self.connection() {
             if self.put(&connection, target).await {
-                return;
+                return self.pending.confirmed(key, self.longest_lifetime());
             }
             let limit = self.settings.write_timeout;
             let _command = self.command("INVALIDATE");
             match connection.invalidate(key, own, limit).await {
-                Ok(_) => return,
+                Ok(_) => return self.pending.confirmed(key, self.longest_lifetime()),
                 Err(error) => {
                     tracing::warn!(key, ?error, "invalidation not confirmed: queued for retry");
                 }

@@ -17,12 +17,17 @@ use tokio::time::Instant;
 use crate::connection::{CommandError, Connection};
 use crate::protocol::marker::{FenceToken, Lease};
 use crate::sync::{Mutex, lock};
+use crate::write::recent::{Recent, RecentInvalidations};
 
 /// The most keys in the queue. Beyond it, all keys are bypassed until every entry that the
 /// shared level held at that time has expired.
 const MAX_INVALIDATIONS: usize = 10_000;
 /// The most releases in the queue. Further leases are left to expire.
 const MAX_RELEASES: usize = 1_000;
+/// Invalidations that are sent in one pipeline.
+const BATCH: usize = 500;
+/// The interval between log messages about refused commands.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The queue of commands to retry.
 #[derive(Default)]
@@ -32,6 +37,15 @@ pub(crate) struct PendingInvalidations {
     count: AtomicUsize,
     /// Whether `queue.all_until` is set, likewise.
     all: AtomicBool,
+    recent: Mutex<RecentInvalidations>,
+    refusals: Mutex<Refusals>,
+}
+
+/// Refused commands since the last log message.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    logged: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -48,6 +62,10 @@ struct Invalidation {
     own: Option<FenceToken>,
     /// Distinguishes it from one that is queued for the same key during a flush.
     serial: u64,
+    /// The longest that an entry may stay in the shared level.
+    lifetime: Duration,
+    /// The end of the lifetime of every entry from before.
+    until: Instant,
 }
 
 impl PendingInvalidations {
@@ -70,18 +88,41 @@ impl PendingInvalidations {
     pub(crate) fn enqueue(&self, key: &str, own: Option<FenceToken>, lifetime: Duration) {
         let mut queue = lock(&self.queue);
         queue.next_serial += 1;
-        let serial = queue.next_serial;
-        if let Some(invalidation) = queue.invalidations.get_mut(key) {
+        let until = Instant::now() + lifetime;
+        let mut invalidation = Invalidation {
+            own,
+            serial: queue.next_serial,
+            lifetime,
+            until,
+        };
+        if let Some(queued) = queue.invalidations.get_mut(key) {
             // An unconfirmed fence does not replace a confirmed one.
-            let own = own.or_else(|| invalidation.own.take());
-            *invalidation = Invalidation { own, serial };
+            invalidation.own = invalidation.own.or_else(|| queued.own.take());
+            *queued = invalidation;
         } else if queue.invalidations.len() < MAX_INVALIDATIONS {
-            let invalidation = Invalidation { own, serial };
             queue.invalidations.insert(key.to_owned(), invalidation);
         } else {
-            queue.all_until = Some(Instant::now() + lifetime);
+            queue.all_until = Some(until);
         }
         self.publish(&queue);
+    }
+
+    /// Records an invalidation that was confirmed, to be repeated on the next connection.
+    pub(crate) fn confirmed(&self, key: &str, lifetime: Duration) {
+        lock(&self.recent).record(key, lifetime, Instant::now());
+    }
+
+    /// Queues the recent invalidations again, for a new connection after one that was lost.
+    pub(crate) fn enqueue_recent(&self, lost: Instant) {
+        let (recent, dropped) = lock(&self.recent).take(lost);
+        for Recent { key, lifetime, .. } in recent {
+            self.enqueue(&key, None, lifetime);
+        }
+        if let Some(lifetime) = dropped {
+            let mut queue = lock(&self.queue);
+            queue.all_until = Some(Instant::now() + lifetime);
+            self.publish(&queue);
+        }
     }
 
     /// Queues the release of a lease of unknown outcome.
@@ -93,7 +134,7 @@ impl PendingInvalidations {
     }
 
     /// Retries everything, until the server does not reply. A command that it refuses stays
-    /// queued, and the next ones are retried all the same.
+    /// queued until its lifetime ends, and the next ones are retried all the same.
     pub(crate) async fn flush(
         &self,
         connection: &Connection,
@@ -102,20 +143,46 @@ impl PendingInvalidations {
         self.expire();
         let releases = std::mem::take(&mut lock(&self.queue).releases);
         for (key, lease) in releases {
-            is_executed(connection.release(&key, &lease, limit).await)?;
+            self.is_executed(connection.release(&key, &lease, limit).await)?;
         }
         let invalidations: Vec<(String, Invalidation)> = lock(&self.queue)
             .invalidations
             .iter()
             .map(|(key, invalidation)| (key.clone(), invalidation.clone()))
             .collect();
-        for (key, Invalidation { own, serial }) in invalidations {
-            // Finding another writer's fence counts: that writer will invalidate the key.
-            if is_executed(connection.invalidate(&key, own.as_ref(), limit).await)? {
-                self.remove(&key, serial);
+        for batch in invalidations.chunks(BATCH) {
+            let commands = batch
+                .iter()
+                .map(|(key, invalidation)| (key.as_str(), invalidation.own.as_ref()));
+            let replies = connection.invalidate_all(commands, limit).await;
+            for ((key, invalidation), reply) in batch.iter().zip(replies) {
+                // Finding another writer's fence counts: that writer will invalidate the key.
+                if self.is_executed(reply)? {
+                    self.remove(key, invalidation.serial);
+                    self.confirmed(key, invalidation.lifetime);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether the command was executed or refused; the error if that is unknown.
+    fn is_executed(&self, reply: Result<bool, CommandError>) -> Result<bool, CommandError> {
+        match reply {
+            Ok(_) => Ok(true),
+            Err(CommandError::Server(error)) => {
+                let mut refusals = lock(&self.refusals);
+                refusals.count += 1;
+                let is_due = |logged: Instant| logged.elapsed() >= LOG_INTERVAL;
+                if refusals.logged.is_none_or(is_due) {
+                    let count = std::mem::take(&mut refusals.count);
+                    refusals.logged = Some(Instant::now());
+                    tracing::warn!(%error, count, "Valkey refuses pending commands: keys bypassed until their TTL");
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn remove(&self, key: &str, serial: u64) {
@@ -129,7 +196,9 @@ impl PendingInvalidations {
 
     fn expire(&self) {
         let mut queue = lock(&self.queue);
-        queue.all_until = queue.all_until.filter(|until| Instant::now() < *until);
+        let now = Instant::now();
+        queue.all_until = queue.all_until.filter(|until| now < *until);
+        queue.invalidations.retain(|_, queued| now < queued.until);
         self.publish(&queue);
     }
 
@@ -137,18 +206,6 @@ impl PendingInvalidations {
         self.count
             .store(queue.invalidations.len(), Ordering::Release);
         self.all.store(queue.all_until.is_some(), Ordering::Release);
-    }
-}
-
-/// Whether the command was executed or refused; the error if that is unknown.
-fn is_executed(reply: Result<bool, CommandError>) -> Result<bool, CommandError> {
-    match reply {
-        Ok(_) => Ok(true),
-        Err(CommandError::Server(error)) => {
-            tracing::warn!(%error, "Valkey refused a pending command: it stays queued");
-            Ok(false)
-        }
-        Err(error) => Err(error),
     }
 }
 
@@ -201,7 +258,17 @@ mod tests {
         assert!(pending.contains("another"));
         tokio::time::advance(LIFETIME).await;
         pending.expire();
-        assert!(!pending.contains("another") && pending.contains("0"));
+        assert!(!pending.contains("another") && !pending.contains("0"));
+        assert_eq!(pending.count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn recent_invalidations_are_queued_again_and_bypass_their_keys() {
+        let pending = PendingInvalidations::default();
+        pending.confirmed("a", LIFETIME);
+        assert!(!pending.contains("a"));
+        pending.enqueue_recent(Instant::now());
+        assert!(pending.contains("a") && !pending.contains("b"));
     }
 
     #[test]

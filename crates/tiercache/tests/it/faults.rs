@@ -7,8 +7,8 @@ use devstack::{Direction, FaultProxy, Mode, Valkey};
 use tiercache::{Cache, CacheBuilder, SharedLevel};
 
 use crate::support::{
-    Database, Fixture, KEY, NAME, Replica, Rows, TTL, config, enqueue, loaded, put, shared_hit,
-    stats, wait_for_shared_level, wait_until, within_a_second,
+    Database, Fixture, KEY, NAME, Raw, Replica, Rows, TTL, config, enqueue, loaded, put,
+    shared_hit, stats, wait_for_shared_level, wait_until, within_a_second,
 };
 
 fn defaults(url: String) -> CacheBuilder {
@@ -252,4 +252,27 @@ async fn dropping_the_cache_closes_its_connections() {
     assert_eq!(proxy.open(), 1);
     drop(cache);
     wait_until("the connection to close", async || proxy.open() == 0).await;
+}
+
+/// A failover as clients behind a service address see it: the connection is lost, and the next one
+/// leads to another process that lacks the last writes.
+#[tokio::test]
+async fn after_a_failover_to_a_lagging_server_recent_writes_are_not_undone() {
+    let (fixture, replica) = behind_proxy().await;
+    let old = replica.rows.get_or_load(NAME, fixture.database.loader());
+    assert_eq!(old.await, loaded(0));
+    let stored = fixture.raw.get(KEY).await.unwrap();
+    let version = put(&replica.rows, &fixture.database).await;
+
+    replica.proxy.refuse(true).await.unwrap();
+    replica.proxy.reset_all();
+    wait_for_shared_level(&replica.cache, false).await;
+    fixture.valkey.restart().await.unwrap();
+    let promoted = Raw::connect(&fixture.valkey).await;
+    promoted.set(KEY, stored).await;
+    replica.proxy.refuse(false).await.unwrap();
+
+    wait_for_shared_level(&replica.cache, true).await;
+    let response = replica.rows.get_or_load(NAME, fixture.database.loader());
+    assert_eq!(response.await, loaded(version));
 }

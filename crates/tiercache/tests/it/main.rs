@@ -12,6 +12,7 @@
 mod model;
 
 mod adapters;
+mod addresses;
 mod examples;
 mod faults;
 mod guarded_writes;

@@ -1,4 +1,7 @@
-//! A private Valkey server without persistence.
+//! Private Valkey servers without persistence: a single one, with TLS, and with Sentinel.
+
+mod sentinel;
+mod tls;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -12,6 +15,9 @@ use crate::programs::{ServerUser, find_program};
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Result, probe};
+
+pub use sentinel::SentinelService;
+pub use tls::Certificates;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -29,6 +35,14 @@ const SETTINGS: [(&str, &str); 5] = [
 pub struct Valkey {
     running: Running,
     port: Port,
+    tls: Option<Tls>,
+}
+
+/// The second port of a server, with TLS.
+#[derive(Debug)]
+struct Tls {
+    port: Port,
+    certificates: Certificates,
 }
 
 impl Valkey {
@@ -49,7 +63,15 @@ impl Valkey {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        blocking(move || retry_on_clash(|| Self::launch(&settings))).await
+        blocking(move || retry_on_clash(|| Self::launch(&settings, false))).await
+    }
+
+    /// Starts a server that also has a port with TLS, which requires a client certificate.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with_tls() -> Result<Self> {
+        blocking(|| retry_on_clash(|| Self::launch(&[], true))).await
     }
 
     /// Blocking variant of [`start`](Self::start).
@@ -57,10 +79,10 @@ impl Valkey {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_blocking() -> Result<Self> {
-        retry_on_clash(|| Self::launch(&[]))
+        retry_on_clash(|| Self::launch(&[], false))
     }
 
-    fn launch(settings: &[(String, String)]) -> Result<Self> {
+    fn launch(settings: &[(String, String)], with_tls: bool) -> Result<Self> {
         let user = ServerUser::find();
         let scratch = Scratch::new("valkey", user.as_ref())?;
         let port = Port::lease()?;
@@ -77,6 +99,26 @@ impl Valkey {
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         ) {
             args.extend([format!("--{name}").into(), value.into()]);
+        }
+        let tls = with_tls
+            .then(|| {
+                let certificates = Certificates::create(&scratch, user.as_ref())?;
+                let port = Port::lease()?;
+                Ok(Tls { port, certificates })
+            })
+            .transpose()?;
+        if let Some(Tls { port, certificates }) = &tls {
+            args.extend(["--tls-port".into(), port.number().to_string().into()]);
+            let files = [
+                ("--tls-ca-cert-file", &certificates.authority),
+                ("--tls-cert-file", &certificates.certificate),
+                ("--tls-key-file", &certificates.key),
+            ];
+            args.extend(
+                files
+                    .map(|(name, file)| [name.into(), file.into()])
+                    .concat(),
+            );
         }
         let launch = Launch {
             program: find_program("valkey-server", &[])?,
@@ -97,6 +139,7 @@ impl Valkey {
         Ok(Self {
             running: Running::new(server),
             port,
+            tls,
         })
     }
 
@@ -108,6 +151,12 @@ impl Valkey {
     /// The server's address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// The port with TLS and its certificates, if there is one.
+    pub fn tls(&self) -> Option<(u16, &Certificates)> {
+        let tls = self.tls.as_ref()?;
+        Some((tls.port.number(), &tls.certificates))
     }
 
     /// `redis://127.0.0.1:PORT/0`

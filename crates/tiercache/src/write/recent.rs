@@ -1,0 +1,101 @@
+//! The invalidations of the last seconds, to be repeated on a new connection.
+//!
+//! Replication is asynchronous: a replica that is promoted may lack the last writes, among them
+//! confirmed fences and invalidations, and hold the value from before. Whether a new connection
+//! leads to such a server cannot be told reliably (an identity may be hidden, or be the old one
+//! after two failovers), so every new connection counts as one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The longest replication lag of a promoted replica after which no value is stale.
+const WINDOW: Duration = Duration::from_secs(10);
+/// The most invalidations that are kept.
+const MAX_RECENT: usize = 10_000;
+
+/// A confirmed invalidation.
+pub(super) struct Recent {
+    pub(super) key: String,
+    /// The longest that an entry may stay in the shared level.
+    pub(super) lifetime: Duration,
+    confirmed: Instant,
+}
+
+/// The recent invalidations, in order.
+#[derive(Default)]
+pub(super) struct RecentInvalidations {
+    queue: VecDeque<Recent>,
+    /// The last time that an invalidation was dropped for want of space, and its lifetime.
+    dropped: Option<(Instant, Duration)>,
+}
+
+impl RecentInvalidations {
+    pub(super) fn record(&mut self, key: &str, lifetime: Duration, now: Instant) {
+        self.expire(now);
+        if self.queue.len() < MAX_RECENT {
+            let key = key.to_owned();
+            self.queue.push_back(Recent {
+                key,
+                lifetime,
+                confirmed: now,
+            });
+        } else {
+            self.dropped = Some((now, lifetime));
+        }
+    }
+
+    /// Removes and returns what was confirmed within the window before a connection was lost. The
+    /// duration is that of which all keys must be bypassed, if an invalidation was dropped.
+    pub(super) fn take(&mut self, lost: Instant) -> (VecDeque<Recent>, Option<Duration>) {
+        self.expire(lost);
+        let dropped = self.dropped.take().filter(|(at, _)| *at + WINDOW >= lost);
+        (
+            std::mem::take(&mut self.queue),
+            dropped.map(|(_, lifetime)| lifetime),
+        )
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self
+            .queue
+            .front()
+            .is_some_and(|oldest| oldest.confirmed + WINDOW < now)
+        {
+            self.queue.pop_front();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(65);
+
+    fn keys(recent: VecDeque<Recent>) -> Vec<String> {
+        recent.into_iter().map(|recent| recent.key).collect()
+    }
+
+    #[test]
+    fn what_was_confirmed_within_the_window_before_the_loss_is_taken_once() {
+        let (mut recent, began) = (RecentInvalidations::default(), Instant::now());
+        recent.record("old", LIFETIME, began);
+        recent.record("new", LIFETIME, began + Duration::from_secs(1));
+        let lost = began + WINDOW + Duration::from_millis(1);
+        let (taken, dropped) = recent.take(lost);
+        assert_eq!((keys(taken), dropped), (vec!["new".to_owned()], None));
+        assert!(recent.take(lost).0.is_empty());
+    }
+
+    #[test]
+    fn beyond_the_limit_the_loss_of_invalidations_is_reported() {
+        let (mut recent, now) = (RecentInvalidations::default(), Instant::now());
+        for i in 0..=MAX_RECENT {
+            recent.record(&i.to_string(), LIFETIME, now);
+        }
+        let (taken, dropped) = recent.take(now);
+        assert_eq!((taken.len(), dropped), (MAX_RECENT, Some(LIFETIME)));
+    }
+}
