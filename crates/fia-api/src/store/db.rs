@@ -17,6 +17,7 @@ use crate::config;
 use crate::store::StoreError;
 use crate::store::connect::Connector;
 use crate::store::connection::Connection;
+use crate::store::list_table::ListTable;
 use crate::store::load::Load;
 use crate::store::manager::{Manager, Pool};
 use crate::store::metrics::DatabaseMetrics;
@@ -54,6 +55,7 @@ pub struct Db {
     pub(super) probe: Pool,
     pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<DatabaseMetrics>,
+    pub(super) list_table: Arc<ListTable>,
     streamed_results: Arc<Semaphore>,
     /// Held by the request that retries while the server has no connection to spare; the others
     /// queue.
@@ -73,6 +75,7 @@ impl Db {
             probe: pool(1)?,
             load: Load::new(config.pool_size),
             metrics: Arc::default(),
+            list_table: Arc::default(),
             streamed_results: Arc::new(Semaphore::new(MAX_STREAMED_RESULTS)),
             saturated: Arc::default(),
         })
@@ -82,6 +85,12 @@ impl Db {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.load.refused()
+    }
+
+    /// Whether lists and counts of jobs are read from the list table.
+    #[must_use]
+    pub fn uses_list_table(&self) -> bool {
+        self.list_table.is_usable()
     }
 
     /// The metrics of the pool and of the statements.
