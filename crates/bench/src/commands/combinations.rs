@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use devstack::{Api, Distribution, Stack, add_distributed_jobs, tokens};
-use rand::prelude::*;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Map, Value, json};
 use tokio_postgres::Client;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use deadpool::Runtime;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::config;
@@ -104,19 +105,24 @@ impl Db {
     /// # Errors
     /// When it does not respond within the limits of a query.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        repeated(Repeat::Always, || self.ping_once()).await
+        repeated(Repeat::Always, || self.probe("SELECT 1", Purpose::Read)).await?;
+        Ok(())
     }
 
-    async fn ping_once(&self) -> Result<(), StoreError> {
+    /// Runs a statement on the connection of [`Db::ping`], so that it takes none from requests.
+    pub(super) async fn probe(
+        &self,
+        sql: &str,
+        purpose: Purpose<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
         let taking = async { Ok(self.probe.get().await?) };
         let connection = Connection::new(self.metrics.observe_pool(taking).await?, None);
         let query = Query {
-            sql: "SELECT 1",
+            sql,
             params: &[],
-            purpose: Purpose::Read,
+            purpose,
         };
-        self.query_on(connection, query).await?;
-        Ok(())
+        self.query_on(connection, query).await
     }
 
     /// Begins a transaction and runs one data-changing statement in it. `None` if it changed no

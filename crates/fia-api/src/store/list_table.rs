@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
+use crate::store::query::Purpose;
 use crate::store::{Db, StoreError, Triggers, indexes};
 
 /// The indexes of the table.
@@ -178,14 +179,14 @@ impl Drop for ListTableWatch {
 }
 
 async fn check(db: &Db) -> Result<bool, StoreError> {
-    let rows = db.query(EXISTS, &[]).await?;
+    let rows = db.probe(EXISTS, Purpose::Read).await?;
     let Some(row) = rows.first() else {
         return Ok(false);
     };
     let (exists, has_triggers): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     if exists && !has_triggers {
         // Changes may have been missed, even if the triggers are created again.
-        db.write(INVALIDATE, &[]).await?;
+        db.probe(INVALIDATE, Purpose::Write).await?;
     }
     if !exists || !has_triggers {
         return Ok(false);
@@ -200,7 +201,7 @@ async fn check(db: &Db) -> Result<bool, StoreError> {
     let (is_complete, different): (bool, i64) = (row.try_get(0)?, row.try_get(1)?);
     if is_complete && different > 0 {
         tracing::warn!(different, "list table differs from its source");
-        db.write(INVALIDATE, &[]).await?;
+        db.probe(INVALIDATE, Purpose::Write).await?;
     }
     Ok(is_complete && different == 0)
 }

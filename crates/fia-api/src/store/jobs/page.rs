@@ -11,6 +11,8 @@ use crate::store::jobs::values::Values;
 const LONG_TEXT: u32 = 512;
 /// The rows of an order's index that are read before all matches are selected.
 const WALK: i64 = 4_000;
+/// The last job of a page that is looked for there.
+const LAST_WALKED: i64 = 20_000;
 
 /// Selects the ids and sort keys of a page, in order.
 pub(super) fn ids(mut selected: Selected, list: &JobList) -> (String, Values) {
@@ -94,10 +96,8 @@ fn of_texts(selected: &mut Selected, order: &Order, page: Page, end: i64) -> Str
 /// where the matches are far from the page.
 fn walk(selected: &mut Selected, order: &Order, page: Page) -> String {
     let Page { limit, offset } = page;
-    let rows = offset
-        .saturating_add(limit)
-        .saturating_mul(2)
-        .saturating_add(WALK);
+    let end = offset.saturating_add(limit);
+    let rows = if end > LAST_WALKED { 0 } else { WALK + 2 * end };
     let rows = selected.values.bind(rows, Type::INT8);
     let window = limit_offset(&mut selected.values, page);
     let limit = selected.values.bind(limit, Type::INT8);

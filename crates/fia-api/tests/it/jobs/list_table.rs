@@ -5,7 +5,7 @@ use std::time::Duration;
 use fia_api::store::{Db, list_table};
 use http::Method;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use tokio_postgres::Client;
 
