@@ -93,7 +93,7 @@ fn of_texts(selected: &mut Selected, order: &Order, page: Page, end: i64) -> Str
 
 /// Reads a limited number of rows in the order of its index. If too few match, selects all matches
 /// and sorts them: the planner takes columns for independent, and would read an index to its end
-/// where the matches are far from the page.
+/// where the matches are far from the page. `OFFSET 0` keeps the order out of that selection.
 fn walk(selected: &mut Selected, order: &Order, page: Page) -> String {
     let Page { limit, offset } = page;
     let end = offset.saturating_add(limit);
@@ -114,11 +114,11 @@ fn walk(selected: &mut Selected, order: &Order, page: Page) -> String {
     let of_page = order.of_page();
     format!(
         "WITH near AS MATERIALIZED (SELECT {columns} {near} {in_order}{window}), \
-         found AS MATERIALIZED (SELECT count(*) AS rows FROM near), \
-         matches AS MATERIALIZED ( \
-           SELECT {columns} {all} AND (SELECT rows FROM found) < {limit}) \
+         found AS MATERIALIZED (SELECT count(*) AS rows FROM near) \
          SELECT id, key FROM near WHERE (SELECT rows FROM found) = {limit} \
-         UNION ALL (SELECT id, key FROM matches {of_page}{window})"
+         UNION ALL (SELECT id, key FROM ( \
+           SELECT {columns} {all} AND (SELECT rows FROM found) < {limit} OFFSET 0 \
+         ) matches {of_page}{window})"
     )
 }
 
