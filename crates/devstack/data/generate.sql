@@ -1,7 +1,8 @@
 -- Adds :jobs jobs with their runs, owners and scripts to a database that contains the seed data.
--- Deterministic. The distribution resembles a facility's: a few instruments and experiments have
--- most of the runs, one run in ten is reduced again, one job in fifty has no run.
-SELECT setseed(0.5);
+-- Deterministic for a seed. The distribution resembles a facility's: a few instruments and experiments
+-- have most of the runs, one run in ten is reduced again, one job in fifty has no run. What stands in
+-- braces depends on the distribution (see generate.rs).
+SELECT setseed({seed});
 
 INSERT INTO job_owners (experiment_number)
 SELECT 3000000 + n FROM generate_series(1, greatest(:jobs / 100, 1)) n;
@@ -38,12 +39,14 @@ SELECT '/archive/NDX' || numbered_instruments.name || '/Instrument/data/cycle_' 
        owners.id
 FROM (
   SELECT n,
-         timestamp '2015-01-01' + interval '1 second' * floor(n * 345000000.0 / (:jobs * 9 / 10 + 1))
+         timestamp '2015-01-01' + interval '1 second' * floor({position} * 345000000.0)
            + interval '1 microsecond' * (n % 3) * 123456 AS started,
-         floor(random() ^ 2 * (SELECT count(*) FROM numbered_instruments)) AS instrument_n,
-         floor(random() ^ 2 * (SELECT count(*) FROM owners)) AS owner_n,
+         floor({instrument}) AS instrument_n,
+         floor({owner}) AS owner_n,
          1 + floor(random() * 32) AS first_word, 1 + floor(random() * 32) AS second_word
-  FROM generate_series(1, :jobs * 9 / 10) n
+  FROM generate_series(1, :jobs * 9 / 10) n,
+       (SELECT count(*)::float8 AS instruments FROM numbered_instruments) counted_instruments,
+       (SELECT count(*)::float8 AS owners FROM owners) counted_owners
 ) run
 JOIN numbered_instruments ON numbered_instruments.n = instrument_n
 JOIN owners ON owners.n = owner_n
@@ -51,7 +54,7 @@ JOIN words a ON a.n = first_word
 JOIN words b ON b.n = second_word;
 
 CREATE TEMP TABLE generated_runs AS
-SELECT id, run_end, owner_id, instrument_id, row_number() OVER (ORDER BY run_start) AS n FROM runs
+SELECT id, run_end, owner_id, instrument_id, row_number() OVER (ORDER BY {order}) AS n FROM runs
 WHERE filename LIKE '/archive/NDX%' AND users LIKE 'Person %';
 CREATE INDEX ON generated_runs (n);
 ANALYZE generated_runs;
@@ -72,14 +75,16 @@ SELECT CASE WHEN state <> 'NOT_STARTED' THEN started END,
        owner_id, instrument_id, job_type::jobtype, run_id
 FROM (
   SELECT numbered.n,
-         CASE WHEN numbered.n % 100 < 80 THEN 'SUCCESSFUL' WHEN numbered.n % 100 < 90 THEN 'ERROR'
-              WHEN numbered.n % 100 < 95 THEN 'UNSUCCESSFUL' ELSE 'NOT_STARTED' END AS state,
+         CASE WHEN numbered.n % {states} < {states} - 20 THEN 'SUCCESSFUL'
+              WHEN numbered.n % {states} < {states} - 10 THEN 'ERROR'
+              WHEN numbered.n % {states} < {states} - 5 THEN 'UNSUCCESSFUL'
+              ELSE 'NOT_STARTED' END AS state,
          CASE WHEN numbered.n % 50 = 7 THEN 'SIMPLE' WHEN numbered.n > :jobs * 9 / 10 THEN 'RERUN'
               ELSE 'AUTOREDUCTION' END AS job_type,
          CASE WHEN numbered.n % 50 <> 7 THEN generated_runs.id END AS run_id,
          CASE WHEN numbered.n % 50 <> 7 THEN generated_runs.instrument_id END AS instrument_id,
          generated_runs.owner_id,
-         generated_runs.run_end + interval '1 second' * (numbered.n % 3600) AS started
+         generated_runs.run_end + interval '1 second' * {delay} AS started
   FROM (
     SELECT n, CASE WHEN n <= :jobs * 9 / 10 THEN n
                    ELSE 1 + floor(random() * (:jobs * 9 / 10)) END AS run_n

@@ -36,7 +36,7 @@ pub use api::Api;
 pub use error::{Error, Result};
 pub use fault::{Direction, FaultProxy, Mode};
 pub use files::{SEED_SQL, materialise_files};
-pub use generate::add_jobs;
+pub use generate::{Distribution, add_distributed_jobs, add_jobs};
 pub use pgbouncer::{PgBouncer, PgBouncerOptions, PoolMode};
 pub use ports::{Port, retry_on_clash};
 pub use postgres::{Postgres, PostgresBuilder};

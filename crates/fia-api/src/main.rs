@@ -11,7 +11,7 @@ use fia_api::app::{
 use fia_api::config::Config;
 use fia_api::model::openapi;
 use fia_api::state::AppState;
-use fia_api::store::{Db, indexes, schema};
+use fia_api::store::{Db, Triggers, indexes, list_table, schema};
 use futures_util::FutureExt as _;
 use futures_util::future::OptionFuture;
 
@@ -47,14 +47,21 @@ enum Command {
     /// Prints the statements that create the tables
     Schema {
         /// Prints those that create the indexes for large job tables instead
-        #[arg(long, conflicts_with = "change_feed")]
+        #[arg(long, group = "part")]
         indexes: bool,
         /// Prints those that create the trigger of the change feed instead (see `DB_LISTEN_URL`)
-        #[arg(long)]
+        #[arg(long, group = "part")]
         change_feed: bool,
+        /// Prints those that create the list table and its triggers instead; with `--apply` also
+        /// fills or repairs it while others write
+        #[arg(long, group = "part")]
+        lists: bool,
         /// Runs them: adds what is missing, changes no data
         #[arg(long)]
         apply: bool,
+        /// Compares the list table with its source; exits 1 if they differ
+        #[arg(long, requires = "lists", conflicts_with = "apply")]
+        verify: bool,
     },
     /// Prints the OpenAPI document
     Openapi,
@@ -93,12 +100,18 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 fn run_configured(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Schema {
         apply: false,
+        verify: false,
         indexes,
         change_feed,
+        lists,
     } = command
     {
         if change_feed {
-            print(&schema::change_feed());
+            print(&Triggers::ChangeFeed.statements());
+        } else if lists {
+            print(&Triggers::ListTable.statements());
+            print("\n");
+            print(list_table::INDEXES);
         } else if indexes {
             print(indexes::INDEXES);
             print("\n");
@@ -121,6 +134,8 @@ fn run_configured(command: Command) -> Result<ExitCode, Failure> {
         Command::Healthcheck => check_health(&config)?,
         Command::CheckConfig { connect } => return check_config(&config, connect),
         Command::Schema { indexes: true, .. } => apply_indexes(&config)?,
+        Command::Schema { verify: true, .. } => return verify_lists(&config),
+        Command::Schema { lists: true, .. } => apply_lists(&config)?,
         Command::Schema {
             change_feed: true, ..
         } => apply_change_feed(&config)?,
@@ -176,8 +191,30 @@ async fn apply_schema(config: &Config) -> Result<(), Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn apply_change_feed(config: &Config) -> Result<(), Failure> {
-    schema::install_change_feed(&Db::new(&config.database)?).await?;
+    Triggers::ChangeFeed
+        .install(&Db::new(&config.database)?)
+        .await?;
     Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn apply_lists(config: &Config) -> Result<(), Failure> {
+    let changed = list_table::apply(&Db::new(&config.database)?).await?;
+    eprintln!("fia-api: list table complete, {changed} rows changed");
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn verify_lists(config: &Config) -> Result<ExitCode, Failure> {
+    let different = list_table::verify(&Db::new(&config.database)?).await?;
+    print(&format!(
+        "{different} rows of the list table differ from their source\n"
+    ));
+    Ok(if different == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -16,6 +16,7 @@ use crate::model::openapi;
 use crate::observe::{Calls, Dependency};
 use crate::ops::{Autoreduction, HeldRequests, Jobs, Outbox, Readiness};
 use crate::scripts::Scripts;
+use crate::store::list_table::ListTableWatch;
 use crate::store::{ChangeFeed, Db, Reachability};
 use crate::streams::LogStreams;
 use crate::traces::{Traces, TracesError};
@@ -33,6 +34,8 @@ pub struct Services {
     pub cached: Cached,
     /// The database.
     pub db: Db,
+    /// The check of the list table.
+    pub list_table: ListTableWatch,
     /// The file trees.
     pub files: Files,
     /// The live logs.
@@ -131,6 +134,7 @@ impl AppState {
             autoreduction: Autoreduction::new(db.clone(), scripts, token, config.server.dev_mode),
             authenticator,
             cached,
+            list_table: ListTableWatch::start(db.clone()),
             db,
             files: Files::new(&config.files),
             logs: LogStreams::new(config)

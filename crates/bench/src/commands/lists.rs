@@ -7,6 +7,7 @@ use devstack::{Api, Stack, add_jobs, tokens};
 use serde_json::{Value, json};
 
 use super::client::Connection;
+use super::combinations;
 use super::plans::Plans;
 use super::server::database_settings;
 use super::{long_list, milliseconds, start};
@@ -15,7 +16,7 @@ use crate::Outcome;
 /// How often each request is timed, after one warm-up.
 const TIMES: usize = 5;
 
-const ORDERS: [&str; 10] = [
+pub(super) const ORDERS: [&str; 10] = [
     "start",
     "end",
     "state",
@@ -35,7 +36,38 @@ struct Fixture {
     api: Api,
 }
 
-pub(super) async fn run(server: &Path, jobs: u32) -> Outcome {
+/// What is measured.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Number of jobs in the database.
+    #[arg(long, default_value_t = 1_000_000)]
+    jobs: u32,
+    /// Measures random combinations of filters, orders, offsets and scopes over data of this shape
+    /// instead.
+    #[arg(long)]
+    distribution: Option<combinations::Shape>,
+    /// The seed of the data and of the combinations.
+    #[arg(long, default_value_t = 1)]
+    seed: u32,
+    /// Number of combinations.
+    #[arg(long, default_value_t = 500)]
+    combinations: usize,
+    /// Does not create the list table.
+    #[arg(long)]
+    without_list_table: bool,
+}
+
+pub(super) async fn run(server: &Path, options: Options) -> Outcome {
+    let jobs = options.jobs;
+    if let Some(shape) = options.distribution {
+        let plan = combinations::Plan {
+            shape,
+            seed: options.seed,
+            combinations: options.combinations,
+            list_table: !options.without_list_table,
+        };
+        return combinations::run(server, jobs, plan).await;
+    }
     let postgres = Plans::explaining().start().await?;
     eprintln!("Adding {jobs} jobs …");
     add_jobs(&postgres, "fia", jobs).await?;
@@ -150,7 +182,7 @@ impl Fixture {
 }
 
 /// Percent-encodes a query value.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),

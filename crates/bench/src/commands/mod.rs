@@ -7,6 +7,7 @@ mod bodies;
 mod bulk;
 mod callers;
 mod client;
+mod combinations;
 mod constant;
 mod contenders;
 mod deliveries;
@@ -125,11 +126,7 @@ enum Command {
         baseline: Option<PathBuf>,
     },
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
-    Lists {
-        /// Number of jobs in the database.
-        #[arg(long, default_value_t = 1_000_000)]
-        jobs: u32,
-    },
+    Lists(lists::Options),
     /// Valkey frozen (SIGSTOP) under load: no errors, bounded latency, local hits afterwards
     Frozen,
     /// Rate of new jobs with RabbitMQ available
@@ -268,7 +265,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         Command::Prepared { jobs, baseline } => {
             prepared::run(&options.server, baseline.as_deref(), jobs).await
         }
-        Command::Lists { jobs } => lists::run(&options.server, jobs).await,
+        Command::Lists(of_lists) => lists::run(&options.server, of_lists).await,
         Command::Frozen => frozen::run(&options.server).await,
         Command::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
         Command::Outages {

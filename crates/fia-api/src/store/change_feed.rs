@@ -278,11 +278,11 @@ fn no_response() -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::schema;
+    use crate::store::Triggers;
 
     #[test]
     fn the_generated_trigger_covers_all_columns_and_an_older_one_does_not() {
-        assert!(uncovered_columns(&schema::change_feed()).is_empty());
+        assert!(uncovered_columns(&Triggers::ChangeFeed.statements()).is_empty());
         let older = "WHEN (((old.instrument_name, old.latest_run)::record IS DISTINCT FROM \
              (new.instrument_name, new.latest_run_number)))";
         assert_eq!(

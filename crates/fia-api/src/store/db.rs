@@ -11,12 +11,14 @@ use std::time::Duration;
 use deadpool::Runtime;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::config;
 use crate::store::StoreError;
 use crate::store::connect::Connector;
 use crate::store::connection::Connection;
+use crate::store::list_table::ListTable;
 use crate::store::load::Load;
 use crate::store::manager::{Manager, Pool};
 use crate::store::metrics::DatabaseMetrics;
@@ -54,6 +56,7 @@ pub struct Db {
     pub(super) probe: Pool,
     pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<DatabaseMetrics>,
+    pub(super) list_table: Arc<ListTable>,
     streamed_results: Arc<Semaphore>,
     /// Held by the request that retries while the server has no connection to spare; the others
     /// queue.
@@ -73,6 +76,7 @@ impl Db {
             probe: pool(1)?,
             load: Load::new(config.pool_size),
             metrics: Arc::default(),
+            list_table: Arc::default(),
             streamed_results: Arc::new(Semaphore::new(MAX_STREAMED_RESULTS)),
             saturated: Arc::default(),
         })
@@ -82,6 +86,12 @@ impl Db {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.load.refused()
+    }
+
+    /// Whether lists and counts of jobs are read from the list table.
+    #[must_use]
+    pub fn uses_list_table(&self) -> bool {
+        self.list_table.is_usable()
     }
 
     /// The metrics of the pool and of the statements.
@@ -95,19 +105,24 @@ impl Db {
     /// # Errors
     /// When it does not respond within the limits of a query.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        repeated(Repeat::Always, || self.ping_once()).await
+        repeated(Repeat::Always, || self.probe("SELECT 1", Purpose::Read)).await?;
+        Ok(())
     }
 
-    async fn ping_once(&self) -> Result<(), StoreError> {
+    /// Runs a statement on the connection of [`Db::ping`], so that it takes none from requests.
+    pub(super) async fn probe(
+        &self,
+        sql: &str,
+        purpose: Purpose<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
         let taking = async { Ok(self.probe.get().await?) };
         let connection = Connection::new(self.metrics.observe_pool(taking).await?, None);
         let query = Query {
-            sql: "SELECT 1",
+            sql,
             params: &[],
-            purpose: Purpose::Read,
+            purpose,
         };
-        self.query_on(connection, query).await?;
-        Ok(())
+        self.query_on(connection, query).await
     }
 
     /// Begins a transaction and runs one data-changing statement in it. `None` if it changed no

@@ -24,17 +24,22 @@ const INVALID: &str = "SELECT indexrelid::regclass::text FROM pg_index \
 /// # Errors
 /// When the database fails or the role may not create indexes.
 pub async fn apply(db: &Db) -> Result<Option<StoreError>, StoreError> {
-    for row in db.query(INVALID, &[]).await? {
-        let name: String = row.try_get(0)?;
-        let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
-        db.batch(&drop, BUILD_TIMEOUT).await?;
-    }
-    run(db, INDEXES).await?;
+    build(db, INDEXES).await?;
     match run(db, TEXT_INDEXES).await {
         Ok(()) => Ok(None),
         Err(error @ StoreError::Refused(_)) => Ok(Some(error)),
         Err(error) => Err(error),
     }
+}
+
+/// Removes what aborted builds left behind, and creates the missing indexes of these statements.
+pub(super) async fn build(db: &Db, sql: &str) -> Result<(), StoreError> {
+    for row in db.query(INVALID, &[]).await? {
+        let name: String = row.try_get(0)?;
+        let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
+        db.batch(&drop, BUILD_TIMEOUT).await?;
+    }
+    run(db, sql).await
 }
 
 /// Runs the statements one at a time: none of them can run in a transaction.

@@ -1,10 +1,9 @@
-//! The tables, as the older server creates them, and the trigger of the change feed.
+//! The tables, as the older server creates them.
 
 use std::time::Duration;
 
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::store::instruments::changing_columns;
 use crate::store::{Db, StoreError, outbox};
 
 /// Statements that create missing tables, types and columns of the outbox, and change nothing else.
@@ -16,36 +15,12 @@ const OUTBOX_TABLE: &str = "fia_api_outbox";
 /// The time limit for schema statements.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The statements of the change feed, with placeholders for the columns.
-const CHANGE_FEED: &str = include_str!("change_feed.sql");
-
-/// Statements that create the trigger of the change feed (see [`crate::store::ChangeFeed`]); it
-/// fires for every column that a cached read depends on.
-#[must_use]
-pub fn change_feed() -> String {
-    let columns = |row: &str| {
-        let columns = changing_columns().map(|column| format!("{row}.{column}"));
-        columns.collect::<Vec<_>>().join(", ")
-    };
-    CHANGE_FEED
-        .replace("{old}", &columns("OLD"))
-        .replace("{new}", &columns("NEW"))
-}
-
 /// Creates missing tables, types and columns of the outbox.
 ///
 /// # Errors
 /// When the database fails or the role may not create tables.
 pub async fn apply(db: &Db) -> Result<(), StoreError> {
     db.batch(TABLES, APPLY_TIMEOUT).await
-}
-
-/// Creates the trigger of the change feed, or replaces it.
-///
-/// # Errors
-/// When the database fails, the table does not exist or belongs to another role.
-pub async fn install_change_feed(db: &Db) -> Result<(), StoreError> {
-    db.batch(&change_feed(), APPLY_TIMEOUT).await
 }
 
 /// What [`inspect`] finds.
@@ -85,34 +60,4 @@ pub async fn inspect(db: &Db) -> Result<Inspection, StoreError> {
         missing_tables: REQUIRED_TABLES.into_iter().filter(is_missing).collect(),
         has_outbox: row.try_get(2)?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::CachedColumn;
-
-    #[test]
-    fn the_change_feed_covers_every_cached_column() {
-        let sql = change_feed();
-        assert!(!sql.contains(['{', '}']), "{sql}");
-        for column in CachedColumn::ALL {
-            let column = column.declaration().column;
-            for row in ["OLD", "NEW"] {
-                let part = format!("{row}.{column}");
-                assert!(
-                    sql.split([' ', ',', '(', ')']).any(|word| word == part),
-                    "{part}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_change_feed_is_stable() {
-        assert_eq!(
-            change_feed(),
-            include_str!("../../tests/it/change_feed.sql")
-        );
-    }
 }

@@ -3,6 +3,7 @@
 use crate::model::Selection;
 use crate::store::db::BEGIN;
 use crate::store::jobs::selection::{HAS_RUN, Selected};
+use crate::store::jobs::tables::read;
 use crate::store::{Db, StoreError};
 
 /// Planner settings for a count that joins many rows and searches no texts: a merge of two
@@ -20,14 +21,20 @@ const SAMPLE: u32 = 64;
 /// [`StoreError::BadValue`] if a filter's text is not a timestamp; otherwise when the database
 /// fails.
 pub async fn count(db: &Db, selection: &Selection) -> Result<i64, StoreError> {
-    let selected = Selected::new(selection);
+    read(db, selection, move |tables| {
+        Box::pin(async move { count_of(db, &Selected::new(selection, tables)).await })
+    })
+    .await
+}
+
+async fn count_of(db: &Db, selected: &Selected) -> Result<i64, StoreError> {
     let settings = if selected.only_condition().is_some() {
         SETTINGS
     } else {
         ""
     };
     let begin = format!("{BEGIN}{settings}");
-    let sql = statement(&selected);
+    let sql = statement(selected);
     let rows = db
         .query_after(&begin, &sql, &selected.values.params())
         .await?;
@@ -45,7 +52,7 @@ fn statement(selected: &Selected) -> String {
     let Some((condition, others)) = selected.only_condition() else {
         return matching;
     };
-    let (joins, joins_of_runs) = (selected.joins(), selected.joins_of_runs());
+    let (joins, joins_of_runs) = (selected.joins().of_jobs(), selected.joins().of_runs());
     format!(
         "SELECT CASE WHEN ( \
            SELECT 2 * count(*) FILTER (WHERE {condition}) > count(*) \

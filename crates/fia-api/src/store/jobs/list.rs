@@ -2,12 +2,13 @@
 
 use bytes::{BufMut as _, Bytes};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
+use crate::model::JobList;
 use crate::model::json::append;
-use crate::model::{Direction, JobList, Page};
+use crate::store::jobs::page::{direction, ids};
 use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_RUN, JOIN_SCRIPT, RUN};
 use crate::store::jobs::selection::{Selected, Viewer};
+use crate::store::jobs::tables::{Tables, read};
 use crate::store::jobs::values::Values;
 use crate::store::rows::Rows;
 use crate::store::{Db, StoreError};
@@ -18,9 +19,14 @@ use crate::store::{Db, StoreError};
 /// [`StoreError::BadValue`] if a filter's text is not a timestamp; otherwise when the database
 /// fails.
 pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<Bytes, StoreError> {
-    let (sql, values) = statement(list, viewer);
+    let rows = read(db, &list.selection, move |tables| {
+        Box::pin(async move {
+            let (sql, values) = statement(list, viewer, tables);
+            db.query(&sql, &values.params()).await
+        })
+    });
     let mut body = Body::new(list.include_run);
-    for row in db.query(&sql, &values.params()).await? {
+    for row in rows.await? {
         body.push(&row)?;
     }
     Ok(body.end())
@@ -45,9 +51,14 @@ impl Listing {
         list: &JobList,
         viewer: Option<&Viewer>,
     ) -> Result<Self, StoreError> {
-        let (sql, values) = statement(list, viewer);
+        let rows = read(db, &list.selection, move |tables| {
+            Box::pin(async move {
+                let (sql, values) = statement(list, viewer, tables);
+                Rows::open(db, &sql, &values.params()).await
+            })
+        });
         Ok(Self {
-            rows: Some(Rows::open(db, &sql, &values.params()).await?),
+            rows: Some(rows.await?),
             body: Body::new(list.include_run),
         })
     }
@@ -118,12 +129,12 @@ impl Body {
 }
 
 /// Selects the page by ids and sort keys alone, then joins the full rows of its jobs only.
-fn statement(list: &JobList, viewer: Option<&Viewer>) -> (String, Values) {
-    let mut selected = Selected::new(&list.selection);
+fn statement(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> (String, Values) {
+    let mut selected = Selected::new(&list.selection, tables);
     if let Some(viewer) = viewer {
         selected.restrict(viewer, list.selection.instrument.is_some());
     }
-    let (page, values) = page_of_ids(selected, list);
+    let (page, values) = ids(selected, list);
     let (columns, joins) = if list.include_run {
         (format!("{JOB}, {RUN}"), format!("{JOIN_SCRIPT} {JOIN_RUN}"))
     } else {
@@ -135,56 +146,4 @@ fn statement(list: &JobList, viewer: Option<&Viewer>) -> (String, Values) {
          ORDER BY page.key {direction}, page.id {direction}"
     );
     (sql, values)
-}
-
-/// Selects the ids and sort keys of a page, in order.
-fn page_of_ids(mut selected: Selected, list: &JobList) -> (String, Values) {
-    let key = selected.sort_key(list.ordering.by);
-    let order = |key: &str, id: &str| {
-        let direction = direction(list);
-        format!("ORDER BY {key} {direction}, {id} {direction}")
-    };
-    let found = format!("SELECT jobs.id, {key} AS key {}", selected.source());
-    let in_order = order(key, "jobs.id");
-    let Page { limit, offset } = list.page;
-    let window = limit_offset(&mut selected.values, limit, offset);
-    if limit == 0 || !list.ordering.by.is_text() || selected.is_of_instruments() {
-        return (format!("{found} {in_order}{window}"), selected.values);
-    }
-    // Only short texts are indexed, so short and long texts are selected separately, each up to
-    // the end of the page. Not with an instrument filter: its name is in each text, so that all
-    // matches may be at the far end of such an index.
-    let most = selected
-        .values
-        .bind(limit.saturating_add(offset), Type::INT8);
-    let is_long = format!("octet_length({key}) > {LONG_TEXT}");
-    let sql = format!(
-        "SELECT id, key FROM (\
-         ({found} AND ({is_long}) IS NOT TRUE {in_order} LIMIT {most}) UNION ALL \
-         ({found} AND {is_long} {in_order} LIMIT {most})) parts {}{window}",
-        order("key", "id")
-    );
-    (sql, selected.values)
-}
-
-/// Maximum size of an indexed text in bytes, as in `indexes.sql`.
-const LONG_TEXT: u32 = 512;
-
-/// Returns `LIMIT` and `OFFSET`; a zero omits either.
-fn limit_offset(values: &mut Values, limit: i64, offset: i64) -> String {
-    let mut sql = String::new();
-    for (word, rows) in [("LIMIT", limit), ("OFFSET", offset)] {
-        if rows != 0 {
-            let rows = values.bind(rows, Type::INT8);
-            sql.push_str(&format!(" {word} {rows}"));
-        }
-    }
-    sql
-}
-
-fn direction(list: &JobList) -> &'static str {
-    match list.ordering.direction {
-        Direction::Ascending => "ASC",
-        Direction::Descending => "DESC",
-    }
 }

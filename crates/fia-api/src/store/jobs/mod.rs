@@ -4,11 +4,14 @@
 //! the job's own. A statement joins only the tables that its filters and its order need.
 
 mod count;
+mod joins;
 mod list;
 mod origin;
+mod page;
 mod row;
 mod selection;
 mod single;
+mod tables;
 mod time;
 mod update;
 mod values;

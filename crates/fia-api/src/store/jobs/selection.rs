@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
-use crate::model::{Condition, JobState, OrderBy, Selection, TextField, TimeField};
+use crate::model::{Condition, JobState, Selection};
+use crate::store::jobs::joins::Joins;
+use crate::store::jobs::tables::{Column, Tables};
 use crate::store::jobs::values::Values;
 
 /// A user who may see only their own jobs.
@@ -22,8 +24,11 @@ pub(super) const HAS_RUN: &str = "jobs.run_id IS NOT NULL";
 
 /// The jobs to be listed or counted: joined tables and conditions.
 pub(super) struct Selected {
+    tables: Tables,
     joins: Joins,
     searches: bool,
+    is_of_instruments: bool,
+    instrument: Option<String>,
     conditions: Vec<String>,
     /// Conditions on no row of the selection: PostgreSQL evaluates them once, and scans nothing
     /// if one is false.
@@ -31,28 +36,25 @@ pub(super) struct Selected {
     pub(super) values: Values,
 }
 
-/// The tables that a statement joins with `jobs`. Each job has at most one row of each, so
-/// omitting a join that is not needed does not change the result.
-#[derive(Default)]
-struct Joins {
-    runs: bool,
-    owners: bool,
-    instruments: bool,
-}
-
 impl Selected {
-    pub(super) fn new(selection: &Selection) -> Self {
+    pub(super) fn new(selection: &Selection, tables: Tables) -> Self {
+        let conditions = match tables {
+            // Implied by the join with runs, but the partial indexes need it.
+            Tables::Sources => vec![HAS_RUN.to_owned()],
+            Tables::ListTable(_) => Vec::new(),
+        };
         let mut selected = Self {
+            tables,
             joins: Joins::default(),
             searches: false,
-            // Implied by the join with runs, but the partial indexes need it.
-            conditions: vec![HAS_RUN.to_owned()],
+            is_of_instruments: false,
+            instrument: None,
+            conditions,
             one_time_conditions: Vec::new(),
             values: Values::default(),
         };
         if let Some(name) = &selection.instrument {
-            let name = selected.values.text(name.as_str().to_owned());
-            let condition = selected.instrument(&format!("= {name}"));
+            let condition = selected.instrument_in(&[name.as_str().to_owned()]);
             selected.require(condition);
         }
         for condition in selection.filters.conditions() {
@@ -69,34 +71,36 @@ impl Selected {
         let experiments = viewer.experiments.iter();
         let experiments: Vec<i32> = experiments.filter_map(|n| i32::try_from(*n).ok()).collect();
         let experiments = self.values.bind(experiments, Type::INT4_ARRAY);
-        let column = self.experiment_number();
+        let column = self.column(Column::ExperimentNumber);
         let mut condition = format!("{column} = ANY({experiments})");
         if of_one_instrument {
             let user = self.values.bind(viewer.user_number, Type::INT4);
-            condition = format!("({condition} OR owners.user_number = {user})");
+            let column = self.column(Column::UserNumber);
+            condition = format!("({condition} OR {column} = {user})");
         }
         self.require(condition);
     }
 
     /// Whether the selection is limited to certain instruments.
     pub(super) fn is_of_instruments(&self) -> bool {
-        self.joins.instruments
+        self.is_of_instruments
     }
 
-    /// Returns the expression of an order.
-    pub(super) fn sort_key(&mut self, by: OrderBy) -> &'static str {
-        match by {
-            OrderBy::Start => "jobs.start",
-            OrderBy::End => "jobs.\"end\"",
-            OrderBy::State => "jobs.state",
-            OrderBy::Id => "jobs.id",
-            OrderBy::Outputs => "jobs.outputs",
-            OrderBy::RunStart => self.of_run("runs.run_start"),
-            OrderBy::RunEnd => self.of_run("runs.run_end"),
-            OrderBy::ExperimentTitle => self.of_run("runs.title"),
-            OrderBy::Filename => self.of_run("runs.filename"),
-            OrderBy::ExperimentNumber => self.experiment_number(),
-        }
+    /// Whether the list table is read, and its rows are filtered.
+    pub(super) fn filters_list_table(&self) -> bool {
+        matches!(self.tables, Tables::ListTable(_)) && !self.conditions.is_empty()
+    }
+
+    /// The condition of the list table on the only instrument.
+    pub(super) fn instrument(&self) -> Option<&str> {
+        self.instrument.as_deref()
+    }
+
+    /// Returns a column, and joins its table.
+    pub(super) fn column(&mut self, column: impl Into<Column>) -> &'static str {
+        let name = self.tables.column(column.into());
+        self.joins.add(name);
+        name
     }
 
     pub(super) fn require(&mut self, condition: String) {
@@ -121,122 +125,125 @@ impl Selected {
         Some((condition, others))
     }
 
-    /// Returns the joins with `jobs`.
-    pub(super) fn joins(&self) -> String {
-        let run = if self.joins.runs {
-            " JOIN runs ON runs.id = jobs.run_id"
-        } else {
-            ""
-        };
-        format!("{run}{}", self.joins_of_runs())
-    }
-
-    /// Returns the joins with `runs`.
-    pub(super) fn joins_of_runs(&self) -> String {
-        let mut sql = String::new();
-        if self.joins.owners {
-            sql.push_str(" JOIN job_owners owners ON owners.id = runs.owner_id");
-        }
-        if self.joins.instruments {
-            sql.push_str(" JOIN instruments ON instruments.id = runs.instrument_id");
-        }
-        sql
+    /// The joined tables.
+    pub(super) fn joins(&self) -> &Joins {
+        &self.joins
     }
 
     /// Returns `FROM … WHERE …`.
     pub(super) fn source(&self) -> String {
-        let mut sql = format!("FROM jobs{}", self.joins());
-        let conditions = self.conditions.iter().chain(&self.one_time_conditions);
-        for (i, condition) in conditions.enumerate() {
-            let word = if i == 0 { "WHERE" } else { "AND" };
+        match &self.tables {
+            Tables::Sources => {
+                format!("FROM jobs{}{}", self.joins.of_jobs(), self.conditions())
+            }
+            Tables::ListTable(_) => self.source_of("fia_api_job_list"),
+        }
+    }
+
+    /// Returns `FROM … WHERE …` of some rows of the list table.
+    pub(super) fn source_of(&self, rows: &str) -> String {
+        format!(
+            "FROM {rows} list{}{}",
+            self.joins.of_list(),
+            self.conditions()
+        )
+    }
+
+    fn conditions(&self) -> String {
+        let mut sql = " WHERE true".to_owned();
+        for condition in self.conditions.iter().chain(&self.one_time_conditions) {
             // Writing to a String cannot fail.
-            let _ = write!(sql, " {word} {condition}");
+            let _ = write!(sql, " AND {condition}");
         }
         sql
     }
 
     fn predicate(&mut self, condition: &Condition) -> String {
         match condition {
-            Condition::InstrumentIn(names) => {
-                let names = self.values.bind(names.clone(), Type::TEXT_ARRAY);
-                self.instrument(&format!("= ANY({names})"))
-            }
+            Condition::InstrumentIn(names) => self.instrument_in(names),
             Condition::StateIn(states) => self.state_in(states),
             Condition::ExperimentIn(numbers) => {
                 let numbers = self.values.bind(numbers.clone(), Type::INT4_ARRAY);
-                format!("{} = ANY({numbers})", self.experiment_number())
+                format!("{} = ANY({numbers})", self.column(Column::ExperimentNumber))
             }
             Condition::ExperimentAtMost(number) => {
                 let number = self.values.bind(*number, Type::INT8);
-                format!("{} <= {number}", self.experiment_number())
+                format!("{} <= {number}", self.column(Column::ExperimentNumber))
             }
             Condition::ExperimentAtLeast(number) => {
                 let number = self.values.bind(*number, Type::INT8);
-                format!("{} >= {number}", self.experiment_number())
+                format!("{} >= {number}", self.column(Column::ExperimentNumber))
             }
             Condition::Contains(field, text) => {
                 let pattern = self.values.text(containing(text));
-                format!("{} ILIKE {pattern}", self.text_field(*field))
+                self.searches = true;
+                format!("{} ILIKE {pattern}", self.column(*field))
             }
             Condition::Before(field, text) => {
                 let timestamp = self.values.timestamp(text.clone());
-                format!("{} < {timestamp}", self.time_field(*field))
+                format!("{} < {timestamp}", self.column(*field))
             }
             Condition::After(field, text) => {
                 let timestamp = self.values.timestamp(text.clone());
-                format!("{} > {timestamp}", self.time_field(*field))
+                format!("{} > {timestamp}", self.column(*field))
             }
         }
     }
 
     /// Compares a single state with `=`, so that an index can return its jobs in order.
     fn state_in(&mut self, states: &[JobState]) -> String {
+        let column = self.column(Column::State);
         if let [state] = states {
             let state = self.values.text(state.name().to_owned());
-            return format!("jobs.state = {state}::state");
+            return format!("{column} = {state}::state");
         }
         let names: Vec<&str> = states.iter().map(|state| state.name()).collect();
         let names = self.values.bind(names, Type::TEXT_ARRAY);
-        format!("jobs.state = ANY({names}::state[])")
+        format!("{column} = ANY({names}::state[])")
     }
 
-    fn text_field(&mut self, field: TextField) -> &'static str {
-        self.searches = true;
-        self.of_run(match field {
-            TextField::Title => "runs.title",
-            TextField::Filename => "runs.filename",
-        })
-    }
-
-    fn time_field(&mut self, field: TimeField) -> &'static str {
-        match field {
-            TimeField::JobStart => "jobs.start",
-            TimeField::JobEnd => "jobs.\"end\"",
-            TimeField::RunStart => self.of_run("runs.run_start"),
-            TimeField::RunEnd => self.of_run("runs.run_end"),
+    /// Compares the run's instrument.
+    fn instrument_in(&mut self, names: &[String]) -> String {
+        self.is_of_instruments = true;
+        let Tables::ListTable(ids) = &self.tables else {
+            return self.instrument_name_in(names);
+        };
+        let ids: Vec<i32> = names
+            .iter()
+            .filter_map(|name| ids.get(name).copied())
+            .collect();
+        match ids.as_slice() {
+            // A constant: PostgreSQL reads nothing.
+            [] => "false".to_owned(),
+            [id] => {
+                let id = self.values.bind(*id, Type::INT4);
+                self.instrument = Some(format!("instrument_id = {id}"));
+                format!("list.instrument_id = {id}")
+            }
+            _ => {
+                let ids = self.values.bind(ids, Type::INT4_ARRAY);
+                format!("list.instrument_id = ANY({ids})")
+            }
         }
     }
 
-    fn of_run(&mut self, column: &'static str) -> &'static str {
-        self.joins.runs = true;
-        column
-    }
-
-    fn experiment_number(&mut self) -> &'static str {
-        self.joins.owners = true;
-        self.of_run("owners.experiment_number")
-    }
-
-    /// Returns the condition that the instrument's name compares so. For a name without runs,
-    /// PostgreSQL would otherwise walk the index of the order to its end, in vain.
-    fn instrument(&mut self, comparison: &str) -> String {
-        self.joins.instruments = true;
+    /// Compares the instrument by name. For a name without runs, PostgreSQL would walk the index of
+    /// the order to its end, in vain; a condition that it evaluates first avoids that.
+    fn instrument_name_in(&mut self, names: &[String]) -> String {
+        let comparison = match names {
+            [name] => format!("= {}", self.values.text(name.clone())),
+            _ => format!(
+                "= ANY({})",
+                self.values.bind(names.to_vec(), Type::TEXT_ARRAY)
+            ),
+        };
         self.one_time_conditions.push(format!(
             "EXISTS (SELECT FROM instruments known \
              JOIN runs of_known ON of_known.instrument_id = known.id \
              WHERE known.instrument_name {comparison})"
         ));
-        let column = self.of_run("instruments.instrument_name");
+        let column = "instruments.instrument_name";
+        self.joins.add(column);
         format!("{column} {comparison}")
     }
 }
@@ -269,18 +276,18 @@ mod tests {
         for (selection, comparison) in [
             (selection(Some("mari"), None), "= $1"),
             (
-                selection(None, Some(r#"{"instrument_in":["MARI"]}"#)),
+                selection(None, Some(r#"{"instrument_in":["MARI","LET"]}"#)),
                 "= ANY($1)",
             ),
         ] {
-            let selected = Selected::new(&selection);
+            let selected = Selected::new(&selection, Tables::Sources);
             let source = selected.source();
             let looked_up = format!("known.instrument_name {comparison})");
             assert!(source.ends_with(&looked_up), "{source}");
             // It is no condition on a job, whose complement could be counted.
             assert!(selected.only_condition().is_some());
         }
-        let others = Selected::new(&selection(None, None));
+        let others = Selected::new(&selection(None, None), Tables::Sources);
         assert!(!others.source().contains("EXISTS"));
     }
 }

@@ -2,7 +2,7 @@
 
 use devstack::{PgBouncer, PgBouncerOptions, Postgres};
 use fia_api::app::Metrics;
-use fia_api::store::{Db, schema};
+use fia_api::store::{Db, Triggers};
 use http::StatusCode;
 use serde_json::json;
 
@@ -103,8 +103,8 @@ async fn installing_the_trigger_is_idempotent_and_works_through_a_pooler() {
     for settings in [database.vars(), pooled, database.vars()] {
         let db = Db::new(&config(&[&settings]).database).unwrap();
         let (one, two) = tokio::join!(
-            schema::install_change_feed(&db),
-            schema::install_change_feed(&db)
+            Triggers::ChangeFeed.install(&db),
+            Triggers::ChangeFeed.install(&db)
         );
         one.and(two).unwrap();
     }

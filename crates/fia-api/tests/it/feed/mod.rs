@@ -5,7 +5,7 @@ mod connection;
 
 use std::time::Duration;
 
-use fia_api::store::{ChangeFeedStats, Db, schema};
+use fia_api::store::{ChangeFeedStats, Db, Triggers};
 use http::StatusCode;
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -36,7 +36,7 @@ async fn listening(fixture: &Fixture) -> Replica {
 
 async fn install(database: &Database) {
     let db = Db::new(&config(&[&database.vars()]).database).unwrap();
-    schema::install_change_feed(&db).await.unwrap();
+    Triggers::ChangeFeed.install(&db).await.unwrap();
 }
 
 fn feed(replica: &Replica) -> ChangeFeedStats {

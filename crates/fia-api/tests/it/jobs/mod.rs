@@ -4,6 +4,7 @@ mod access;
 mod cache;
 mod indexes;
 mod input;
+mod list_table;
 mod long;
 mod model;
 mod runners;

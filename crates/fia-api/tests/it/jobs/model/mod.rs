@@ -8,6 +8,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use crate::jobs::JobsFixture;
+use crate::jobs::list_table;
 use crate::jobs::model::query::{THEIRS, query};
 use crate::jobs::model::rows::{job, store};
 
@@ -34,12 +35,12 @@ const TIMESTAMPS: [&str; 6] = [
     "9999-12-31T23:59:59.999999",
 ];
 
-/// Takes some seconds: 500 random requests, each a list and a count.
+/// Takes some seconds: 750 random requests, each a list and a count: without indexes, with them,
+/// and with the list table.
 #[tokio::test]
 async fn lists_and_counts_match_the_reference_model() {
     let fixture = JobsFixture::new().await;
     fixture.upstreams.set_experiments(1234, &THEIRS);
-    let replica = fixture.replica();
     let mut random = TestRunner::deterministic();
     let mut draw_jobs = || {
         prop::collection::vec(job(), 60)
@@ -47,8 +48,12 @@ async fn lists_and_counts_match_the_reference_model() {
             .unwrap()
             .current()
     };
-    let mut sets = [draw_jobs(), draw_jobs()];
+    let mut sets = [draw_jobs(), draw_jobs(), draw_jobs()];
     for (i, jobs) in sets.iter_mut().enumerate() {
+        if i == 2 {
+            // Filled by its triggers.
+            list_table::apply(&fixture.database).await;
+        }
         store(&fixture.database, jobs).await;
         if i == 1 {
             let db = fia_api::store::Db::new(
@@ -56,6 +61,10 @@ async fn lists_and_counts_match_the_reference_model() {
             )
             .unwrap();
             fia_api::store::indexes::apply(&db).await.unwrap();
+        }
+        let replica = fixture.replica();
+        if i == 2 {
+            list_table::is_used(&replica).await;
         }
         for _ in 0..250 {
             let query = query().new_tree(&mut random).unwrap().current();
@@ -65,5 +74,6 @@ async fn lists_and_counts_match_the_reference_model() {
                 "{query:?}"
             );
         }
+        assert_eq!(replica.state.db.uses_list_table(), i == 2);
     }
 }
