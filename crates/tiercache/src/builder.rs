@@ -74,7 +74,7 @@ impl Cache {
     }
 
     /// A builder of a cache without a shared level. Reads of its namespaces are coalesced; only
-    /// [unshared](NamespaceBuilder::unshared) ones keep values.
+    /// [unshared](crate::NamespaceBuilder::unshared) ones keep values.
     pub fn local_builder() -> CacheBuilder {
         CacheBuilder::new(None)
     }

@@ -1,6 +1,6 @@
 //! The list table: a row for each listed job, kept by triggers (`triggers/job_list.sql`).
 //!
-//! It is optional. [`apply`] creates it, [`verify`] compares it with its source, and [`ListTable`]
+//! It is optional. [`apply`] creates it, [`verify`] compares it with its source, and `ListTable`
 //! decides whether this server reads it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
