@@ -38,9 +38,10 @@ const EXISTS: &str = "SELECT to_regclass('fia_api_job_list_state') IS NOT NULL, 
        SELECT count(*) = 6 FROM pg_trigger \
        WHERE tgname LIKE 'fia\\_api\\_job\\_list\\_%' AND tgenabled IN ('O', 'A') \
        AND tgrelid IN (to_regclass('jobs'), to_regclass('runs'), to_regclass('job_owners')))";
-/// The number of job ids in a sample.
+/// Compares 200 ids with their source. A sample may begin before the first id, so that each job has the same
+/// chance.
 const SAMPLE: &str = "WITH part AS MATERIALIZED ( \
-       SELECT floor(random() * (SELECT max(id) FROM jobs))::int AS first) \
+       SELECT floor(random() * ((SELECT max(id) FROM jobs) + 200))::int - 200 AS first) \
      SELECT is_complete, (SELECT count(*) FROM part, LATERAL ({differences}) different) \
      FROM fia_api_job_list_state";
 const INVALIDATE: &str = "UPDATE fia_api_job_list_state SET is_complete = false";

@@ -6,24 +6,26 @@
 //!
 //! [`Server`] opens connections; its callers do not depend on the set-up.
 
+mod invalid_url;
 mod parameters;
 mod sentinel;
+mod tcp;
 mod tls;
 mod url;
 
 use std::fmt;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    ProtocolVersion, RedisConnectionInfo, RedisResult,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisResult,
 };
 
 use crate::server::sentinel::Sentinels;
+use crate::server::tcp::connection;
 use crate::server::url::{Endpoint, HostPort, Login, Target};
 
-pub use url::InvalidUrl;
+pub use invalid_url::InvalidUrl;
 
 /// A server, parsed from its URL. Cheap to clone.
 ///
@@ -144,14 +146,6 @@ impl fmt::Debug for Server {
 
 fn fixed(info: ConnectionInfo) -> Location {
     Location::Fixed(Box::new(info))
-}
-
-fn connection(address: ConnectionAddr) -> Result<ConnectionInfo, InvalidUrl> {
-    // Commands are pipelined on one connection: none may wait for the ACK of another.
-    let tcp = TcpSettings::default().set_nodelay(true);
-    let info = address.into_connection_info();
-    let info = info.map_err(|_| InvalidUrl::new("address", "not supported on this system"))?;
-    Ok(info.set_tcp_settings(tcp))
 }
 
 fn settings(login: &Login, db: i64) -> RedisConnectionInfo {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use crate::server::url::InvalidUrl;
+use crate::server::invalid_url::InvalidUrl;
 
 /// The parameters of a query that were not used yet.
 pub(super) struct Parameters {

@@ -11,8 +11,9 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use crate::server::connection;
-use crate::server::url::{HostPort, InvalidUrl};
+use crate::server::invalid_url::InvalidUrl;
+use crate::server::tcp::connection;
+use crate::server::url::HostPort;
 use crate::sync::{Mutex, lock};
 
 /// Timeout of a query to a sentinel. All are queried at once.

@@ -5,8 +5,8 @@ use std::fs;
 use redis::{Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates};
 use rustls::crypto::aws_lc_rs;
 
+use crate::server::invalid_url::InvalidUrl;
 use crate::server::parameters::Parameters;
-use crate::server::url::InvalidUrl;
 
 /// The TLS parameters of a URL, with redis-py's names and defaults. A CA file replaces the
 /// system's roots.

@@ -3,27 +3,12 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::server::invalid_url::InvalidUrl;
 use crate::server::parameters::Parameters;
 use crate::server::tls::TlsOptions;
 
 const SERVER_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
-
-/// The URL of the shared level is invalid. The text names the part and gives the reason, without
-/// values of the URL, which may contain a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid Valkey URL: {part}: {reason}")]
-pub struct InvalidUrl {
-    part: String,
-    reason: String,
-}
-
-impl InvalidUrl {
-    pub(super) fn new(part: impl Into<String>, reason: impl Into<String>) -> Self {
-        let (part, reason) = (part.into(), reason.into());
-        Self { part, reason }
-    }
-}
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]

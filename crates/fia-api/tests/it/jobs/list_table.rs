@@ -149,7 +149,7 @@ async fn a_difference_ends_the_use_until_it_is_repaired() {
     client.batch_execute(sql).await.unwrap();
     assert_eq!(different(&fixture.database).await, 2);
     let replica = fixture.replica();
-    // The sample may miss one of so few rows only at its start.
+    // A sample of so few rows misses these at one time in four.
     let state = "SELECT is_complete FROM fia_api_job_list_state";
     let is_complete = async || {
         client

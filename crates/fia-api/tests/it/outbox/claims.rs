@@ -161,13 +161,14 @@ async fn the_session_ends_when_no_message_is_in_flight() {
 #[tokio::test]
 async fn without_a_further_connection_messages_are_published_all_the_same() {
     let in_flight = InFlight::new().await;
-    // The pool and the probe open as many connections as the role may; the session needs one more.
+    // The pool, the probe and the check of readiness open as many connections as the role may; the
+    // session needs one more.
     let role = shared::unique_name("role");
     let name = &in_flight.database.name;
     in_flight
         .client
         .batch_execute(&format!(
-            "CREATE ROLE {role} LOGIN PASSWORD '{}' CONNECTION LIMIT 2; \
+            "CREATE ROLE {role} LOGIN PASSWORD '{}' CONNECTION LIMIT 3; \
              GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
              GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; \
              GRANT CONNECT ON DATABASE {name} TO {role}",
