@@ -48,7 +48,7 @@ fuzz_target!(|sent: (Vec<u8>, &[u8])| {
     check(&received);
 });
 
-/// Checks the first response. Those after it cannot be told from its body without parsing it.
+/// Checks the first response. Those after it cannot be separated from its body without parsing it.
 fn check(received: &[u8]) {
     if received.is_empty() {
         return;

@@ -2,7 +2,7 @@
 //!
 //! Replication is asynchronous: a replica that is promoted may lack the last writes, among them
 //! confirmed fences and invalidations, and hold the value from before. Whether a new connection
-//! leads to such a server cannot be told reliably (an identity may be hidden, or be the old one
+//! leads to such a server cannot be detected reliably (an identity may be hidden, or be the old one
 //! after two failovers), so every new connection counts as one.
 
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! The list table: it equals its source whoever writes, and is used only then.
+//! The list table: it equals its source after writes by any client, and is used only then.
 
 use std::time::Duration;
 
