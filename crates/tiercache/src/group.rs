@@ -28,6 +28,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,12 +37,13 @@ use crate::cache::Cache;
 use crate::codec::codec;
 use crate::local::group::Group;
 use crate::local::versions::KeyHash;
-use crate::namespace::Namespace;
+use crate::namespace::builder::NamespaceBuilder;
+use crate::namespace::{Grouping, Namespace};
 use crate::settings::ConfigError;
 use crate::write::key::Key;
 
 /// Groups of entries, by name; each has one key in the shared level. Cheap to clone. See
-/// [`NamespaceBuilder::grouped`](crate::NamespaceBuilder::grouped).
+/// [`NamespaceBuilder::grouped`].
 #[derive(Clone)]
 pub struct Groups(Namespace<str, (), Infallible>);
 
@@ -50,7 +52,7 @@ impl Cache {
     /// `name` is that in statistics.
     ///
     /// # Errors
-    /// As [`NamespaceBuilder::build`](crate::NamespaceBuilder::build).
+    /// As [`NamespaceBuilder::build`].
     pub fn groups(
         &self,
         name: impl Into<String>,
@@ -88,6 +90,53 @@ impl Groups {
             hash: KeyHash::of(&key),
             key: key.into(),
         }
+    }
+}
+
+impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
+    /// Makes each entry one of a group, which a write can invalidate as a whole: for lists and
+    /// counts, whose keys the write does not know. `group_of` returns the name of a key's group;
+    /// it must be the same for keys of the same text.
+    ///
+    /// A payload of a group has a tag of 64 characters of JSON white space at its end. One without
+    /// a tag, of another program, is a miss. Values are stored by loads only, not by
+    /// [`put`](Namespace::put).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use tiercache::{Cache, CommitWith, Json};
+    ///
+    /// let cache = Cache::local_builder().memory(1 << 20).connect()?;
+    /// let teams = cache.groups("teams", "app:team:")?;
+    /// // A page of the members of a team: "red?page=2".
+    /// let team = |page: &str| page.split('?').next().unwrap_or_default().to_owned();
+    /// let pages = cache
+    ///     .namespace::<str, Vec<u64>, io::Error>("app:members:", Json)
+    ///     .grouped(&teams, team)
+    ///     .build()?;
+    /// assert_eq!(pages.get("red?page=2", async || Ok(vec![7])).await?, [7]);
+    ///
+    /// let changed = teams.key("red");
+    /// cache
+    ///     .write(async move |write| {
+    ///         // BEGIN; DELETE FROM members …: the rows are locked.
+    ///         let transaction = CommitWith(async || Ok::<(), io::Error>(()));
+    ///         write.fence(transaction, [changed]).await.commit().await
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn grouped(
+        mut self,
+        groups: &Groups,
+        group_of: impl Fn(&K) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let groups = groups.clone();
+        let group_of = move |key: &K| groups.group(&group_of(key));
+        self.grouping = Grouping(Some(Arc::new(group_of)));
+        self
     }
 }
 

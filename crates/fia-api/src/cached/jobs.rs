@@ -1,41 +1,71 @@
-//! The cached reads of jobs: pages of lists, and counts. No write invalidates them: a change
-//! becomes visible when the TTL expires, as in the older server.
+//! The cached reads of jobs: pages of lists, and counts. Writes of jobs invalidate them by their
+//! groups (see [`JobGroups`]).
+
+use std::fmt;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tiercache::{Cache, ConfigError};
+use tiercache::{Cache, ConfigError, NamespaceBuilder};
 
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Bodies, Body, CacheError, Cached, CachedResult, Freshness, bodies};
+use crate::cached::{Bodies, Body, CacheError, Cached, CachedResult, Freshness, JobGroups, bodies};
 use crate::config;
 use crate::model::json::{compact, render};
-use crate::model::{JobList, Selection};
+use crate::model::{InstrumentName, JobList, Selection};
 use crate::store::StoreError;
 use crate::store::jobs::{Listing, Viewer, count, page};
 
 /// The namespaces of entries about jobs.
 pub(super) struct JobCaches {
-    lists: Bodies,
-    lists_of_instruments: Bodies,
-    counts: Bodies,
-    counts_of_instruments: Bodies,
+    lists: Bodies<JobKey>,
+    lists_of_instruments: Bodies<JobKey>,
+    counts: Bodies<JobKey>,
+    counts_of_instruments: Bodies<JobKey>,
     // Local only: the older server stores other bodies under these keys.
-    unshared_lists: Bodies,
-    unshared_counts: Bodies,
+    unshared_lists: Bodies<JobKey>,
+    unshared_counts: Bodies<JobKey>,
+}
+
+/// The key of a list or count: the digest of its request.
+struct JobKey {
+    digest: String,
+    /// The instrument whose jobs it covers; `None` for all.
+    instrument: Option<InstrumentName>,
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.digest)
+    }
+}
+
+/// Makes the entries of a namespace invalid with their groups.
+fn grouped(
+    namespace: NamespaceBuilder<JobKey, Body, CacheError>,
+    groups: &JobGroups,
+) -> NamespaceBuilder<JobKey, Body, CacheError> {
+    let Some(groups) = groups.groups() else {
+        return namespace;
+    };
+    namespace.grouped(groups, |key| JobGroups::name(key.instrument.as_ref()))
 }
 
 impl JobCaches {
-    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        cache: &Cache,
+        config: &config::Cache,
+        groups: &JobGroups,
+    ) -> Result<Self, ConfigError> {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
         let lists = |name: &str, prefix| {
             let namespace = bodies(cache, prefix, max_stale, read_list, Bytes::clone);
-            let namespace = namespace.name(name).ttl(ttl.job_list);
+            let namespace = grouped(namespace, groups).name(name).ttl(ttl.job_list);
             let namespace = namespace.ttl_of(Body::remaining);
             namespace.max_payload(Body::MAX_CACHED)
         };
         let counts = |name: &str, prefix| {
             let namespace = bodies(cache, prefix, max_stale, read_count, Bytes::clone);
-            namespace.name(name).ttl(ttl.job_count)
+            grouped(namespace, groups).name(name).ttl(ttl.job_count)
         };
         let of_instruments = "fia_api:jobs:list:instrument:";
         let counts_of_instruments = "fia_api:jobs:count:instrument:";
@@ -53,7 +83,7 @@ impl JobCaches {
         })
     }
 
-    fn of_list(&self, list: &JobList) -> &Bodies {
+    fn of_list(&self, list: &JobList) -> &Bodies<JobKey> {
         match (list.is_shared(), &list.selection.instrument) {
             (false, _) => &self.unshared_lists,
             (true, None) => &self.lists,
@@ -61,7 +91,7 @@ impl JobCaches {
         }
     }
 
-    fn of_count(&self, selection: &Selection) -> &Bodies {
+    fn of_count(&self, selection: &Selection) -> &Bodies<JobKey> {
         match (selection.is_shared(), &selection.instrument) {
             (false, _) => &self.unshared_counts,
             (true, None) => &self.counts,
@@ -78,7 +108,10 @@ impl Cached {
     /// the cache nor the database has it, or the user's experiments are unavailable.
     pub async fn job_list(&self, list: JobList, freshness: Freshness) -> CachedResult {
         let namespace = self.jobs.of_list(&list);
-        let name = list.digest();
+        let key = JobKey {
+            digest: list.digest(),
+            instrument: list.selection.instrument.clone(),
+        };
         let freshness = match list.user_number {
             // It depends on who may see it.
             Some(_) => freshness.max(Freshness::WithinTtl),
@@ -95,7 +128,7 @@ impl Cached {
             let page = page(&db, &list, Some(&viewer)).await;
             Ok(Body::new(page.map_err(of_filters)?).valid_until(valid_until))
         };
-        self.read(namespace, ("job_list", &name), freshness, load)
+        self.read(namespace, ("job_list", &key), freshness, load)
             .await
     }
 
@@ -121,13 +154,16 @@ impl Cached {
     /// the cache nor the database has it.
     pub async fn job_count(&self, selection: Selection, freshness: Freshness) -> CachedResult {
         let namespace = self.jobs.of_count(&selection);
-        let name = selection.digest();
+        let key = JobKey {
+            digest: selection.digest(),
+            instrument: selection.instrument.clone(),
+        };
         let db = self.db.clone();
         let load = async move || {
             let count = count(&db, &selection).await.map_err(of_filters)?;
             Ok(Body::new(count_body(count)))
         };
-        self.read(namespace, ("job_count", &name), freshness, load)
+        self.read(namespace, ("job_count", &key), freshness, load)
             .await
     }
 }

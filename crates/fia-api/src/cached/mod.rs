@@ -9,12 +9,14 @@ mod columns;
 mod experiments;
 mod freshness;
 mod instruments;
+mod job_groups;
 mod jobs;
 mod payload;
 mod runner_images;
 mod traces;
 
 use std::borrow::Borrow;
+use std::fmt::Display;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use crate::upstream;
 
 pub use body::Body;
 pub use freshness::{Bypass, Freshness};
+pub use job_groups::JobGroups;
 
 /// The failure of a cached read or of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,17 +53,17 @@ pub enum CacheError {
 }
 
 /// A namespace of response bodies.
-type Bodies = Namespace<str, Body, CacheError>;
+type Bodies<K = str> = Namespace<K, Body, CacheError>;
 
 /// Begins a namespace of response bodies. `read` yields the body of a payload in Valkey, and
 /// `write` the payload of a body.
-fn bodies(
+fn bodies<K: ?Sized>(
     cache: &Cache,
     prefix: &str,
     max_stale: Duration,
     read: impl Fn(&Bytes) -> Option<Bytes> + Send + Sync + 'static,
     write: impl Fn(&Bytes) -> Bytes + Send + Sync + 'static,
-) -> NamespaceBuilder<str, Body, CacheError> {
+) -> NamespaceBuilder<K, Body, CacheError> {
     let codec = codec(
         move |body: &Body| write(body.bytes()),
         move |payload| read(payload).map(Body::new),
@@ -77,6 +80,7 @@ pub struct Cached {
     cache: Cache,
     instruments: instruments::InstrumentCaches,
     jobs: jobs::JobCaches,
+    job_groups: JobGroups,
     experiments: experiments::Experiments,
     runner_images: runner_images::RunnerImages,
     guards_writes: bool,
@@ -119,10 +123,13 @@ impl Cached {
         }
         let cache = builder.observer(traces::RequestObserver).connect()?;
         let instruments = instruments::InstrumentCaches::new(&cache, config)?;
+        let job_groups = JobGroups::new(&cache, config)?;
+        let caches = (instruments.clone(), job_groups.clone());
         Ok(Self {
-            follower: feed.map(|feed| change_feed::Follower::start(feed, instruments.clone())),
+            follower: feed.map(|feed| change_feed::Follower::start(feed, caches)),
             instruments,
-            jobs: jobs::JobCaches::new(&cache, config)?,
+            jobs: jobs::JobCaches::new(&cache, config, &job_groups)?,
+            job_groups,
             experiments: experiments::Experiments::new(
                 &cache,
                 config.ttl.experiments,
@@ -144,6 +151,12 @@ impl Cached {
     /// Waits until client tracking is connected, so that the local cache is used.
     pub async fn wait_for_tracking(&self) {
         self.cache.wait_for_tracking().await;
+    }
+
+    /// The groups of cached lists and counts of jobs, for writes of jobs.
+    #[must_use]
+    pub fn job_groups(&self) -> &JobGroups {
+        &self.job_groups
     }
 
     /// Counters of the cache, and the state of its connections.
@@ -172,7 +185,7 @@ type CachedResult = Result<CachedResponse, CacheError>;
 pub type LocalHandle = tiercache::LocalHandle<Body, CacheError>;
 
 impl CachedResponse {
-    fn new(namespace: &Bodies, name: &str, found: CachedValue<Body>) -> Self {
+    fn new<K: Display + ?Sized>(namespace: &Bodies<K>, name: &K, found: CachedValue<Body>) -> Self {
         let is_local = found.source == Source::Local;
         let local = is_local.then(|| namespace.local_handle(name));
         Self {

@@ -32,7 +32,6 @@ mod timeout;
 mod tls;
 mod transaction;
 mod triggers;
-mod update;
 
 pub use change_feed::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
 pub use db::Db;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::Codec;
-use crate::group::Groups;
 use crate::namespace::config::{Config, LocalPolicy, SHORTEST_TTL};
 use crate::namespace::{Grouping, Namespace};
 use crate::settings::ConfigError;
@@ -27,7 +26,7 @@ pub struct NamespaceBuilder<K: ?Sized, V, E> {
     is_local: bool,
     /// The setting that was given a negative TTL longer than the TTL is checked at the end.
     negative_ttl: Option<Duration>,
-    grouping: Grouping<K>,
+    pub(crate) grouping: Grouping<K>,
 }
 
 impl Cache {
@@ -119,51 +118,6 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
     /// stored together do not expire together; 0 by default.
     pub fn ttl_jitter(mut self, fraction: f64) -> Self {
         self.config.ttl_jitter = fraction;
-        self
-    }
-
-    /// Makes each entry one of a group, which a write can invalidate as a whole: for lists and
-    /// counts, whose keys the write does not know. `group_of` returns the name of a key's group;
-    /// it must be the same for keys of the same text.
-    ///
-    /// A payload of a group has a tag of 64 characters of JSON white space at its end. One without
-    /// a tag, of another program, is a miss. Values are stored by loads only, not by
-    /// [`put`](Namespace::put).
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::io;
-    /// use tiercache::{Cache, CommitWith, Json};
-    ///
-    /// let cache = Cache::local_builder().memory(1 << 20).connect()?;
-    /// let teams = cache.groups("teams", "app:team:")?;
-    /// // A page of the members of a team: "red?page=2".
-    /// let team = |page: &str| page.split('?').next().unwrap_or_default().to_owned();
-    /// let pages = cache
-    ///     .namespace::<str, Vec<u64>, io::Error>("app:members:", Json)
-    ///     .grouped(&teams, team)
-    ///     .build()?;
-    /// assert_eq!(pages.get("red?page=2", async || Ok(vec![7])).await?, [7]);
-    ///
-    /// let changed = teams.key("red");
-    /// cache
-    ///     .write(async move |write| {
-    ///         // BEGIN; DELETE FROM members …: the rows are locked.
-    ///         let transaction = CommitWith(async || Ok::<(), io::Error>(()));
-    ///         write.fence(transaction, [changed]).await.commit().await
-    ///     })
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn grouped(
-        mut self,
-        groups: &Groups,
-        group_of: impl Fn(&K) -> String + Send + Sync + 'static,
-    ) -> Self {
-        let groups = groups.clone();
-        let group_of = move |key: &K| groups.group(&group_of(key));
-        self.grouping = Grouping(Some(Arc::new(group_of)));
         self
     }
 

@@ -3,6 +3,7 @@
 //! As the model of single keys (see [`super`]), with what groups add. The rows of the writers
 //! differ, so no lock orders their commits; the database's version counts all commits.
 
+mod commands;
 mod scenarios;
 mod state;
 mod steps;
