@@ -30,6 +30,7 @@
 //! * `read`: coalesced fetches, fills, early refresh, comparison with the origin;
 //! * `write`: fences, invalidation, and the queue of invalidations to retry;
 //! * `observer`: hooks for traces;
+//! * `inspect`: the state of one key, for operators;
 //! * `stats`: counters; `sync`: locks and atomics that loom can replace.
 
 mod builder;
@@ -39,6 +40,7 @@ mod connection;
 mod event;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod inspect;
 mod local;
 mod namespace;
 mod observer;
@@ -55,6 +57,7 @@ pub use builder::CacheBuilder;
 pub use cache::Cache;
 pub use codec::{Codec, CodecError, Json, Raw, codec};
 pub use event::Event;
+pub use inspect::{ContentKind, Inspection, LocalEntry, SharedEntry};
 pub use namespace::Namespace;
 pub use namespace::builder::NamespaceBuilder;
 pub use observer::{Observer, Scope};

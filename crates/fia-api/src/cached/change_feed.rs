@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use crate::cached::Cached;
 use crate::cached::instruments::InstrumentCaches;
+use crate::observe::HealthSnapshot;
 use crate::store::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
 
 /// The number of instruments that are invalidated concurrently.
@@ -57,6 +58,12 @@ async fn follow(mut feed: ChangeFeed, caches: InstrumentCaches) {
 }
 
 impl Cached {
+    /// Whether the change feed is connected, since when, and its last failure; `None` without one.
+    #[must_use]
+    pub fn change_feed_health(&self) -> Option<HealthSnapshot> {
+        Some(self.follower.as_ref()?.counters.health())
+    }
+
     /// The state of the change feed; `None` without one.
     #[must_use]
     pub fn change_feed(&self) -> Option<ChangeFeedStats> {

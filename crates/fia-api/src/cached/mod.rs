@@ -10,17 +10,22 @@ mod experiments;
 mod freshness;
 mod instruments;
 mod jobs;
+mod key_statistics;
+mod operate;
 mod payload;
+mod read;
 mod runner_images;
 mod traces;
+mod valkey_health;
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::ExposeSecret;
-use tiercache::{Cache, CachedValue, Failure, Namespace, NamespaceBuilder, Source, codec};
+use tiercache::{Cache, CachedValue, Failure, NamespaceBuilder, Source, codec};
 
 use crate::config;
 use crate::store::{ChangeFeed, Db, Reachability, StoreError};
@@ -28,6 +33,11 @@ use crate::upstream;
 
 pub use body::Body;
 pub use freshness::{Bypass, Freshness};
+pub use key_statistics::{KeyOrder, KeyStatistics};
+pub use read::ReadFacts;
+pub use valkey_health::ValkeyHealth;
+
+use read::Read;
 
 /// The failure of a cached read or of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +59,8 @@ pub enum CacheError {
     Internal,
 }
 
-/// A namespace of response bodies.
-type Bodies = Namespace<str, Body, CacheError>;
+/// A cached read of response bodies.
+type Bodies = Read<str, Body, CacheError>;
 
 /// Begins a namespace of response bodies. `read` yields the body of a payload in Valkey, and
 /// `write` the payload of a body.
@@ -84,6 +94,8 @@ pub struct Cached {
     /// The reads that bypassed the cache.
     bypasses: AtomicU64,
     follower: Option<change_feed::Follower>,
+    keys: Option<Arc<KeyStatistics>>,
+    valkey_health: Arc<ValkeyHealth>,
 }
 
 /// The services whose data is cached.
@@ -98,7 +110,7 @@ pub struct Upstreams {
 impl Cached {
     /// Creates the cache; Valkey, the database and the services need not be reachable yet. The
     /// probe decides when callers with the API key are served from the cache. With a change feed,
-    /// changes by other clients invalidate. Must be called within a Tokio runtime.
+    /// changes by other clients invalidate. Statistics of keys are optional. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the URL of Valkey cannot be parsed, or two namespaces overlap.
@@ -108,6 +120,7 @@ impl Cached {
         reachability: Reachability,
         upstreams: Upstreams,
         feed: Option<ChangeFeed>,
+        keys: Option<Arc<KeyStatistics>>,
     ) -> Result<Self, tiercache::ConfigError> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let mut builder = match url {
@@ -117,25 +130,32 @@ impl Cached {
         if config.local {
             builder = builder.memory(config.local_max_bytes);
         }
+        let valkey_health = Arc::new(ValkeyHealth::default());
+        let health = Arc::clone(&valkey_health);
+        builder = builder.on_event(move |event| health.record(event));
         let cache = builder.observer(traces::RequestObserver).connect()?;
-        let instruments = instruments::InstrumentCaches::new(&cache, config)?;
+        let instruments = instruments::InstrumentCaches::new(&cache, config, keys.as_ref())?;
         Ok(Self {
             follower: feed.map(|feed| change_feed::Follower::start(feed, instruments.clone())),
             instruments,
-            jobs: jobs::JobCaches::new(&cache, config)?,
+            jobs: jobs::JobCaches::new(&cache, config, keys.as_ref())?,
             experiments: experiments::Experiments::new(
                 &cache,
                 config.ttl.experiments,
                 upstreams.experiments,
+                keys.as_ref(),
             )?,
             runner_images: runner_images::RunnerImages::new(
                 &cache,
                 config.ttl.packages,
                 upstreams.packages,
+                keys.as_ref(),
             )?,
             guards_writes: config.migration_guard,
             reachability,
             bypasses: AtomicU64::new(0),
+            keys,
+            valkey_health,
             cache,
             db,
         })
@@ -144,6 +164,12 @@ impl Cached {
     /// Waits until client tracking is connected, so that the local cache is used.
     pub async fn wait_for_tracking(&self) {
         self.cache.wait_for_tracking().await;
+    }
+
+    /// The state of the connections to Valkey, since when, and their last failures.
+    #[must_use]
+    pub fn valkey_health(&self) -> &ValkeyHealth {
+        &self.valkey_health
     }
 
     /// Counters of the cache, and the state of its connections.
@@ -169,12 +195,36 @@ pub struct CachedResponse {
 type CachedResult = Result<CachedResponse, CacheError>;
 
 /// A handle to an entry of the local cache.
-pub type LocalHandle = tiercache::LocalHandle<Body, CacheError>;
+#[derive(Debug, Clone)]
+pub struct LocalHandle {
+    entry: tiercache::LocalHandle<Body, CacheError>,
+    /// The key, with the statistics in which its hits are counted.
+    counted: Option<(Arc<KeyStatistics>, Arc<str>)>,
+}
+
+impl LocalHandle {
+    fn new(read: &Bodies, rest: &str) -> Self {
+        let key = || [read.facts().prefix, rest].concat().into();
+        let counted = read.facts().keys().map(|keys| (Arc::clone(keys), key()));
+        let entry = read.local_handle(rest);
+        Self { entry, counted }
+    }
+
+    /// The body, if the entry is current and no background work for it is due.
+    #[must_use]
+    pub fn get(&self) -> Option<Body> {
+        let body = self.entry.get()?;
+        if let Some((keys, key)) = &self.counted {
+            keys.hit(key);
+        }
+        Some(body)
+    }
+}
 
 impl CachedResponse {
     fn new(namespace: &Bodies, name: &str, found: CachedValue<Body>) -> Self {
         let is_local = found.source == Source::Local;
-        let local = is_local.then(|| namespace.local_handle(name));
+        let local = is_local.then(|| LocalHandle::new(namespace, name));
         Self {
             body: found.value,
             source: found.source,

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -18,6 +18,7 @@ use tokio_postgres::{AsyncMessage, Client, Config as PgConfig, Connection, Simpl
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config;
+use crate::store::feed_counters::ChangeFeedCounters;
 use crate::store::instruments::changing_columns;
 use crate::store::{StoreError, tls};
 
@@ -48,42 +49,11 @@ pub enum Change {
     Unknown,
 }
 
-/// The state of the change feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChangeFeedStats {
-    /// Whether it is connected.
-    pub up: bool,
-    /// The notifications received.
-    pub notifications: u64,
-    /// The reconnects.
-    pub reconnects: u64,
-}
-
 /// The stream of changes; dropping it closes the connection.
 pub struct ChangeFeed {
     changes: mpsc::Receiver<Change>,
     counters: Arc<ChangeFeedCounters>,
     task: AbortHandle,
-}
-
-/// The counters of a change feed; they outlive it.
-#[derive(Default)]
-pub struct ChangeFeedCounters {
-    up: AtomicBool,
-    notifications: AtomicU64,
-    connections: AtomicU64,
-}
-
-impl ChangeFeedCounters {
-    /// The current values.
-    #[must_use]
-    pub fn stats(&self) -> ChangeFeedStats {
-        ChangeFeedStats {
-            up: self.up.load(Ordering::Relaxed),
-            notifications: self.notifications.load(Ordering::Relaxed),
-            reconnects: self.connections.load(Ordering::Relaxed).saturating_sub(1),
-        }
-    }
 }
 
 impl ChangeFeed {
@@ -164,6 +134,7 @@ impl Listener {
             let Err(error) = self.listen().await else {
                 return;
             };
+            self.counters.health.failed(&error);
             let was_up = self.counters.up.swap(false, Ordering::Relaxed);
             if was_up {
                 backoff = MIN_BACKOFF;
@@ -202,6 +173,7 @@ impl Listener {
             return Ok(());
         }
         self.counters.up.store(true, Ordering::Relaxed);
+        self.counters.health.succeeded();
         tracing::info!("change feed connected");
         loop {
             sleep(HEARTBEAT_INTERVAL).await;

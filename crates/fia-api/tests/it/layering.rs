@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["extract"],
     &["routes"],
     &["app"],
+    &["operator"],
 ];
 
 fn layer(module: &str) -> Option<usize> {
