@@ -1,6 +1,7 @@
 //! The `devstack` program: the demo, and a private stack for development.
 
 mod demo;
+mod demo_traffic;
 mod stand_ins;
 mod up;
 

@@ -70,7 +70,7 @@ fn one(row: &KeyRow, by: &str, amount: Option<&'static str>, context: &Context<'
     let seconds = |seconds: u64| duration_text(Duration::from_secs(seconds));
     html! {
         tr {
-            th scope="row" { code { (breakable(&row.key)) } }
+            th scope="row" { code title=(row.key) { (breakable(&row.key)) } }
             @if let Some(label) = amount {
                 td.number data-label=(label) {
                     @match (by, row.amount) {

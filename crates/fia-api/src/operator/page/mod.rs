@@ -57,15 +57,17 @@ pub(super) fn render(overview: &Overview, context: &Context<'_>) -> String {
                     (top::strip(overview))
                     (reads::section(overview, context))
                     div.columns {
-                        (keys::section(overview, context))
-                        (fleet::section(overview))
+                        div {
+                            (keys::section(overview, context))
+                            (lists::outbox(overview, context))
+                            (lists::slow(overview))
+                        }
+                        div {
+                            (fleet::section(overview))
+                            (parts::actions(overview, context))
+                            (lists::streams(overview))
+                        }
                     }
-                    div.columns {
-                        (lists::outbox(overview, context))
-                        (lists::streams(overview))
-                    }
-                    (lists::slow(overview))
-                    (parts::actions(overview, context))
                 }
                 (footer(overview))
             }

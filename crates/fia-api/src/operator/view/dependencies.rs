@@ -61,7 +61,7 @@ pub(in crate::operator) fn dependencies(state: &AppState) -> Vec<Dependency> {
 
 fn postgresql(state: &AppState) -> Dependency {
     let pool = state.db.connections();
-    let detail = format!("{} of {} connections in use", pool.in_use, pool.max);
+    let detail = format!("{} / {} connections", pool.in_use, pool.max);
     let health = state.cached.reachability().health();
     Dependency::new("postgresql", "PostgreSQL", health, detail)
 }
