@@ -255,6 +255,7 @@ impl Shared {
         }
         let parameters = &message["params"];
         let text = match message["method"].as_str() {
+            Some("Log.entryAdded") if parameters["entry"]["level"] == "verbose" => None,
             Some("Log.entryAdded") => parameters["entry"]["text"].as_str().map(str::to_owned),
             Some("Runtime.exceptionThrown") => Some(parameters["exceptionDetails"].to_string()),
             _ => None,

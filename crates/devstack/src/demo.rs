@@ -85,7 +85,10 @@ async fn start(options: Options) -> Outcome<(Stack, Api)> {
     let stack = Stack::builder().everything().start().await?;
     let mut env = stack.env();
     let operator = [
-        ("FIA_API_ADMIN_BIND", format!("127.0.0.1:{}", options.operator_port)),
+        (
+            "FIA_API_ADMIN_BIND",
+            format!("127.0.0.1:{}", options.operator_port),
+        ),
         ("FIA_API_ADMIN_KEY", OPERATOR_KEY.to_owned()),
     ];
     env.extend(operator.map(|(name, value)| (name.to_owned(), value)));

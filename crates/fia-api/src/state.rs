@@ -126,15 +126,23 @@ impl AppState {
         let keys = is_operated.then(Arc::<KeyStatistics>::default);
         let database = db.clone();
         let cached = Cached::new(&config.cache, database, reachability, upstreams, feed, keys)?;
-        let outbox = Outbox::new(db.clone(), broker, config.queue.max_message_bytes);
+        let groups = cached.job_groups();
+        let max_message = config.queue.max_message_bytes;
+        let outbox = Outbox::new(db.clone(), broker, groups.clone(), max_message);
         let queue = config.queue.egress_queue.clone();
         let github = &config.github;
         let images = github.allowed_runner_images.clone();
         let scripts = Scripts::new(scripts, github);
         let token = github.api_token.clone();
         Ok(Self(Arc::new(Services {
-            jobs: Jobs::new(db.clone(), outbox, queue, images),
-            autoreduction: Autoreduction::new(db.clone(), scripts, token, config.server.dev_mode),
+            jobs: Jobs::new(db.clone(), groups.clone(), outbox, queue, images),
+            autoreduction: Autoreduction::new(
+                db.clone(),
+                groups.clone(),
+                scripts,
+                token,
+                config.server.dev_mode,
+            ),
             authenticator,
             cached,
             list_table: ListTableWatch::start(db.clone()),

@@ -84,11 +84,11 @@ where
     /// Returns the state of a key in both levels, without its value. Counts as no read, and
     /// changes nothing.
     pub async fn inspect(&self, key: &K) -> Inspection {
-        let name = with_name(key, str::to_owned);
+        let (name, group) = (with_name(key, str::to_owned), self.1.of(key));
         let key = self.0.key(&name);
         Inspection {
             local: self.0.inspect_local(&name),
-            is_invalidation_pending: self.0.is_pending(&key),
+            is_invalidation_pending: self.0.is_pending(&key, group.as_ref()),
             shared: self.0.inspect_shared(&key).await,
         }
     }

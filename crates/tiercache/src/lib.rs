@@ -22,6 +22,7 @@
 //!
 //! Modules, in reading order:
 //! * `builder`, `cache`, `namespace`, `codec`, `event`, `settings`: the public types;
+//! * `group`: entries that are invalidated together;
 //! * `shared`: what namespaces and writes share;
 //! * `protocol`: the control values a key may hold, and the commands and scripts;
 //! * `server`: the URL, TLS, and the current primary;
@@ -40,6 +41,7 @@ mod connection;
 mod event;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod group;
 mod inspect;
 mod local;
 mod namespace;
@@ -57,6 +59,7 @@ pub use builder::CacheBuilder;
 pub use cache::Cache;
 pub use codec::{Codec, CodecError, Json, Raw, codec};
 pub use event::Event;
+pub use group::Groups;
 pub use inspect::{ContentKind, Inspection, LocalEntry, SharedEntry};
 pub use namespace::Namespace;
 pub use namespace::builder::NamespaceBuilder;

@@ -87,13 +87,17 @@ namespace_stats! {
     encode_failures,
     /// Entries of the shared level that were rejected: invalid payload, or wrong type.
     rejected,
+    /// Entries of the shared level that were not current in their group, since a write of the group
+    /// or because another program had stored them.
+    outdated,
     /// Fetches that found the lease of another process.
     leases_met,
-    /// Fetches that found a fence.
+    /// Fetches that found a fence, on their key or on its group.
     fences_met,
     /// Fetches that bypassed the shared level because it was unavailable.
     bypassed_unavailable,
-    /// Fetches that bypassed the shared level because an invalidation of the key was pending.
+    /// Fetches that bypassed the shared level because an invalidation of the key or of its
+    /// group was pending.
     bypassed_pending,
     /// Writes that raised a fence.
     writes,

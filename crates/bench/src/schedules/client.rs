@@ -4,12 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ::http::Method;
 use tokio::time::timeout;
 
 use crate::checker::Source;
 use devstack::http::{self, Connection};
 use devstack::tokens;
 
+const JSON: (&str, &str) = ("content-type", "application/json");
 /// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,8 +40,13 @@ impl Client {
             .await
     }
 
-    pub(super) async fn put(&mut self, path: &str, json: &str) -> Result<Response, String> {
-        self.send(async |connection| connection.put(path, json).await)
+    /// Sends a body in JSON.
+    pub(super) async fn write(
+        &mut self,
+        (method, path): &(Method, String),
+        json: &str,
+    ) -> Result<Response, String> {
+        self.send(async |connection| connection.send(method.clone(), path, &[JSON], json).await)
             .await
     }
 

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::keys::Keys;
+use super::keys::{Field, Keys};
 use crate::checker;
 use devstack::{Error, Result};
 
@@ -26,7 +26,28 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER log_commit AFTER UPDATE ON instruments FOR EACH ROW EXECUTE FUNCTION log_commit();";
+CREATE TRIGGER log_commit AFTER UPDATE ON instruments FOR EACH ROW EXECUTE FUNCTION log_commit();
+CREATE FUNCTION log_commit_of_job() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO committed (name, version)
+    SELECT 'status_message/' || instrument_name, NEW.status_message::bigint
+    FROM instruments WHERE id = NEW.instrument_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER log_commit AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION log_commit_of_job();";
+
+/// Adds a job of an instrument, with a run.
+const JOB: &str = "
+WITH run AS (
+    INSERT INTO runs (filename, instrument_id, title, users, run_start, run_end, good_frames,
+                      raw_frames, owner_id)
+    SELECT 'schedule ' || instrument_name, id, '', '', now(), now(), 0, 0,
+           (SELECT min(id) FROM job_owners)
+    FROM instruments WHERE instrument_name = $1
+    RETURNING id, instrument_id, owner_id
+)
+INSERT INTO jobs (id, state, status_message, inputs, owner_id, instrument_id, job_type, run_id)
+SELECT $2::text::integer, 'NOT_STARTED', '0', '{}', owner_id, instrument_id, 'AUTOREDUCTION', id FROM run";
 
 /// Sets every key to version 0 and installs the commit log.
 pub(super) async fn prepare(client: &Client, keys: &Keys) -> Result<()> {
@@ -37,6 +58,11 @@ pub(super) async fn prepare(client: &Client, keys: &Keys) -> Result<()> {
             .execute(sql, &[&key.instrument])
             .await
             .map_err(failed("setting the initial versions"))?;
+        if let Field::Jobs = key.field {
+            let job = key.job().to_string();
+            let added = client.execute(JOB, &[&key.instrument, &job]).await;
+            added.map_err(failed("adding a job"))?;
+        }
     }
     let installed = client.batch_execute(COMMIT_LOG).await;
     installed.map_err(failed("installing the commit log"))

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -14,30 +15,40 @@ const HOT_TIME: Duration = Duration::from_secs(5);
 /// The longest TTL of a key.
 pub(super) const LONGEST_TTL: Duration = Duration::from_secs(3);
 
-/// The field of an instrument that a key caches.
+/// What a key caches of an instrument.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Field {
     Specification,
     Script,
     LatestRun,
+    /// The list of its jobs, of which one is changed.
+    Jobs,
 }
 
-const FIELDS: [Field; 3] = [Field::Specification, Field::Script, Field::LatestRun];
+const FIELDS: [Field; 4] = [
+    Field::Specification,
+    Field::Script,
+    Field::LatestRun,
+    Field::Jobs,
+];
+/// The id of the job of the first instrument that is changed; above all others.
+pub(super) const FIRST_JOB: usize = 900_001;
 
 impl Field {
-    /// The column; also the prefix of the key's name in the commit log.
+    /// The column of instruments or jobs; also the prefix of the key's name in the commit log.
     pub(super) fn column(self) -> &'static str {
         match self {
             Self::Specification => "specification",
             Self::Script => "live_data_script",
             Self::LatestRun => "latest_run",
+            Self::Jobs => "status_message",
         }
     }
 
     fn ttl(self) -> Duration {
         Duration::from_secs(match self {
             Self::Specification => LONGEST_TTL.as_secs(),
-            Self::Script | Self::LatestRun => 2,
+            Self::Script | Self::LatestRun | Self::Jobs => 2,
         })
     }
 }
@@ -49,6 +60,7 @@ pub(super) fn ttl_settings() -> impl Iterator<Item = (String, String)> {
             Field::Specification => "INSTRUMENT_SPEC_CACHE_TTL_SECONDS",
             Field::Script => "LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS",
             Field::LatestRun => "INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS",
+            Field::Jobs => "JOB_LIST_CACHE_TTL_SECONDS",
         };
         (name.to_owned(), field.ttl().as_secs().to_string())
     })
@@ -77,32 +89,54 @@ impl Key {
         self.field.ttl()
     }
 
-    /// The path on a replica.
+    /// The job that writes change.
+    pub(super) fn job(&self) -> usize {
+        let mut instruments = INSTRUMENTS.iter();
+        FIRST_JOB
+            + instruments
+                .position(|name| *name == self.instrument)
+                .unwrap_or_default()
+    }
+
+    /// The method and path of a write on a replica.
+    pub(super) fn write_to(&self) -> (Method, String) {
+        match self.field {
+            Field::Jobs => (Method::PATCH, format!("/job/{}", self.job())),
+            Field::Specification | Field::Script | Field::LatestRun => (Method::PUT, self.path()),
+        }
+    }
+
+    /// The path of a read on a replica.
     pub(super) fn path(&self) -> String {
         let instrument = self.instrument;
         match self.field {
             Field::Specification => format!("/instrument/{instrument}/specification"),
             Field::Script => format!("/live-data/{instrument}/script"),
             Field::LatestRun => format!("/instrument/{instrument}/latest-run"),
+            Field::Jobs => {
+                format!("/instrument/{instrument}/jobs?limit=1&order_by=id&order_direction=desc")
+            }
         }
     }
 
-    /// The key in Valkey.
-    pub(super) fn valkey_key(&self) -> String {
+    /// The key in Valkey; `None` where the legacy client does not know it.
+    pub(super) fn valkey_key(&self) -> Option<String> {
         let instrument = self.instrument;
         match self.field {
-            Field::Specification => format!("fia_api:instrument:spec:{instrument}"),
-            Field::Script => format!("fia_api:live_data:script:{instrument}"),
-            Field::LatestRun => format!("fia_api:instrument:latest_run:{instrument}"),
+            Field::Specification => Some(format!("fia_api:instrument:spec:{instrument}")),
+            Field::Script => Some(format!("fia_api:live_data:script:{instrument}")),
+            Field::LatestRun => Some(format!("fia_api:instrument:latest_run:{instrument}")),
+            Field::Jobs => None,
         }
     }
 
-    /// The body of a PUT.
-    pub(super) fn put_body(&self, version: u64) -> String {
+    /// The body of a write.
+    pub(super) fn body(&self, version: u64) -> String {
         match self.field {
             Field::Specification => json!({ "version": version }),
             Field::Script => json!({"value": version.to_string()}),
             Field::LatestRun => json!({"latest_run": version.to_string()}),
+            Field::Jobs => json!({"status_message": version.to_string()}),
         }
         .to_string()
     }
@@ -114,6 +148,7 @@ impl Key {
             Field::Specification => body.get("version")?.as_u64(),
             Field::Script => body.as_str()?.parse().ok(),
             Field::LatestRun => body.get("latest_run")?.as_str()?.parse().ok(),
+            Field::Jobs => body.get(0)?.get("status_message")?.as_str()?.parse().ok(),
         }
     }
 
@@ -123,6 +158,7 @@ impl Key {
             Field::Specification => format!(r#"{{"specification": {{"version": {version}}}}}"#),
             Field::Script => format!(r#"{{"script": "{version}"}}"#),
             Field::LatestRun => format!(r#"{{"latest_run": "{version}"}}"#),
+            Field::Jobs => format!(r#"[{{"status_message": "{version}"}}]"#),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_postgres::Client;
 
 use super::database::failed;
-use super::keys::{Field, Key};
+use super::keys::{FIRST_JOB, Field, Key};
 use super::valkey::Commands;
 use super::{DATABASE, Run};
 use crate::checker::{Fill, History, Write, Writer};
@@ -60,8 +60,10 @@ impl LegacyClient {
         let run = Arc::clone(&self.run);
         while run.is_busy() {
             let (index, key) = run.keys.any(&mut self.rng);
-            if !self.finds(key).await {
-                self.fill(index, key).await?;
+            if let Some(at) = key.valkey_key()
+                && !self.finds(&at).await
+            {
+                self.fill(index, key, at).await?;
             }
             sleep(READER_PAUSE.mul_f64(self.rng.random())).await;
         }
@@ -69,22 +71,22 @@ impl LegacyClient {
     }
 
     /// Whether there is a cache entry other than `null`.
-    async fn finds(&mut self, key: &Key) -> bool {
-        let found = self.valkey.run(&["GET", &key.valkey_key()]).await;
+    async fn finds(&mut self, at: &str) -> bool {
+        let found = self.valkey.run(&["GET", at]).await;
         matches!(found, Ok(Value::BulkString(bytes)) if !bytes.starts_with(b"null"))
     }
 
-    async fn fill(&mut self, index: usize, key: &Key) -> Result<()> {
+    async fn fill(&mut self, index: usize, key: &Key, at: String) -> Result<()> {
         let from = self.run.now();
         let sql = match key.field {
             Field::Specification => "specification->>'version'",
-            Field::Script | Field::LatestRun => key.field.column(),
+            Field::Script | Field::LatestRun | Field::Jobs => key.field.column(),
         };
         let sql = format!("SELECT {sql} FROM instruments WHERE instrument_name = $1");
         let row = self.database.query_one(&sql, &[&key.instrument]).await;
         let version: String = row.map_err(failed("reading as the legacy client"))?.get(0);
         self.jitter().await;
-        let (at, payload) = (key.valkey_key(), key.payload(&version));
+        let payload = key.payload(&version);
         if self.run.plan.inject_stale_fill
             && let Some(old) = self.stored.get(&index)
         {
@@ -114,17 +116,20 @@ impl LegacyClient {
             let from = run.now();
             self.commit(key, version).await?;
             self.jitter().await;
-            let reply = self
-                .valkey
-                .run(&["SETEX", &key.valkey_key(), "1", "null"])
-                .await;
+            let invalidated = match key.valkey_key() {
+                Some(at) => {
+                    let reply = self.valkey.run(&["SETEX", &at, "1", "null"]).await;
+                    matches!(reply, Ok(Value::Okay))
+                }
+                None => false,
+            };
             self.history.writes.push(Write {
                 key: index,
                 version,
                 by: Writer::LegacyClient,
                 span: run.since(from),
                 outcome: Ok(()),
-                invalidated: matches!(reply, Ok(Value::Okay)),
+                invalidated,
             });
             sleep(WRITER_PAUSE.mul_f64(self.rng.random())).await;
         }
@@ -134,10 +139,17 @@ impl LegacyClient {
     async fn commit(&mut self, key: &Key, version: u64) -> Result<()> {
         let value = match key.field {
             Field::Specification => "jsonb_build_object('version', $1::text::bigint)",
-            Field::Script | Field::LatestRun => "$1::text",
+            Field::Script | Field::LatestRun | Field::Jobs => "$1::text",
         };
         let column = key.field.column();
-        let sql = format!("UPDATE instruments SET {column} = {value} WHERE instrument_name = $2");
+        let sql = match key.field {
+            Field::Jobs => format!(
+                "UPDATE jobs SET {column} = {value} FROM instruments \
+                 WHERE jobs.instrument_id = instruments.id AND instrument_name = $2 AND jobs.id >= {}",
+                FIRST_JOB
+            ),
+            _ => format!("UPDATE instruments SET {column} = {value} WHERE instrument_name = $2"),
+        };
         let begun = self.database.batch_execute("BEGIN").await;
         begun.map_err(failed("beginning as the legacy client"))?;
         let version = version.to_string();

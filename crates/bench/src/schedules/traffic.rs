@@ -79,8 +79,8 @@ impl ReplicaClient {
         while run.is_busy() {
             let version = key.next_version();
             let from = run.now();
-            let body = key.put_body(version);
-            let response = self.client.put(&key.path(), &body).await;
+            let body = key.body(version);
+            let response = self.client.write(&key.write_to(), &body).await;
             self.history.writes.push(Write {
                 key: index,
                 version,

@@ -1,6 +1,7 @@
 //! The freshness that a caller needs: who may be served a stale value, and when the cache is
 //! bypassed.
 
+use std::fmt::Display;
 use std::sync::atomic::Ordering;
 
 use crate::cached::traces::{lookup, lookup_current};
@@ -46,14 +47,15 @@ impl Cached {
     }
 
     /// Reads through the cache, or past it where it may not be used for the caller.
-    pub(super) async fn read<F, Fut>(
+    pub(super) async fn read<K, F, Fut>(
         &self,
-        namespace: &Bodies,
-        (read, name): (&'static str, &str),
+        namespace: &Bodies<K>,
+        (read, name): (&'static str, &K),
         freshness: Freshness,
         load: F,
     ) -> CachedResult
     where
+        K: Display + Sync + ?Sized,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Body, CacheError>> + Send + 'static,
     {

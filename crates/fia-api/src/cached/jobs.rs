@@ -1,20 +1,22 @@
-//! The cached reads of jobs: pages of lists, and counts. No write invalidates them: a change
-//! becomes visible when the TTL expires, as in the older server.
+//! The cached reads of jobs: pages of lists, and counts. Writes of jobs invalidate them by their
+//! groups (see [`JobGroups`]).
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tiercache::{Cache, ConfigError, NamespaceBuilder};
 
+use crate::cached::operate::FromRest;
 use crate::cached::payload::{field, wrap};
 use crate::cached::{
-    Bodies, Body, CacheError, Cached, CachedResult, Freshness, KeyStatistics, Read, ReadFacts,
-    bodies,
+    Bodies, Body, CacheError, Cached, CachedResult, Freshness, JobGroups, KeyStatistics, Read,
+    ReadFacts, bodies,
 };
 use crate::config;
 use crate::model::json::{compact, render};
-use crate::model::{JobList, Selection};
+use crate::model::{InstrumentName, JobList, Selection};
 use crate::store::StoreError;
 use crate::store::jobs::{Listing, Viewer, count, page};
 
@@ -23,33 +25,71 @@ const DIGEST: &str = "{digest}";
 
 /// The namespaces of entries about jobs.
 pub(super) struct JobCaches {
-    lists: Bodies,
-    lists_of_instruments: Bodies,
-    counts: Bodies,
-    counts_of_instruments: Bodies,
+    lists: Bodies<JobKey>,
+    lists_of_instruments: Bodies<JobKey>,
+    counts: Bodies<JobKey>,
+    counts_of_instruments: Bodies<JobKey>,
     // Local only: the older server stores other bodies under these keys.
-    unshared_lists: Bodies,
-    unshared_counts: Bodies,
+    unshared_lists: Bodies<JobKey>,
+    unshared_counts: Bodies<JobKey>,
+}
+
+/// The key of a list or count: the digest of its request.
+pub(super) struct JobKey {
+    digest: String,
+    /// The instrument whose jobs it covers; `None` for all.
+    instrument: Option<InstrumentName>,
+}
+
+impl FromRest for JobKey {
+    type Owned = Self;
+
+    /// A key without its group, with which it can be inspected and invalidated, but not read.
+    fn from_rest(rest: &str) -> Option<Self> {
+        Some(Self {
+            digest: rest.to_owned(),
+            instrument: None,
+        })
+    }
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.digest)
+    }
+}
+
+/// Makes the entries of a namespace invalid with their groups.
+fn grouped(
+    namespace: NamespaceBuilder<JobKey, Body, CacheError>,
+    groups: &JobGroups,
+) -> NamespaceBuilder<JobKey, Body, CacheError> {
+    let Some(groups) = groups.groups() else {
+        return namespace;
+    };
+    namespace.grouped(groups, |key| JobGroups::name(key.instrument.as_ref()))
 }
 
 impl JobCaches {
     pub(super) fn new(
         cache: &Cache,
         config: &config::Cache,
+        groups: &JobGroups,
         keys: Option<&Arc<KeyStatistics>>,
     ) -> Result<Self, ConfigError> {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
         let lists = |name, prefix| {
             let facts = ReadFacts::new((name, prefix, DIGEST), (ttl.job_list, max_stale), keys);
             let namespace = bodies(cache, prefix, max_stale, read_list, Bytes::clone);
-            let namespace = namespace.name(name).ttl(ttl.job_list);
+            let namespace = grouped(namespace, groups).name(name).ttl(ttl.job_list);
             let namespace = namespace.ttl_of(Body::remaining);
             (namespace.max_payload(Body::MAX_CACHED), facts)
         };
         let counts = |name, prefix| {
             let facts = ReadFacts::new((name, prefix, DIGEST), (ttl.job_count, max_stale), keys);
             let namespace = bodies(cache, prefix, max_stale, read_count, Bytes::clone);
-            (namespace.name(name).ttl(ttl.job_count), facts)
+            let namespace = grouped(namespace, groups).name(name).ttl(ttl.job_count);
+            (namespace, facts)
         };
         let of_instruments = "fia_api:jobs:list:instrument:";
         let counts_of_instruments = "fia_api:jobs:count:instrument:";
@@ -64,7 +104,7 @@ impl JobCaches {
     }
 
     /// All of them.
-    pub(super) fn reads(&self) -> impl Iterator<Item = &Bodies> {
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Bodies<JobKey>> {
         [
             &self.lists,
             &self.lists_of_instruments,
@@ -76,7 +116,7 @@ impl JobCaches {
         .into_iter()
     }
 
-    fn of_list(&self, list: &JobList) -> &Bodies {
+    fn of_list(&self, list: &JobList) -> &Bodies<JobKey> {
         match (list.is_shared(), &list.selection.instrument) {
             (false, _) => &self.unshared_lists,
             (true, None) => &self.lists,
@@ -84,7 +124,7 @@ impl JobCaches {
         }
     }
 
-    fn of_count(&self, selection: &Selection) -> &Bodies {
+    fn of_count(&self, selection: &Selection) -> &Bodies<JobKey> {
         match (selection.is_shared(), &selection.instrument) {
             (false, _) => &self.unshared_counts,
             (true, None) => &self.counts,
@@ -94,13 +134,13 @@ impl JobCaches {
 }
 
 /// A namespace that is not built yet, and its declaration.
-type Declared = (NamespaceBuilder<str, Body, CacheError>, ReadFacts);
+type Declared = (NamespaceBuilder<JobKey, Body, CacheError>, ReadFacts);
 
-fn shared((namespace, facts): Declared) -> Result<Bodies, ConfigError> {
+fn shared((namespace, facts): Declared) -> Result<Bodies<JobKey>, ConfigError> {
     Ok(Read::new(namespace.build()?, facts, Body::len))
 }
 
-fn unshared((namespace, facts): Declared) -> Result<Bodies, ConfigError> {
+fn unshared((namespace, facts): Declared) -> Result<Bodies<JobKey>, ConfigError> {
     let namespace = namespace.unshared().build()?;
     Ok(Read::new(namespace, facts.unshared(), Body::len))
 }
@@ -113,7 +153,10 @@ impl Cached {
     /// the cache nor the database has it, or the user's experiments are unavailable.
     pub async fn job_list(&self, list: JobList, freshness: Freshness) -> CachedResult {
         let namespace = self.jobs.of_list(&list);
-        let name = list.digest();
+        let key = JobKey {
+            digest: list.digest(),
+            instrument: list.selection.instrument.clone(),
+        };
         let freshness = match list.user_number {
             // It depends on who may see it.
             Some(_) => freshness.max(Freshness::WithinTtl),
@@ -130,7 +173,7 @@ impl Cached {
             let page = page(&db, &list, Some(&viewer)).await;
             Ok(Body::new(page.map_err(of_filters)?).valid_until(valid_until))
         };
-        self.read(namespace, ("job_list", &name), freshness, load)
+        self.read(namespace, ("job_list", &key), freshness, load)
             .await
     }
 
@@ -156,13 +199,16 @@ impl Cached {
     /// the cache nor the database has it.
     pub async fn job_count(&self, selection: Selection, freshness: Freshness) -> CachedResult {
         let namespace = self.jobs.of_count(&selection);
-        let name = selection.digest();
+        let key = JobKey {
+            digest: selection.digest(),
+            instrument: selection.instrument.clone(),
+        };
         let db = self.db.clone();
         let load = async move || {
             let count = count(&db, &selection).await.map_err(of_filters)?;
             Ok(Body::new(count_body(count)))
         };
-        self.read(namespace, ("job_count", &name), freshness, load)
+        self.read(namespace, ("job_count", &key), freshness, load)
             .await
     }
 }

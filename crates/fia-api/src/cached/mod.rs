@@ -9,6 +9,7 @@ mod columns;
 mod experiments;
 mod freshness;
 mod instruments;
+mod job_groups;
 mod jobs;
 mod key_statistics;
 mod operate;
@@ -19,6 +20,7 @@ mod traces;
 mod valkey_health;
 
 use std::borrow::Borrow;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use crate::upstream;
 
 pub use body::Body;
 pub use freshness::{Bypass, Freshness};
+pub use job_groups::JobGroups;
 pub use key_statistics::{KeyOrder, KeyStatistics};
 pub use read::ReadFacts;
 pub use valkey_health::ValkeyHealth;
@@ -60,17 +63,17 @@ pub enum CacheError {
 }
 
 /// A cached read of response bodies.
-type Bodies = Read<str, Body, CacheError>;
+type Bodies<K = str> = Read<K, Body, CacheError>;
 
 /// Begins a namespace of response bodies. `read` yields the body of a payload in Valkey, and
 /// `write` the payload of a body.
-fn bodies(
+fn bodies<K: ?Sized>(
     cache: &Cache,
     prefix: &str,
     max_stale: Duration,
     read: impl Fn(&Bytes) -> Option<Bytes> + Send + Sync + 'static,
     write: impl Fn(&Bytes) -> Bytes + Send + Sync + 'static,
-) -> NamespaceBuilder<str, Body, CacheError> {
+) -> NamespaceBuilder<K, Body, CacheError> {
     let codec = codec(
         move |body: &Body| write(body.bytes()),
         move |payload| read(payload).map(Body::new),
@@ -87,6 +90,7 @@ pub struct Cached {
     cache: Cache,
     instruments: instruments::InstrumentCaches,
     jobs: jobs::JobCaches,
+    job_groups: JobGroups,
     experiments: experiments::Experiments,
     runner_images: runner_images::RunnerImages,
     guards_writes: bool,
@@ -135,10 +139,13 @@ impl Cached {
         builder = builder.on_event(move |event| health.record(event));
         let cache = builder.observer(traces::RequestObserver).connect()?;
         let instruments = instruments::InstrumentCaches::new(&cache, config, keys.as_ref())?;
+        let job_groups = JobGroups::new(&cache, config)?;
+        let caches = (instruments.clone(), job_groups.clone());
         Ok(Self {
-            follower: feed.map(|feed| change_feed::Follower::start(feed, instruments.clone())),
+            follower: feed.map(|feed| change_feed::Follower::start(feed, caches)),
             instruments,
-            jobs: jobs::JobCaches::new(&cache, config, keys.as_ref())?,
+            jobs: jobs::JobCaches::new(&cache, config, &job_groups, keys.as_ref())?,
+            job_groups,
             experiments: experiments::Experiments::new(
                 &cache,
                 config.ttl.experiments,
@@ -172,6 +179,12 @@ impl Cached {
         &self.valkey_health
     }
 
+    /// The groups of cached lists and counts of jobs, for writes of jobs.
+    #[must_use]
+    pub fn job_groups(&self) -> &JobGroups {
+        &self.job_groups
+    }
+
     /// Counters of the cache, and the state of its connections.
     #[must_use]
     pub fn statistics(&self) -> tiercache::CacheStats {
@@ -203,8 +216,8 @@ pub struct LocalHandle {
 }
 
 impl LocalHandle {
-    fn new(read: &Bodies, rest: &str) -> Self {
-        let key = || [read.facts().prefix, rest].concat().into();
+    fn new<K: Display + ?Sized>(read: &Bodies<K>, rest: &K) -> Self {
+        let key = || format!("{}{rest}", read.facts().prefix).into();
         let counted = read.facts().keys().map(|keys| (Arc::clone(keys), key()));
         let entry = read.local_handle(rest);
         Self { entry, counted }
@@ -222,7 +235,7 @@ impl LocalHandle {
 }
 
 impl CachedResponse {
-    fn new(namespace: &Bodies, name: &str, found: CachedValue<Body>) -> Self {
+    fn new<K: Display + ?Sized>(namespace: &Bodies<K>, name: &K, found: CachedValue<Body>) -> Self {
         let is_local = found.source == Source::Local;
         let local = is_local.then(|| LocalHandle::new(namespace, name));
         Self {

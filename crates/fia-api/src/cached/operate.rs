@@ -1,6 +1,6 @@
 //! What operators see of the cached reads, and may do with them.
 
-use std::borrow::{Borrow as _, Cow};
+use std::borrow::Borrow;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -20,27 +20,35 @@ trait AnyRead: Sync {
     fn inspect<'a>(&'a self, rest: &'a str) -> BoxFuture<'a, Option<Inspection>>;
 }
 
-/// A key that can be parsed from the text in Valkey.
-trait FromRest: ToOwned {
-    fn from_rest(rest: &str) -> Option<Cow<'_, Self>>;
+/// A key that can be parsed from the rest of the text in Valkey.
+pub(super) trait FromRest {
+    /// The key as it is parsed.
+    type Owned: Borrow<Self> + Send + Sync;
+
+    /// The key; `None` if no key has this text.
+    fn from_rest(rest: &str) -> Option<Self::Owned>;
 }
 
 impl FromRest for str {
-    fn from_rest(rest: &str) -> Option<Cow<'_, Self>> {
-        Some(Cow::Borrowed(rest))
+    type Owned = String;
+
+    fn from_rest(rest: &str) -> Option<String> {
+        Some(rest.to_owned())
     }
 }
 
 impl FromRest for i32 {
-    fn from_rest(rest: &str) -> Option<Cow<'_, Self>> {
+    type Owned = Self;
+
+    fn from_rest(rest: &str) -> Option<Self> {
         let number: Self = rest.parse().ok()?;
-        (number.to_string() == rest).then_some(Cow::Owned(number))
+        (number.to_string() == rest).then_some(number)
     }
 }
 
 impl<K, V, E> AnyRead for Read<K, V, E>
 where
-    K: FromRest<Owned: Send> + Display + Sync + ?Sized,
+    K: FromRest + Display + Sync + ?Sized,
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {

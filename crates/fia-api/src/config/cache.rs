@@ -30,6 +30,9 @@ settings! {
         pub max_stale: Duration = seconds("CACHE_MAX_STALE_SECONDS", 300);
         /// Whether keys are verified after a write, for late fills by older replicas.
         pub migration_guard: bool = flag("CACHE_MIGRATION_GUARD", false);
+        /// Whether a write of a job invalidates the cached lists and counts that show it; otherwise
+        /// they show it when their TTL expires.
+        pub job_groups: bool = flag("JOB_GROUPS", true);
         nested ttl: Ttls = "The TTL of each cached read.";
     }
 }

@@ -73,7 +73,11 @@ impl Shared {
         });
         let facts = Facts {
             dependencies,
-            bounds: Bounds::new(&state.cached.reads(), state.cached.change_feed().is_some()),
+            bounds: Bounds::new(
+                &state.cached.reads(),
+                state.cached.change_feed().is_some(),
+                state.cached.job_groups().are_enabled(),
+            ),
             pending: state.cached.statistics().pending_invalidations,
             compared: self.history.compared(),
             fleet: &fleet,

@@ -127,11 +127,11 @@ impl Valkey {
 
     /// Searches the keys of this service that contain a text, for 25 ms at most.
     pub(super) async fn search(&self, text: &str, limit: usize) -> Result<Search, ValkeyError> {
-        let pattern = format!(
-            "{}*{}*",
-            glob(PREFIX),
-            glob(text.trim_start_matches(PREFIX))
-        );
+        let text = match PREFIX.starts_with(text) {
+            true => "",
+            false => text.strip_prefix(PREFIX).unwrap_or(text),
+        };
+        let pattern = format!("{}*{}*", glob(PREFIX), glob(text));
         let end = Instant::now() + SEARCH_TIME;
         let (mut keys, mut visited, mut cursor) = (Vec::new(), 0, 0_u64);
         loop {

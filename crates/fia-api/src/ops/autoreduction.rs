@@ -4,6 +4,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use crate::cached::JobGroups;
 use crate::error::ApiError;
 use crate::model::input::request_body;
 use crate::model::{NewRun, Program, json};
@@ -15,6 +16,7 @@ use crate::store::new_jobs::{self, NewJob};
 /// Creates autoreduction jobs.
 pub struct Autoreduction {
     db: Db,
+    groups: JobGroups,
     scripts: Scripts,
     /// Inserted into scripts.
     github_token: SecretString,
@@ -46,9 +48,16 @@ pub struct PreparedJob {
 impl Autoreduction {
     /// Creates the operation from its dependencies.
     #[must_use]
-    pub fn new(db: Db, scripts: Scripts, github_token: SecretString, dev_mode: bool) -> Self {
+    pub fn new(
+        db: Db,
+        groups: JobGroups,
+        scripts: Scripts,
+        github_token: SecretString,
+        dev_mode: bool,
+    ) -> Self {
         Self {
             db,
+            groups,
             scripts,
             github_token,
             dev_mode,
@@ -108,12 +117,13 @@ impl Autoreduction {
             transaction.roll_back().await;
             return Ok(None);
         }
-        let job_id = new_jobs::insert_autoreduction(&transaction, new, &run).await?;
-        let committed = transaction.commit().await;
+        let job = new_jobs::insert_autoreduction(&transaction, new, &run).await?;
+        let committed = self.groups.commit(transaction, job.instrument.as_deref());
+        let committed = committed.await;
         committed.map_err(|error| AttemptError::Unknown(error.into()))?;
         Ok(Some(PreparedJob {
             script: program.script,
-            job_id,
+            job_id: job.id,
         }))
     }
 

@@ -1,17 +1,20 @@
-//! New jobs: each is created in one transaction with its message. A rejected or failed request
-//! leaves nothing behind.
+//! New jobs and changes of jobs. A new job is created in one transaction with its message. A
+//! rejected or failed request leaves nothing behind.
+
+use bytes::Bytes;
 
 use crate::auth::Caller;
-use crate::cached::Cached;
+use crate::cached::{Cached, JobGroups};
 use crate::error::ApiError;
-use crate::model::{Message, Program};
+use crate::model::{JobChanges, Message, Program};
 use crate::ops::Outbox;
-use crate::store::Db;
 use crate::store::new_jobs::{self, Original};
+use crate::store::{Db, jobs};
 
-/// Creates jobs.
+/// Creates and changes jobs.
 pub struct Jobs {
     db: Db,
+    groups: JobGroups,
     outbox: Outbox,
     /// The queue that jobs are published to.
     queue: String,
@@ -22,9 +25,16 @@ pub struct Jobs {
 impl Jobs {
     /// Creates the operation from its dependencies.
     #[must_use]
-    pub fn new(db: Db, outbox: Outbox, queue: String, allowed_images: Vec<String>) -> Self {
+    pub fn new(
+        db: Db,
+        groups: JobGroups,
+        outbox: Outbox,
+        queue: String,
+        allowed_images: Vec<String>,
+    ) -> Self {
         Self {
             db,
+            groups,
             outbox,
             queue,
             allowed_images,
@@ -37,6 +47,21 @@ impl Jobs {
         &self.outbox
     }
 
+    /// Changes a job, and returns the response body, the job without its run.
+    ///
+    /// # Errors
+    /// [`ApiError::Missing`] if it does not exist; [`ApiError::Unavailable`] if the database is
+    /// unavailable: the change may have been made.
+    pub async fn update(&self, id: i64, changes: JobChanges) -> Result<Bytes, ApiError> {
+        let job = jobs::update(&self.db, id, changes).await?;
+        let job = job.ok_or(ApiError::Missing)?;
+        if let Some(transaction) = job.transaction {
+            let instrument = job.instrument.as_deref();
+            self.groups.commit(transaction, instrument).await?;
+        }
+        Ok(job.body)
+    }
+
     /// Creates a job that runs a script without a run, and returns its id.
     ///
     /// # Errors
@@ -44,10 +69,10 @@ impl Jobs {
     /// broker.
     pub async fn simple(&self, user_number: i32, program: &Program) -> Result<i32, ApiError> {
         let transaction = self.db.begin().await?;
-        let id = new_jobs::insert_simple(&transaction, program, user_number).await?;
-        let message = Message::simple(&self.queue, id, program, user_number);
-        self.outbox.commit(transaction, message).await?;
-        Ok(id)
+        let job = new_jobs::insert_simple(&transaction, program, user_number).await?;
+        let message = Message::simple(&self.queue, job.id, program, user_number);
+        self.outbox.commit(transaction, &job, message).await?;
+        Ok(job.id)
     }
 
     /// Creates a job that reduces the run of another job again, and returns its id.
@@ -65,10 +90,10 @@ impl Jobs {
         let original = self.original(cached, caller, job_id).await?;
         let (_, run) = original.run.as_ref().ok_or(ApiError::MalformedJob)?;
         let transaction = self.db.begin().await?;
-        let id = new_jobs::insert_rerun(&transaction, program, &original).await?;
-        let message = Message::rerun(&self.queue, id, program, run);
-        self.outbox.commit(transaction, message).await?;
-        Ok(id)
+        let job = new_jobs::insert_rerun(&transaction, program, &original).await?;
+        let message = Message::rerun(&self.queue, job.id, program, run);
+        self.outbox.commit(transaction, &job, message).await?;
+        Ok(job.id)
     }
 
     /// Publishes the file of a job's run to run-detection, as if it had just been measured.

@@ -27,7 +27,7 @@ use crate::store::query::{Purpose, Query};
 use crate::store::retry::{Repeat, repeated};
 use crate::store::session::{Session, SessionKind};
 use crate::store::timeout::{RESPONSE_TIMEOUT, with_timeout};
-use crate::store::update::Update;
+use crate::store::transaction::Transaction;
 
 /// Begins a transaction that the server ends by itself if this process dies or hangs. The
 /// statement timeout of 3 s is shorter than a cache lease (5 s), so that a slow load cannot
@@ -125,19 +125,19 @@ impl Db {
         self.query_on(connection, query).await
     }
 
-    /// Begins a transaction and runs one data-changing statement in it. `None` if it changed no
-    /// row; then the transaction is ended.
+    /// Begins a transaction and runs one data-changing statement in it, which returns the rows that
+    /// it changed. `None` if it changed none; then the transaction is ended.
     pub(super) async fn update(
         &self,
         sql: &str,
         params: &[Param<'_>],
-    ) -> Result<Option<Update>, StoreError> {
+    ) -> Result<Option<(Transaction, Vec<Row>)>, StoreError> {
         // `COMMIT` is sent later: nothing is written yet.
         let executed = repeated(Repeat::Always, || self.execute(sql, params));
-        let (connection, changed) = executed.await?;
-        if changed {
+        let (connection, rows) = executed.await?;
+        if !rows.is_empty() {
             let metrics = Arc::clone(&self.metrics);
-            return Ok(Some(Update::new(connection, metrics)));
+            return Ok(Some((Transaction::new(connection, metrics), rows)));
         }
         let work = with_timeout(connection.client().batch_execute("ROLLBACK"));
         self.metrics.observe_statement("ROLLBACK", work).await?;
@@ -145,27 +145,27 @@ impl Db {
         Ok(None)
     }
 
-    /// Executes a statement in a transaction that is left open. Returns whether it changed a row.
+    /// Executes a statement in a transaction that is left open. Returns its rows.
     async fn execute(
         &self,
         sql: &str,
         params: &[Param<'_>],
-    ) -> Result<(Connection, bool), StoreError> {
+    ) -> Result<(Connection, Vec<Row>), StoreError> {
         let connection = self.connection().await?;
         let client = connection.client();
         let work = async {
-            let (begun, changed) = with_timeout(async {
+            let (begun, rows) = with_timeout(async {
                 Ok(tokio::join!(
                     client.batch_execute(BEGIN),
-                    client.execute_typed(sql, params),
+                    client.query_typed(sql, params),
                 ))
             })
             .await?;
-            Ok(begun.and(changed)? > 0)
+            Ok(begun.and(rows)?)
         };
         let executed = self.metrics.observe_statement(sql, work).await;
-        let changed = executed.inspect_err(|error| self.discard_after(error))?;
-        Ok((connection, changed))
+        let rows = executed.inspect_err(|error| self.discard_after(error))?;
+        Ok((connection, rows))
     }
 
     /// Runs statements without parameters in order, on a connection and with a timeout of their

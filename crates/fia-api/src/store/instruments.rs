@@ -4,8 +4,7 @@ use tokio_postgres::types::Type;
 
 use crate::model::{CachedColumn, ColumnKind, InstrumentName};
 use crate::store::db::Param;
-use crate::store::update::Update;
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, Transaction};
 
 /// The columns by which instruments are selected: their change affects cached reads, too.
 const NAME: &str = "instrument_name";
@@ -52,10 +51,11 @@ pub async fn set_column(
     column: CachedColumn,
     name: &InstrumentName,
     value: &str,
-) -> Result<Option<Update>, StoreError> {
+) -> Result<Option<Transaction>, StoreError> {
     let name = name.as_str();
     let params = [text(&name), text(&value)];
-    db.update(&update(column), &params).await
+    let updated = db.update(&update(column), &params).await?;
+    Ok(updated.map(|(transaction, _)| transaction))
 }
 
 fn select(column: CachedColumn) -> String {
@@ -75,7 +75,7 @@ fn update(column: CachedColumn) -> String {
         ColumnKind::Json => "::text::jsonb",
     };
     let column = declaration.column;
-    format!("UPDATE instruments SET {column} = $2{cast} WHERE {NAME} = $1")
+    format!("UPDATE instruments SET {column} = $2{cast} WHERE {NAME} = $1 RETURNING id")
 }
 
 fn text<'a>(value: &'a &'a str) -> Param<'a> {
@@ -95,7 +95,8 @@ mod tests {
         );
         assert_eq!(
             update(specification),
-            "UPDATE instruments SET specification = $2::text::jsonb WHERE instrument_name = $1"
+            "UPDATE instruments SET specification = $2::text::jsonb WHERE instrument_name = $1 \
+             RETURNING id"
         );
         assert_eq!(
             select(CachedColumn::LatestRun),
@@ -103,7 +104,7 @@ mod tests {
         );
         assert_eq!(
             update(CachedColumn::LatestRun),
-            "UPDATE instruments SET latest_run = $2 WHERE instrument_name = $1"
+            "UPDATE instruments SET latest_run = $2 WHERE instrument_name = $1 RETURNING id"
         );
     }
 }

@@ -33,7 +33,6 @@ mod timeout;
 mod tls;
 mod transaction;
 mod triggers;
-mod update;
 
 pub use change_feed::{Change, ChangeFeed};
 pub use db::Db;

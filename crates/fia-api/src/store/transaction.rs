@@ -1,4 +1,4 @@
-//! A transaction of several statements.
+//! A transaction that is yet to be committed.
 
 use std::sync::Arc;
 
@@ -13,7 +13,10 @@ use crate::store::retry::{Repeat, repeated};
 use crate::store::timeout::with_timeout;
 use crate::store::{Db, StoreError};
 
-/// An open transaction, rolled back when dropped without [`commit`](Self::commit).
+/// An open transaction, rolled back when dropped without `commit`.
+///
+/// After an error of its commit the changes may have been made: the response to `COMMIT` can be
+/// lost.
 pub struct Transaction {
     connection: Connection,
     metrics: Arc<DatabaseMetrics>,
@@ -54,14 +57,18 @@ impl Db {
             self.discard_after(&error);
             return Err(error);
         }
-        Ok(Transaction {
-            connection,
-            metrics,
-        })
+        Ok(Transaction::new(connection, metrics))
     }
 }
 
 impl Transaction {
+    pub(super) fn new(connection: Connection, metrics: Arc<DatabaseMetrics>) -> Self {
+        Self {
+            connection,
+            metrics,
+        }
+    }
+
     /// Runs one statement.
     pub(super) async fn query(
         &self,
@@ -91,17 +98,6 @@ impl Transaction {
             .map(drop)
     }
 
-    /// Commits the transaction.
-    ///
-    /// # Errors
-    /// When the database fails; the changes may have been committed.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        let commit = with_timeout(self.connection.client().batch_execute("COMMIT"));
-        self.metrics.observe_statement("COMMIT", commit).await?;
-        self.connection.release();
-        Ok(())
-    }
-
     /// Rolls back and keeps the connection; dropping the transaction would close it.
     pub async fn roll_back(self) {
         let ended = with_timeout(self.connection.client().batch_execute("ROLLBACK")).await;
@@ -109,6 +105,17 @@ impl Transaction {
             Ok(()) => self.connection.release(),
             Err(error) => tracing::debug!(%error, "rollback failed: connection closed"),
         }
+    }
+}
+
+impl tiercache::Transaction for Transaction {
+    type Error = StoreError;
+
+    async fn commit(self) -> Result<(), StoreError> {
+        let commit = with_timeout(self.connection.client().batch_execute("COMMIT"));
+        self.metrics.observe_statement("COMMIT", commit).await?;
+        self.connection.release();
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The local cache: values in process memory, and the rules that keep them coherent.
 
 pub(crate) mod coherence;
+pub(crate) mod group;
 pub(crate) mod store;
 pub(crate) mod versions;

@@ -14,6 +14,7 @@ use quick_cache::{Equivalent, Weighter};
 use tokio::time::Instant;
 
 use crate::local::coherence::VersionStamp;
+use crate::local::group::GroupStamp;
 
 /// The overhead of an entry in the store and the allocator, in bytes (an estimate).
 const OVERHEAD: u64 = 256;
@@ -23,7 +24,7 @@ const TYPICAL: u64 = 4096;
 /// The entries, bounded by their total size in bytes.
 pub(crate) struct Store(Cache<Key, Arc<Entry>, ByBytes>);
 
-/// The condition under which an entry is current, within its TTL.
+/// The condition under which an entry is current, within its TTL and unless its group has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Validity {
     /// Read from the shared level: while the versions are those from before the read.
@@ -40,6 +41,7 @@ pub(crate) struct Entry {
     value: Box<dyn Any + Send + Sync>,
     bytes: usize,
     pub(crate) validity: Validity,
+    pub(crate) group: Option<GroupStamp>,
     pub(crate) times: Times,
     refreshing: AtomicBool,
 }
@@ -59,13 +61,14 @@ impl Entry {
     pub(crate) fn new<V: Send + Sync + 'static>(
         value: V,
         bytes: usize,
-        validity: Validity,
+        (validity, group): (Validity, Option<GroupStamp>),
         times: Times,
     ) -> Self {
         Self {
             value: Box::new(value),
             bytes,
             validity,
+            group,
             times,
             refreshing: AtomicBool::new(false),
         }
@@ -181,7 +184,7 @@ mod tests {
             refresh: now,
             deadline: now,
         };
-        Entry::new(value, bytes, Validity::LocalOnly, times)
+        Entry::new(value, bytes, (Validity::LocalOnly, None), times)
     }
 
     #[test]
@@ -219,7 +222,7 @@ mod tests {
             refresh: loaded + Duration::from_secs(9),
             deadline: loaded + Duration::from_secs(10),
         };
-        let entry = Entry::new(0_u64, 8, Validity::LocalOnly, times);
+        let entry = Entry::new(0_u64, 8, (Validity::LocalOnly, None), times);
         assert!(!entry.start_refresh(Instant::now()));
         tokio::time::advance(Duration::from_secs(9)).await;
         assert!(entry.start_refresh(Instant::now()));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::Codec;
-use crate::namespace::Namespace;
 use crate::namespace::config::{Config, LocalPolicy, SHORTEST_TTL};
+use crate::namespace::{Grouping, Namespace};
 use crate::settings::ConfigError;
 use crate::shared::{NewNamespace, Shared};
 
@@ -26,7 +26,7 @@ pub struct NamespaceBuilder<K: ?Sized, V, E> {
     is_local: bool,
     /// The setting that was given a negative TTL longer than the TTL is checked at the end.
     negative_ttl: Option<Duration>,
-    key: std::marker::PhantomData<fn(&K)>,
+    pub(crate) grouping: Grouping<K>,
 }
 
 impl Cache {
@@ -85,7 +85,7 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
             },
             is_local: true,
             negative_ttl: None,
-            key: std::marker::PhantomData,
+            grouping: Grouping(None),
         }
     }
 
@@ -262,7 +262,8 @@ impl<K: ?Sized, V, E> NamespaceBuilder<K, V, E> {
             is_tracked: config.is_shared && config.local.is_some(),
             ttl: config.ttl,
         })?;
-        Ok(Namespace::new(config, id, self.shared, counters))
+        let grouping = self.grouping;
+        Ok(Namespace::new(config, id, self.shared, counters, grouping))
     }
 }
 

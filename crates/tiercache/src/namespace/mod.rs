@@ -5,13 +5,13 @@ pub(crate) mod config;
 
 use std::cell::Cell;
 use std::fmt::{self, Display, Write as _};
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub(crate) use config::Config;
 
 use crate::cache::Cache;
+use crate::local::group::Group;
 use crate::local::versions::KeyHash;
 use crate::read::in_flight::InFlight;
 use crate::shared::Shared;
@@ -23,7 +23,12 @@ use crate::write::key::Key;
 ///
 /// A key is the prefix followed by the text of a `K`, of which two must differ if they mean
 /// different values.
-pub struct Namespace<K: ?Sized, V, E>(pub(crate) Arc<Inner<V, E>>, PhantomData<fn(&K)>);
+pub struct Namespace<K: ?Sized, V, E>(pub(crate) Arc<Inner<V, E>>, pub(crate) Grouping<K>);
+
+/// Derives the group of a key; `None` for a namespace without groups.
+pub(crate) struct Grouping<K: ?Sized>(pub(crate) Option<Arc<GroupOf<K>>>);
+
+pub(crate) type GroupOf<K> = dyn Fn(&K) -> Group + Send + Sync;
 
 pub(crate) struct Inner<V, E> {
     pub(crate) config: Config<V, E>,
@@ -39,7 +44,19 @@ pub(crate) struct Inner<V, E> {
 
 impl<K: ?Sized, V, E> Clone for Namespace<K, V, E> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0), PhantomData)
+        Self(Arc::clone(&self.0), self.1.clone())
+    }
+}
+
+impl<K: ?Sized> Clone for Grouping<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: ?Sized> Grouping<K> {
+    pub(crate) fn of(&self, key: &K) -> Option<Group> {
+        self.0.as_ref().map(|group_of| group_of(key))
     }
 }
 
@@ -57,6 +74,7 @@ impl<K: ?Sized, V, E> Namespace<K, V, E> {
         id: u32,
         shared: Arc<Shared>,
         counters: Arc<Counters>,
+        grouping: Grouping<K>,
     ) -> Self {
         let prefix_hash = KeyHash::of(&config.prefix);
         let inner = Inner {
@@ -68,7 +86,7 @@ impl<K: ?Sized, V, E> Namespace<K, V, E> {
             prefix_hash,
             in_flight: Arc::new(InFlight::new()),
         };
-        Self(Arc::new(inner), PhantomData)
+        Self(Arc::new(inner), grouping)
     }
 }
 
@@ -120,8 +138,10 @@ impl<V, E> Inner<V, E> {
         [&*self.config.prefix, name].concat()
     }
 
-    /// Whether the shared level must be bypassed for this key.
-    pub(crate) fn is_pending(&self, key: &str) -> bool {
-        self.shared.pending.contains(key) || self.shared.bypassed.contains(key)
+    /// Whether the shared level must be bypassed for this key, or its group.
+    pub(crate) fn is_pending(&self, key: &str, group: Option<&Group>) -> bool {
+        let shared = &self.shared;
+        let is_pending = |key| shared.pending.contains(key) || shared.bypassed.contains(key);
+        is_pending(key) || group.is_some_and(|group| is_pending(&group.key))
     }
 }

@@ -237,7 +237,7 @@ impl Connection {
         Ok(lines.find_map(|line| line.strip_prefix("run_id:").map(str::to_owned)))
     }
 
-    async fn eval(
+    pub(super) async fn eval(
         &self,
         script: &Script,
         key: &str,
@@ -256,7 +256,7 @@ impl Connection {
 }
 
 /// Whole milliseconds, at least one, as the commands take them.
-fn millis(duration: Duration) -> String {
+pub(super) fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
 }
 
@@ -277,7 +277,7 @@ fn is_noscript(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-fn bytes(value: Value) -> Result<Option<Bytes>, CommandError> {
+pub(super) fn bytes(value: Value) -> Result<Option<Bytes>, CommandError> {
     match value {
         Value::Nil => Ok(None),
         Value::BulkString(bytes) => Ok(Some(Bytes::from(bytes))),

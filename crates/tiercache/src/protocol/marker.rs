@@ -9,6 +9,8 @@
 //! | `null`, a tab, a nonce | **lease**: a process is loading the value |
 //! | `null`, a line feed, a nonce | **fence**: a transaction is changing the value |
 //!
+//! The keys of groups hold others: see [`super::generation`].
+//!
 //! The nonce is 128 random bits, encoded in 64 white-space characters of two bits each. It is new
 //! for every attempt: with a nonce per process, the delayed FILL of an earlier attempt would be
 //! accepted for a later one (ABA).
@@ -24,8 +26,8 @@ pub(crate) const TOMBSTONE: &[u8] = b"null";
 /// Two bits a character: the four kinds of JSON white space.
 const WHITE_SPACE: [u8; 4] = *b" \t\n\r";
 const NONCE_LEN: usize = 64;
-const PREFIX_LEN: usize = TOMBSTONE.len() + 1;
-const LEN: usize = PREFIX_LEN + NONCE_LEN;
+pub(super) const PREFIX_LEN: usize = TOMBSTONE.len() + 1;
+pub(super) const LEN: usize = PREFIX_LEN + NONCE_LEN;
 
 const LEASE_PREFIX: &[u8; PREFIX_LEN] = b"null\t";
 const FENCE_PREFIX: &[u8; PREFIX_LEN] = b"null\n";
@@ -67,7 +69,7 @@ impl AsRef<[u8]> for FenceToken {
     }
 }
 
-fn marker(prefix: &[u8; PREFIX_LEN], nonce: u128) -> [u8; LEN] {
+pub(super) fn marker(prefix: &[u8; PREFIX_LEN], nonce: u128) -> [u8; LEN] {
     let mut bytes = [0; LEN];
     let (head, tail) = bytes.split_at_mut(PREFIX_LEN);
     head.copy_from_slice(prefix);
@@ -111,7 +113,7 @@ impl From<Option<Bytes>> for Stored {
 
 /// Exact in length and alphabet: anything similar is a payload, which is rejected and then
 /// replaced. As a marker without a TTL it would block the key for ever.
-fn is_marker(bytes: &[u8], prefix: &[u8; PREFIX_LEN]) -> bool {
+pub(super) fn is_marker(bytes: &[u8], prefix: &[u8; PREFIX_LEN]) -> bool {
     bytes.len() == LEN
         && bytes.starts_with(prefix)
         && bytes[PREFIX_LEN..]

@@ -1,8 +1,10 @@
 //! The protocol in Valkey: the control values a key may hold, and the commands that change it.
 //!
 //! Other programs use the same keys, so both are a wire format: see the table in [`marker`] and
-//! the scripts in `lua/`, each of which reads and writes one key atomically.
+//! the scripts in `protocol/scripts`, each of which reads and writes one key atomically.
 
 pub(crate) mod commands;
+pub(crate) mod generation;
+mod group_commands;
 pub(crate) mod marker;
 mod script;

@@ -6,6 +6,8 @@ use redis::{Cmd, cmd};
 
 pub(super) static GET_LEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/get_lease.lua")));
+pub(super) static GET_GENERATION: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/get_generation.lua")));
 pub(super) static FILL: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("../../protocol/scripts/fill.lua")));
 pub(super) static RELEASE: LazyLock<Script> =

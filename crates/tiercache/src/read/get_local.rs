@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::local::coherence::VersionStamp;
+use crate::local::group::{Group, GroupStamp};
 use crate::local::store::{Entry, Store, Times, Validity};
 use crate::namespace::Inner;
 use crate::namespace::config::LocalPolicy;
@@ -17,6 +18,7 @@ use crate::read::outcome::{CachedValue, Source};
 pub(crate) struct ReadSnapshot {
     stamp: VersionStamp,
     write_version: u64,
+    group: Option<GroupStamp>,
     at: Instant,
 }
 
@@ -38,11 +40,36 @@ impl<V, E> Inner<V, E> {
     }
 
     /// **Take it before a value is requested or loaded.**
-    pub(crate) fn snapshot(&self, name: &str) -> ReadSnapshot {
+    pub(crate) fn snapshot(&self, name: &str, group: Option<&Group>) -> ReadSnapshot {
+        let shared = &self.shared;
+        let of_group = |group: &Group| GroupStamp {
+            hash: group.hash,
+            stamp: shared.coherence.stamp(group.hash),
+            write_version: shared.write_versions.get(group.hash),
+        };
         ReadSnapshot {
-            stamp: self.shared.coherence.stamp(self.hash(name)),
+            stamp: shared.coherence.stamp(self.hash(name)),
             write_version: self.write_version(name),
+            group: group.map(of_group),
             at: Instant::now(),
+        }
+    }
+
+    /// Whether this process has written the key or its group since the snapshot.
+    pub(crate) fn is_written_since(&self, name: &str, snapshot: &ReadSnapshot) -> bool {
+        let version = |hash| self.shared.write_versions.get(hash);
+        let is_group_written = |group: GroupStamp| version(group.hash) != group.write_version;
+        self.write_version(name) != snapshot.write_version
+            || snapshot.group.is_some_and(is_group_written)
+    }
+
+    /// Whether no change of an entry's group is known since the entry's value was requested.
+    fn is_group_current(&self, group: GroupStamp, now: Instant) -> bool {
+        let coherence = &self.shared.coherence;
+        // Without a shared level there are no writes but those of this process.
+        match self.shared.has_shared_level() {
+            true => coherence.is_current(group.stamp, group.hash, now),
+            false => coherence.stamp(group.hash) == group.stamp,
         }
     }
 }
@@ -69,7 +96,11 @@ where
             Validity::LocalOnly => true,
             Validity::FallbackOnly => false,
         };
-        is_valid && now < entry.times.deadline
+        is_valid
+            && now < entry.times.deadline
+            && entry
+                .group
+                .is_none_or(|group| self.is_group_current(group, now))
     }
 
     /// Inserts a value of the shared level, with the rest of its TTL there. A key without a TTL
@@ -131,7 +162,7 @@ where
         store.insert(
             self.id,
             name,
-            Entry::new(value.clone(), weight, validity, times),
+            Entry::new(value.clone(), weight, (validity, snapshot.group), times),
         );
         // A write of this process changes the version and then removes the entry. If it did so
         // before the line above, the version shows it.

@@ -4,10 +4,13 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 
 use crate::connection::{CommandError, Connection};
+use crate::local::group::Group;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::commands::WithExpiry;
+use crate::protocol::generation::GroupState;
 use crate::protocol::marker::Stored;
 use crate::read::get_local::ReadSnapshot;
 
@@ -17,7 +20,7 @@ pub(super) enum SharedRead<V> {
     Hit(V, Option<Duration>),
     /// No value. A payload that was rejected may be replaced.
     Miss { rejected: Option<Bytes> },
-    /// A write is in progress.
+    /// A write of the key, or of its group, is in progress.
     Fenced,
 }
 
@@ -34,12 +37,13 @@ where
     /// pending, and for a payload that the codec rejects.
     pub async fn peek(&self, key: &K) -> Option<V> {
         let (name, hit) = with_name(key, |name| (name.to_owned(), self.0.get_local(name)));
+        let group = self.1.of(key);
         self.0.counters.requests.one();
         if let Some((value, _)) = hit {
             self.0.counters.local_hits.one();
             return Some(value);
         }
-        self.0.peek_shared(&name).await
+        self.0.peek_shared(&name, group.as_ref()).await
     }
 }
 
@@ -48,13 +52,14 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    async fn peek_shared(&self, name: &str) -> Option<V> {
+    async fn peek_shared(&self, name: &str, group: Option<&Group>) -> Option<V> {
         let connection = self.shared.connection()?;
-        let (key, snapshot) = (self.key(name), self.snapshot(name));
-        if !self.uses_shared_level() || self.is_pending(&key) {
+        let (key, snapshot) = (self.key(name), self.snapshot(name, group));
+        if !self.uses_shared_level() || self.is_pending(&key, group) {
             return None;
         }
-        match self.get_shared(&connection, (name, &key), snapshot).await {
+        let target = (name, &*key, group);
+        match self.get_shared(&connection, target, snapshot).await {
             Ok(SharedRead::Hit(value, _)) => {
                 self.counters.hits.one();
                 Some(value)
@@ -77,12 +82,15 @@ where
     pub(super) async fn get_shared(
         &self,
         connection: &Connection,
-        (name, key): (&str, &str),
+        (name, key, group): (&str, &str, Option<&Group>),
         snapshot: ReadSnapshot,
     ) -> Result<SharedRead<V>, CommandError> {
-        let (stored, ttl) = self.get_with_ttl(connection, key).await?;
+        let reading = self.get_with_ttl(connection, key);
+        let (found, state) = join(reading, self.group_state(connection, group)).await;
+        let ((stored, ttl), state) = (found?, state?);
         Ok(match stored {
-            Stored::Payload(payload) => match self.decode(key, &payload) {
+            _ if state == GroupState::Fenced => SharedRead::Fenced,
+            Stored::Payload(payload) => match self.decode(key, &payload, &state) {
                 Some(value) => {
                     self.insert_shared(name, &value, payload.len(), snapshot, ttl);
                     let age = ttl.map(|left| self.config.ttl_of(&value).saturating_sub(left));
@@ -99,6 +107,20 @@ where
             }
             Stored::Fenced => SharedRead::Fenced,
         })
+    }
+
+    /// Reads the state of a key's group, if it has one.
+    pub(super) async fn group_state(
+        &self,
+        connection: &Connection,
+        group: Option<&Group>,
+    ) -> Result<GroupState, CommandError> {
+        let Some(group) = group else {
+            return Ok(GroupState::Ungrouped);
+        };
+        let limit = self.shared.settings.read_timeout;
+        let _command = self.shared.command("GET");
+        connection.get_group(&group.key, limit).await
     }
 
     /// Reads a key, with its TTL if the value is to be kept locally.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::event::Event;
 use crate::namespace::Inner;
+use crate::protocol::generation::GroupState;
 use crate::read::in_flight::Loader;
 use crate::read::outcome::Failure;
 
@@ -78,9 +79,14 @@ impl<V: 'static, E> Inner<V, E> {
         Some(payload)
     }
 
-    /// Decodes a payload of the shared level; counts one that is rejected.
-    pub(crate) fn decode(&self, key: &str, payload: &Bytes) -> Option<V> {
-        let error = match self.config.decode(payload) {
+    /// Decodes a payload of the shared level; counts one that is rejected, or not current in its
+    /// group.
+    pub(crate) fn decode(&self, key: &str, payload: &Bytes, group: &GroupState) -> Option<V> {
+        let Some(payload) = group.current(payload) else {
+            self.counters.outdated.one();
+            return None;
+        };
+        let error = match self.config.decode(&payload) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join, try_join_all};
 use futures_util::{FutureExt, StreamExt, stream};
 
-use crate::namespace::{Inner, Namespace, with_name};
+use crate::namespace::{Inner, Namespace};
 use crate::read::Start;
 use crate::read::fetch::fill::Begin;
 use crate::read::fetch::look_up::Lookup;
@@ -78,7 +78,7 @@ where
                 let mut rows = load_one(vec![one.clone()]).await?;
                 Ok(rows.remove(&one))
             };
-            match with_name(&key, |name| self.0.start(name, load_one)) {
+            match self.start(&key, load_one) {
                 Start::Hit(hit) => found.extend(hit.value.map(|value| (key, value))),
                 Start::Queued(mut read) => {
                     let fetch = read.fetch.take();

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 
 pub use handle::LocalHandle;
 
+use crate::local::group::Group;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::read::fetch::Fetch;
 use crate::read::in_flight::{Loader, Outcome, Waiter};
@@ -68,7 +69,7 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        match with_name(key, |name| self.0.start(name, load)) {
+        match self.start(key, load) {
             Start::Hit(hit) => Ok(hit),
             Start::Queued(mut read) => {
                 self.0.serve(&mut read);
@@ -88,13 +89,28 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        match with_name(key, |name| self.0.start(name, load)) {
+        match self.start(key, load) {
             Start::Hit(hit) => Ok(hit),
             Start::Queued(mut read) => {
                 self.0.serve(&mut read);
                 outcome(read.reply).await
             }
         }
+    }
+}
+
+impl<K, V, E> Namespace<K, V, E>
+where
+    K: Display + ?Sized,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    fn start<F, Fut>(&self, key: &K, load: F) -> Start<V, E>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        with_name(key, |name| self.0.start(name, || self.1.of(key), load))
     }
 }
 
@@ -119,7 +135,12 @@ where
     E: Send + Sync + 'static,
 {
     /// Returns a local hit, and starts the background work that is due; or enqueues a waiter.
-    fn start<F, Fut>(self: &Arc<Self>, name: &str, load: F) -> Start<V, E>
+    fn start<F, Fut>(
+        self: &Arc<Self>,
+        name: &str,
+        group: impl FnOnce() -> Option<Group>,
+        load: F,
+    ) -> Start<V, E>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -130,7 +151,7 @@ where
             let now = Instant::now();
             if entry.start_refresh(now) {
                 let (namespace, name) = (Arc::clone(self), name.to_owned());
-                let refresh = refresh::run(namespace, name, boxed(load));
+                let refresh = refresh::run(namespace, name, group(), boxed(load));
                 self.shared.spawn(refresh);
             } else if self.is_sample(hits) {
                 let (namespace, name) = (Arc::clone(self), name.to_owned());
@@ -139,7 +160,7 @@ where
             let age = now.saturating_duration_since(entry.times.loaded);
             return Start::Hit(CachedValue::new(value, Source::Local, Some(age)));
         }
-        Start::Queued(self.enqueue(name, boxed(load)))
+        Start::Queued(self.enqueue(name, group(), boxed(load)))
     }
 
     /// The time after which a last known value is served instead of waiting for a load.
@@ -151,7 +172,12 @@ where
     }
 
     /// Enqueues a waiter for the key's next fetch.
-    fn enqueue(self: &Arc<Self>, name: &str, load: Loader<V, E>) -> Queued<V, E> {
+    fn enqueue(
+        self: &Arc<Self>,
+        name: &str,
+        group: Option<Group>,
+        load: Loader<V, E>,
+    ) -> Queued<V, E> {
         let (reply, outcome) = oneshot::channel();
         let waiter = Waiter {
             reply,
@@ -167,7 +193,7 @@ where
             .and_then(|limit| Some((limit, self.last_known(name)?)));
         Queued {
             reply: outcome,
-            fetch: slot.map(|slot| Fetch::new(Arc::clone(self), slot)),
+            fetch: slot.map(|slot| Fetch::new(Arc::clone(self), group, slot)),
             limit,
         }
     }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join;
+
 use crate::connection::CommandError;
+use crate::local::group::Group;
 use crate::namespace::Inner;
 use crate::protocol::commands::WithExpiry;
 use crate::protocol::marker::Stored;
@@ -11,13 +14,17 @@ use crate::read::in_flight::Loader;
 
 /// Loads the value and stores it unless the key has changed meanwhile, by a write or by another
 /// replica's refresh.
-pub(crate) async fn run<V, E>(namespace: Arc<Inner<V, E>>, name: String, load: Loader<V, E>)
-where
+pub(crate) async fn run<V, E>(
+    namespace: Arc<Inner<V, E>>,
+    name: String,
+    group: Option<Group>,
+    load: Loader<V, E>,
+) where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
     namespace.counters.refreshes.one();
-    let is_stored = match refresh(&namespace, &name, load).await {
+    let is_stored = match refresh(&namespace, &name, group.as_ref(), load).await {
         Ok(is_stored) => is_stored,
         Err(error) => {
             tracing::debug!(name, ?error, "early refresh failed");
@@ -29,37 +36,51 @@ where
     }
 }
 
-async fn refresh<V: 'static, E>(
+async fn refresh<V, E>(
     namespace: &Inner<V, E>,
     name: &str,
+    group: Option<&Group>,
     load: Loader<V, E>,
-) -> Result<bool, CommandError> {
+) -> Result<bool, CommandError>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
     let key = namespace.key(name);
     let shared = &namespace.shared;
     let limit = shared.settings.read_timeout;
     let connection = shared.connection().ok_or(CommandError::CircuitOpen)?;
-    let version = namespace.write_version(name);
-    if namespace.is_pending(&key) {
+    let snapshot = namespace.snapshot(name, group);
+    if namespace.is_pending(&key, group) {
         return Ok(false);
     }
-    let WithExpiry {
-        stored: Stored::Payload(old),
-        expiry,
-    } = connection.get_with_expiry(&key, limit).await?
+    let reading = connection.get_with_expiry(&key, limit);
+    let (found, state) = join(reading, namespace.group_state(&connection, group)).await;
+    let (
+        WithExpiry {
+            stored: Stored::Payload(old),
+            expiry,
+        },
+        state,
+    ) = (found?, state?)
     else {
         return Ok(false);
     };
+    // Otherwise it belongs to a write, or to the next read.
+    if state.current(&old).is_none() {
+        return Ok(false);
+    }
     let Ok(value) = namespace.run(load).await else {
         return Ok(false);
     };
     // As before a fill: the key does not show a write of this replica whose fence was lost.
-    if namespace.write_version(name) != version || namespace.is_pending(&key) {
+    if namespace.is_written_since(name, &snapshot) || namespace.is_pending(&key, group) {
         return Ok(false);
     }
     let Some((new, ttl)) = namespace.to_store(name, &value) else {
         return Ok(false);
     };
     connection
-        .refresh(&key, (expiry, &old), &new, ttl, limit)
+        .refresh(&key, (expiry, &old), &state.tagged(new), ttl, limit)
         .await
 }

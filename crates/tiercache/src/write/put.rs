@@ -20,7 +20,7 @@ where
     ///
     /// The value is stored only if the fence was confirmed, COMMIT succeeded, and no other write
     /// or invalidation of the key came since the fence was raised. Otherwise, or if it is too
-    /// large or not encodable, the key is invalidated, as for [`key`](Self::key). So the promise
+    /// large, not encodable, or of a [group](crate::NamespaceBuilder::grouped), the key is invalidated, as for [`key`](Self::key). So the promise
     /// of a write is the same with and without a value.
     ///
     /// ```
@@ -43,7 +43,7 @@ where
     /// ```
     pub fn put(&self, key: &K, value: &V) -> Key {
         let config = &self.0.config;
-        let is_stored = config.is_shared && !config.ttl.is_zero();
+        let is_stored = config.is_shared && !config.ttl.is_zero() && self.1.0.is_none();
         let stored = is_stored
             .then(|| with_name(key, |name| self.0.to_store(name, value)))
             .flatten();

@@ -15,6 +15,7 @@ mod adapters;
 mod addresses;
 mod examples;
 mod faults;
+mod groups;
 mod guarded_writes;
 mod histories;
 mod invalidate_all;

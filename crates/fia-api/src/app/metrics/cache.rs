@@ -16,7 +16,7 @@ type NamespaceCounter = (
 );
 
 /// Counters of one name are adjacent, and the first of them has the HELP text.
-const NAMESPACE_COUNTERS: [NamespaceCounter; 27] = [
+const NAMESPACE_COUNTERS: [NamespaceCounter; 28] = [
     ("fia_api_cache_requests_total", "Cached reads.", None, |c| {
         c.requests
     }),
@@ -85,7 +85,7 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 27] = [
     (CONFLICTS, "", Some(("kind", "fence")), |c| c.fences_met),
     (
         BYPASSES,
-        "Fetches that bypassed Valkey: it was unavailable, or an invalidation of the key was pending.",
+        "Fetches that bypassed Valkey: it was unavailable, or an invalidation of the key or its group was pending.",
         Some(("reason", "unavailable")),
         |c| c.bypassed_unavailable,
     ),
@@ -112,6 +112,12 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 27] = [
         "Entries in Valkey with an unusable payload.",
         None,
         |c| c.rejected,
+    ),
+    (
+        "fia_api_cache_outdated_entries_total",
+        "Entries in Valkey that were not current: a job had changed since (lists and counts), or a legacy replica had stored them.",
+        None,
+        |c| c.outdated,
     ),
     (
         "fia_api_cache_samples_total",

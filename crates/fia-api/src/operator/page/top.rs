@@ -37,6 +37,8 @@ fn session(context: &Context<'_>) -> Markup {
                 summary { "View only · sign in to act" }
                 form method="post" action="/sign-in" {
                     label for="credential" { (what) }
+                    // Password managers want one.
+                    input.hidden type="text" name="username" value="operator" autocomplete="username" tabindex="-1" aria-hidden="true";
                     div.row {
                         input id="credential" name="credential" type="password" required autocomplete="current-password";
                         button type="submit" { "Sign in" }

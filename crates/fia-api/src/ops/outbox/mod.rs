@@ -22,10 +22,12 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::broker::Broker;
+use crate::cached::JobGroups;
 use crate::error::ApiError;
 use crate::model::Message;
 use crate::observe::{current_trace, in_context};
 use crate::ops::outbox::shared::Shared;
+use crate::store::new_jobs::InsertedJob;
 use crate::store::outbox::{self, Backlog};
 use crate::store::{Db, Transaction};
 
@@ -53,8 +55,8 @@ impl Outbox {
     /// Starts the relay. Messages of more than `max_message_bytes` are rejected. Must be called
     /// within a Tokio runtime.
     #[must_use]
-    pub fn new(db: Db, broker: Broker, max_message_bytes: usize) -> Self {
-        let shared = Arc::new(Shared::new(db, broker, max_message_bytes));
+    pub fn new(db: Db, broker: Broker, groups: JobGroups, max_message_bytes: usize) -> Self {
+        let shared = Arc::new(Shared::new(db, broker, groups, max_message_bytes));
         let relay = tokio::spawn(relay::run(Arc::clone(&shared)));
         Self {
             shared,
@@ -62,13 +64,29 @@ impl Outbox {
         }
     }
 
-    /// Commits the transaction of a job and has its message published.
+    /// Commits the transaction of a new job, and has its message published.
     ///
     /// # Errors
     /// [`ApiError::TooLarge`] if the message exceeds the limit, and the transaction is rolled back.
     /// If the database fails; without the table also if the broker does not confirm the message
     /// within 2 s, and the transaction is rolled back.
-    pub async fn commit(&self, transaction: Transaction, message: Message) -> Result<(), ApiError> {
+    pub async fn commit(
+        &self,
+        transaction: Transaction,
+        job: &InsertedJob,
+        message: Message,
+    ) -> Result<(), ApiError> {
+        let instrument = job.instrument.clone();
+        self.commit_changing(transaction, instrument, message).await
+    }
+
+    /// Commits a transaction that has changed the lists of an instrument's jobs, or none.
+    async fn commit_changing(
+        &self,
+        transaction: Transaction,
+        instrument: Option<String>,
+        message: Message,
+    ) -> Result<(), ApiError> {
         let shared = Arc::clone(&self.shared);
         if let Err(error) = shared.check_size(&message) {
             transaction.roll_back().await;
@@ -79,11 +97,13 @@ impl Outbox {
             if shared.has_table_in(&transaction).await? {
                 outbox::add(&transaction, &message).await?;
                 shared.traces.insert(&message);
-                transaction.commit().await?;
+                shared.commit(transaction, instrument).await?;
                 shared.wake.notify_one();
                 Ok(())
             } else {
-                shared.publish_and_commit(transaction, &message).await
+                shared
+                    .publish_and_commit(transaction, instrument, &message)
+                    .await
             }
         };
         let trace = current_trace();
@@ -102,7 +122,7 @@ impl Outbox {
     /// As [`Outbox::commit`].
     pub async fn send(&self, message: Message) -> Result<(), ApiError> {
         let transaction = self.shared.db.begin().await?;
-        self.commit(transaction, message).await
+        self.commit_changing(transaction, None, message).await
     }
 
     /// The counters and the backlog.

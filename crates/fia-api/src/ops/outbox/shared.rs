@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::broker::Broker;
+use crate::cached::JobGroups;
 use crate::error::ApiError;
 use crate::model::Message;
 use crate::ops::outbox::claims::Claims;
@@ -26,6 +27,7 @@ const ABSENT: u8 = 2;
 pub(super) struct Shared {
     pub(super) db: Db,
     pub(super) broker: Broker,
+    groups: JobGroups,
     /// Notified when a message was committed.
     pub(super) wake: Notify,
     /// Notified at shutdown.
@@ -48,10 +50,11 @@ pub(super) struct Counts {
 }
 
 impl Shared {
-    pub(super) fn new(db: Db, broker: Broker, max_message_bytes: usize) -> Self {
+    pub(super) fn new(db: Db, broker: Broker, groups: JobGroups, max_message_bytes: usize) -> Self {
         Self {
             db,
             broker,
+            groups,
             wake: Notify::new(),
             stop: Notify::new(),
             counts: Counts::default(),
@@ -119,17 +122,27 @@ impl Shared {
         Ok(present)
     }
 
+    /// Commits a transaction that has changed the lists of an instrument's jobs, or none.
+    pub(super) async fn commit(
+        &self,
+        transaction: Transaction,
+        instrument: Option<String>,
+    ) -> Result<(), StoreError> {
+        self.groups.commit(transaction, instrument.as_deref()).await
+    }
+
     /// Publishes before the commit, without the table; rolls back if the broker does not confirm.
     pub(super) async fn publish_and_commit(
         &self,
         transaction: Transaction,
+        instrument: Option<String>,
         message: &Message,
     ) -> Result<(), ApiError> {
         let publish = async { self.broker.connection().await?.publish(message).await };
         let reason = match timeout(CONFIRM_TIMEOUT, publish).await {
             Ok(Ok(())) => {
                 self.counts.published.fetch_add(1, Ordering::Relaxed);
-                return Ok(transaction.commit().await?);
+                return Ok(self.commit(transaction, instrument).await?);
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no confirmation in time".to_owned(),

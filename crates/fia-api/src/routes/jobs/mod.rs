@@ -102,8 +102,7 @@ pub(super) async fn update(
 ) -> HandlerResult {
     let Selected(mut changes) = call.body;
     resolve_timestamps(&state.db, &mut changes).await?;
-    let body = jobs::update(&state.db, call.input.0, changes).await?;
-    Ok(json(body.ok_or(ApiError::Missing)?))
+    Ok(json(state.jobs.update(call.input.0, changes).await?))
 }
 
 async fn list(

@@ -19,6 +19,7 @@ mod values;
 pub use count::count;
 pub use list::{Listing, page};
 pub use origin::origins;
+pub(super) use row::RUN_INSTRUMENT;
 pub use selection::Viewer;
 pub use single::{FoundJob, find};
 pub use update::{parse_timestamp, update};

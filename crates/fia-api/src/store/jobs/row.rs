@@ -19,6 +19,10 @@ pub(super) const RUN: &str = "runs.filename, run_owners.experiment_number, runs.
 /// The columns of [`ColumnCursor::owner`].
 pub(super) const OWNER: &str = "job_owners.experiment_number, job_owners.user_number";
 
+/// The name of the instrument of the job's run. Lists show a job as one of it.
+pub(in crate::store) const RUN_INSTRUMENT: &str = "(SELECT instrument_name FROM instruments \
+     JOIN runs ON runs.instrument_id = instruments.id WHERE runs.id = jobs.run_id)";
+
 pub(super) const JOIN_SCRIPT: &str = "LEFT JOIN scripts ON scripts.id = jobs.script_id";
 pub(super) const JOIN_RUN: &str = "LEFT JOIN runs ON runs.id = jobs.run_id \
      LEFT JOIN job_owners run_owners ON run_owners.id = runs.owner_id \

@@ -5,9 +5,9 @@ use tokio_postgres::types::Type;
 
 use crate::model::json::render;
 use crate::model::{JobChanges, NewValue, Timestamp};
-use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_SCRIPT};
+use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_SCRIPT, RUN_INSTRUMENT};
 use crate::store::jobs::values::Values;
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, Transaction};
 
 /// Parses a timestamp as PostgreSQL does; a time zone in it is ignored.
 ///
@@ -25,30 +25,51 @@ pub async fn parse_timestamp(db: &Db, text: &str) -> Result<Timestamp, StoreErro
     }
 }
 
-/// Updates a job and returns the response body, the job without its run; `None` if the job does
-/// not exist.
+/// A job after its update.
+pub struct UpdatedJob {
+    /// The job without its run, as a response body.
+    pub body: Bytes,
+    /// The transaction to commit; `None` if nothing is to be changed.
+    pub transaction: Option<Transaction>,
+    /// The instrument of its run.
+    pub instrument: Option<String>,
+}
+
+/// Updates a job in a transaction that is yet to be committed; `None` if the job does not exist.
 ///
 /// # Errors
-/// When the database fails; the change may have been made.
-pub async fn update(db: &Db, id: i64, changes: JobChanges) -> Result<Option<Bytes>, StoreError> {
+/// When the database fails.
+pub async fn update(
+    db: &Db,
+    id: i64,
+    changes: JobChanges,
+) -> Result<Option<UpdatedJob>, StoreError> {
     let mut values = Values::default();
     let id = values.bind(id, Type::INT8);
     let set = assignments(changes, &mut values);
-    let sql = if set.is_empty() {
-        format!("SELECT {JOB} FROM jobs {JOIN_SCRIPT} WHERE jobs.id = {id}")
+    let select = format!("SELECT {JOB}, {RUN_INSTRUMENT} FROM jobs {JOIN_SCRIPT}");
+    let (transaction, rows) = if set.is_empty() {
+        let sql = format!("{select} WHERE jobs.id = {id}");
+        (None, db.query(&sql, &values.params()).await?)
     } else {
-        format!(
-            "WITH jobs AS (UPDATE jobs SET {} WHERE jobs.id = {id} RETURNING *) \
-             SELECT {JOB} FROM jobs {JOIN_SCRIPT}",
-            set.join(", ")
-        )
+        let set = set.join(", ");
+        let sql = format!(
+            "WITH jobs AS (UPDATE jobs SET {set} WHERE jobs.id = {id} RETURNING *) {select}"
+        );
+        match db.update(&sql, &values.params()).await? {
+            Some((transaction, rows)) => (Some(transaction), rows),
+            None => return Ok(None),
+        }
     };
-    let rows = db.write(&sql, &values.params()).await?;
-    let job = rows
-        .first()
-        .map(|row| ColumnCursor::of(row).job())
-        .transpose()?;
-    Ok(job.map(|job| render(&job)))
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let mut columns = ColumnCursor::of(row);
+    Ok(Some(UpdatedJob {
+        body: render(&columns.job()?),
+        transaction,
+        instrument: columns.take()?,
+    }))
 }
 
 fn assignments(changes: JobChanges, values: &mut Values) -> Vec<String> {

@@ -3,9 +3,19 @@
 use tokio_postgres::types::Type;
 
 use crate::model::Program;
+use crate::store::jobs::RUN_INSTRUMENT;
 use crate::store::new_jobs::parts;
 use crate::store::new_jobs::{KnownRun, Original};
 use crate::store::{StoreError, Transaction};
+
+/// A job that was inserted.
+#[derive(Debug)]
+pub struct InsertedJob {
+    /// Its id.
+    pub id: i32,
+    /// The instrument of its run.
+    pub instrument: Option<String>,
+}
 
 /// A job of an autoreduction.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +28,7 @@ pub struct NewJob<'a> {
     pub inputs: &'a str,
 }
 
-/// Inserts a job that runs a user's script without a run. Returns its id.
+/// Inserts a job that runs a user's script without a run.
 ///
 /// # Errors
 /// When the database fails.
@@ -26,7 +36,7 @@ pub async fn insert_simple(
     transaction: &Transaction,
     program: &Program,
     user_number: i32,
-) -> Result<i32, StoreError> {
+) -> Result<InsertedJob, StoreError> {
     let owner_id = parts::user(transaction, user_number).await?;
     let row = Row {
         job_type: "SIMPLE",
@@ -38,7 +48,7 @@ pub async fn insert_simple(
     row.insert(transaction, program, None).await
 }
 
-/// Inserts a job that reduces the run of another job again. Returns its id.
+/// Inserts a job that reduces the run of another job again.
 ///
 /// # Errors
 /// When the database fails.
@@ -46,7 +56,7 @@ pub async fn insert_rerun(
     transaction: &Transaction,
     program: &Program,
     original: &Original,
-) -> Result<i32, StoreError> {
+) -> Result<InsertedJob, StoreError> {
     let row = Row {
         job_type: "RERUN",
         owner_id: original.owner_id,
@@ -57,7 +67,7 @@ pub async fn insert_rerun(
     row.insert(transaction, program, None).await
 }
 
-/// Inserts a job that reduces a run by its instrument's rules. Returns its id.
+/// Inserts a job that reduces a run by its instrument's rules.
 ///
 /// # Errors
 /// When the database fails.
@@ -65,7 +75,7 @@ pub async fn insert_autoreduction(
     transaction: &Transaction,
     new: NewJob<'_>,
     run: &KnownRun,
-) -> Result<i32, StoreError> {
+) -> Result<InsertedJob, StoreError> {
     let row = Row {
         job_type: "AUTOREDUCTION",
         owner_id: run.owner_id,
@@ -90,13 +100,17 @@ impl Row<'_> {
         transaction: &Transaction,
         program: &Program,
         sha: Option<&str>,
-    ) -> Result<i32, StoreError> {
+    ) -> Result<InsertedJob, StoreError> {
         let script_id = parts::script(transaction, &program.script, sha).await?;
-        let id = transaction
-            .value(
-                "INSERT INTO jobs (job_type, state, inputs, script_id, runner_image, owner_id, \
-                   instrument_id, run_id) \
-                 VALUES ($1::jobtype, 'NOT_STARTED', $2::jsonb, $3, $4, $5, $6, $7) RETURNING id",
+        let sql = format!(
+            "INSERT INTO jobs (job_type, state, inputs, script_id, runner_image, owner_id, \
+               instrument_id, run_id) \
+             VALUES ($1::jobtype, 'NOT_STARTED', $2::jsonb, $3, $4, $5, $6, $7) \
+             RETURNING id, {RUN_INSTRUMENT}"
+        );
+        let rows = transaction
+            .query(
+                &sql,
                 &[
                     (&self.job_type, Type::TEXT),
                     (&self.inputs, Type::TEXT),
@@ -108,6 +122,10 @@ impl Row<'_> {
                 ],
             )
             .await?;
-        id.ok_or_else(parts::no_id)
+        let row = rows.first().ok_or_else(parts::no_id)?;
+        Ok(InsertedJob {
+            id: row.try_get(0)?,
+            instrument: row.try_get(1)?,
+        })
     }
 }

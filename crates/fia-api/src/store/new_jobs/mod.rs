@@ -8,6 +8,6 @@ mod original;
 mod parts;
 mod run;
 
-pub use insert::{NewJob, insert_autoreduction, insert_rerun, insert_simple};
+pub use insert::{InsertedJob, NewJob, insert_autoreduction, insert_rerun, insert_simple};
 pub use original::{Original, original};
 pub use run::{KnownRun, run_of, run_of_file};

@@ -111,7 +111,7 @@ async fn installing_the_trigger_is_idempotent_and_works_through_a_pooler() {
     let client = database.client().await;
     let triggers = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'fia\\_api\\_%'";
     let count: i64 = client.query_one(triggers, &[]).await.unwrap().get(0);
-    assert_eq!(count, 3);
+    assert_eq!(count, 10);
     // A name too long for a notification does not fail the write.
     client
         .batch_execute("UPDATE instruments SET instrument_name = repeat('x', 9000) WHERE id = 1")

@@ -109,7 +109,8 @@ async fn keys_are_shown_as_valkey_has_them_without_values() {
         .query_async(&mut redis)
         .await
         .unwrap();
-    assert!(keys.len() > 4 && rows.len() >= keys.len() - 1, "{keys:?}");
+    let keys: Vec<&String> = keys.iter().filter(|key| !key.contains(":group:")).collect();
+    assert!(keys.len() > 4 && rows.len() > keys.len() - 1, "{keys:?}");
     for row in rows
         .iter()
         .filter(|row| row["is_masked"] == Value::Bool(false))

@@ -36,7 +36,7 @@ where
     pub(crate) fn begin_load(&mut self) -> Option<(Loader<V, E>, Begin)> {
         self.flight.admit();
         let load = self.flight.take_loader()?;
-        let snapshot = self.namespace.snapshot(self.name());
+        let snapshot = self.snapshot();
         let at = Instant::now();
         Some((load, Begin { snapshot, at }))
     }
@@ -70,10 +70,11 @@ where
     }
 
     async fn fill(&mut self, grant: Grant, begin: Begin, value: &V) {
-        let version = begin.snapshot.write_version();
         // This replica has written meanwhile. If the fence was lost, FILL would be accepted.
-        if self.namespace.write_version(self.name()) != version
-            || self.namespace.is_pending(&self.key)
+        if self
+            .namespace
+            .is_written_since(self.name(), &begin.snapshot)
+            || self.is_pending()
         {
             self.namespace.counters.fills_refused.one();
             return self.release(grant).await;
@@ -81,9 +82,14 @@ where
         let Some((payload, ttl)) = self.namespace.to_store(self.name(), value) else {
             return self.release(grant).await;
         };
-        self.flight.defer(version);
+        if self.group.is_none() {
+            self.flight.defer(begin.snapshot.write_version());
+        }
+        let payload = grant.group.tagged(payload);
         let command = self.namespace.shared.command("FILL");
-        let Grant { connection, lease } = grant;
+        let Grant {
+            connection, lease, ..
+        } = grant;
         let filling = connection.fill(&self.key, &lease, &payload, ttl, self.read_timeout());
         let filled = filling.await;
         drop(command);

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 use tokio::time::{Instant, sleep};
 
-use crate::connection::Connection;
+use crate::connection::{CommandError, Connection};
+use crate::local::group::Group;
+use crate::namespace::Inner;
 use crate::protocol::commands::LeaseReply;
+use crate::protocol::generation::GroupState;
 use crate::protocol::marker::{Lease, Stored};
 use crate::read::fetch::{Fetch, Grant};
 use crate::read::get_shared::SharedRead;
@@ -43,12 +47,16 @@ where
         };
         // Before the check for a pending invalidation: one that is queued after that check
         // changes the versions in this snapshot.
-        let snapshot = self.namespace.snapshot(self.name());
+        let snapshot = self.snapshot();
         if !self.admit_unless_pending() {
             return Lookup::Miss(None);
         }
-        let name = (self.name(), &*self.key);
-        match self.namespace.get_shared(&connection, name, snapshot).await {
+        let target = (self.name(), &*self.key, self.group.as_ref());
+        match self
+            .namespace
+            .get_shared(&connection, target, snapshot)
+            .await
+        {
             Ok(SharedRead::Hit(value, age)) => Lookup::Hit(value, age),
             Ok(SharedRead::Miss { rejected }) => {
                 self.acquire_lease(connection, rejected, wait).await
@@ -68,27 +76,35 @@ where
         let deadline = Instant::now() + wait;
         let mut pause = FIRST_PAUSE;
         loop {
-            let snapshot = self.namespace.snapshot(self.name());
+            let snapshot = self.snapshot();
             if !self.admit_unless_pending() {
                 return Lookup::Miss(None);
             }
             let lease = Lease::new();
-            let command = self.namespace.shared.command("GETLEASE");
-            let reply = connection
-                .get_lease(
-                    &self.key,
-                    (&lease, self.namespace.shared.settings.lease),
-                    rejected.as_deref(),
-                    self.read_timeout(),
-                )
-                .await;
-            drop(command);
-            match reply {
-                Ok(LeaseReply::Acquired) => {
-                    return Lookup::Miss(Some(Grant { connection, lease }));
+            let namespace = &*self.namespace;
+            let acquiring =
+                namespace.get_lease(&connection, &self.key, &lease, rejected.as_deref());
+            let reading = namespace.generation(&connection, self.group.as_ref());
+            match join(acquiring, reading).await {
+                (Ok(LeaseReply::Acquired), Ok(group)) if group != GroupState::Fenced => {
+                    return Lookup::Miss(Some(Grant {
+                        connection,
+                        lease,
+                        group,
+                    }));
                 }
-                Ok(LeaseReply::Occupied(Stored::Payload(payload))) => {
-                    match self.namespace.decode(&self.key, &payload) {
+                (Ok(LeaseReply::Acquired), group) => {
+                    self.release_lease(&connection, lease).await;
+                    return match group {
+                        Ok(_) => self.fenced(),
+                        Err(_) => self.unavailable(),
+                    };
+                }
+                (Ok(LeaseReply::Occupied(Stored::Fenced)), _) | (Ok(_), Ok(GroupState::Fenced)) => {
+                    return self.fenced();
+                }
+                (Ok(LeaseReply::Occupied(Stored::Payload(payload))), Ok(group)) => {
+                    match self.namespace.decode(&self.key, &payload, &group) {
                         Some(value) => {
                             let namespace = &self.namespace;
                             namespace.insert_loaded(self.name(), &value, snapshot);
@@ -97,9 +113,9 @@ where
                         None => rejected = Some(payload),
                     }
                 }
-                Ok(LeaseReply::Occupied(Stored::Fenced)) => return self.fenced(),
-                Ok(LeaseReply::Occupied(_)) => {}
-                Err(error) => {
+                (Ok(LeaseReply::Occupied(_)), Ok(_)) => {}
+                (Ok(LeaseReply::Occupied(_)), Err(_)) => return self.unavailable(),
+                (Err(error), _) => {
                     self.enqueue_release(&error, lease);
                     return self.unavailable();
                 }
@@ -119,7 +135,7 @@ where
     /// order: a waiter's own earlier write has queued its invalidation before the waiter came.
     fn admit_unless_pending(&mut self) -> bool {
         self.flight.admit();
-        let is_pending = self.namespace.is_pending(&self.key);
+        let is_pending = self.is_pending();
         if is_pending {
             self.namespace.counters.bypassed_pending.one();
         }
@@ -134,5 +150,36 @@ where
     fn unavailable(&self) -> Lookup<V> {
         self.namespace.counters.bypassed_unavailable.one();
         Lookup::Miss(None)
+    }
+}
+
+impl<V, E> Inner<V, E> {
+    async fn get_lease(
+        &self,
+        connection: &Connection,
+        key: &str,
+        lease: &Lease,
+        rejected: Option<&[u8]>,
+    ) -> Result<LeaseReply, CommandError> {
+        let settings = &self.shared.settings;
+        let _command = self.shared.command("GETLEASE");
+        let limit = settings.read_timeout;
+        connection
+            .get_lease(key, (lease, settings.lease), rejected, limit)
+            .await
+    }
+
+    /// The state of a key's group, with a generation that the load may begin under.
+    async fn generation(
+        &self,
+        connection: &Connection,
+        group: Option<&Group>,
+    ) -> Result<GroupState, CommandError> {
+        let Some(group) = group else {
+            return Ok(GroupState::Ungrouped);
+        };
+        let _command = self.shared.command("GETGEN");
+        let limit = self.shared.settings.read_timeout;
+        connection.get_generation(&group.key, limit).await
     }
 }

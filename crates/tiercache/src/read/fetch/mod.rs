@@ -14,6 +14,9 @@
 //!              └▶ refused:  they keep waiting
 //! ```
 //!
+//! For a key of a group (see [`crate::group`]), GET and GETLEASE observe the group's key as well, and
+//! FILL is no observation: it does not prove that there was no write of the group.
+//!
 //! [`look_up`] has the commands before a load, [`fill`] those after it. `serve` drives the fetch
 //! of one key, and `many` those of several keys with one load.
 
@@ -24,8 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::{CommandError, Connection};
+use crate::local::group::Group;
 use crate::namespace::Inner;
+use crate::protocol::generation::GroupState;
 use crate::protocol::marker::Lease;
+use crate::read::get_local::ReadSnapshot;
 use crate::read::in_flight::{Flight, InFlightSlot};
 use crate::read::outcome::{CachedValue, Source};
 
@@ -33,6 +39,7 @@ use crate::read::outcome::{CachedValue, Source};
 pub(crate) struct Fetch<V, E> {
     pub(super) namespace: Arc<Inner<V, E>>,
     pub(super) key: String,
+    pub(super) group: Option<Group>,
     pub(super) flight: Flight<V, E>,
 }
 
@@ -40,6 +47,8 @@ pub(crate) struct Fetch<V, E> {
 pub(crate) struct Grant {
     pub(crate) connection: Arc<Connection>,
     pub(crate) lease: Lease,
+    /// Of the key's group, as read before the load.
+    pub(crate) group: GroupState,
 }
 
 impl<V, E> Fetch<V, E>
@@ -47,11 +56,16 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    pub(super) fn new(namespace: Arc<Inner<V, E>>, slot: InFlightSlot<V, E>) -> Self {
+    pub(super) fn new(
+        namespace: Arc<Inner<V, E>>,
+        group: Option<Group>,
+        slot: InFlightSlot<V, E>,
+    ) -> Self {
         let flight = Flight::new(slot);
         Self {
             key: namespace.key(flight.name()),
             namespace,
+            group,
             flight,
         }
     }
@@ -67,7 +81,11 @@ where
     }
 
     /// Releases a lease that is not used.
-    pub(super) async fn release(&mut self, Grant { connection, lease }: Grant) {
+    pub(super) async fn release(&mut self, grant: Grant) {
+        self.release_lease(&grant.connection, grant.lease).await;
+    }
+
+    async fn release_lease(&mut self, connection: &Connection, lease: Lease) {
         let releasing = connection.release(&self.key, &lease, self.read_timeout());
         if let Err(error) = releasing.await {
             self.enqueue_release(&error, lease);
@@ -83,6 +101,14 @@ where
         );
         let pending = &self.namespace.shared.pending;
         pending.enqueue_release(&self.key, lease);
+    }
+
+    fn is_pending(&self) -> bool {
+        self.namespace.is_pending(&self.key, self.group.as_ref())
+    }
+
+    fn snapshot(&self) -> ReadSnapshot {
+        self.namespace.snapshot(self.name(), self.group.as_ref())
     }
 
     fn read_timeout(&self) -> Duration {

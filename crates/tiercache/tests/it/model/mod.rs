@@ -5,6 +5,7 @@
 //! exhaustively; each mutant, the protocol with one precaution left out, must be caught.
 
 mod flights;
+mod groups;
 mod local;
 mod protocol;
 mod scenarios;

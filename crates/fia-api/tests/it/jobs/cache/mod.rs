@@ -1,5 +1,6 @@
 //! Lists, counts and experiments in Valkey, shared with legacy servers.
 
+mod groups;
 mod payloads;
 mod scopes;
 
@@ -71,8 +72,10 @@ impl SharedCacheFixture {
         self.replica_with(&[]).await
     }
 
+    /// The keys of entries, without those of groups.
     async fn keys(&mut self) -> Vec<String> {
         let mut keys: Vec<String> = self.redis.keys("*").await.unwrap();
+        keys.retain(|key| !key.contains(":group:"));
         keys.sort();
         keys
     }

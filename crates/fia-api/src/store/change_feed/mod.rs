@@ -1,8 +1,10 @@
-//! The change feed: a connection that receives notifications of changed instruments, by whichever
-//! client.
+//! The change feed: a connection that receives notifications of changed instruments and jobs, by
+//! whichever client.
 //!
 //! The connection is direct, as a pooler in transaction mode does not support LISTEN. The feed is
 //! optional: without it, changes by other clients become visible when the TTL expires.
+
+mod coverage;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{AsyncMessage, Client, Config as PgConfig, Connection, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, Config as PgConfig, Connection};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config;
+use crate::store::change_feed::coverage::{TRIGGERS, warn_of_triggers};
 use crate::store::feed_counters::ChangeFeedCounters;
-use crate::store::instruments::changing_columns;
 use crate::store::{StoreError, tls};
 
 /// The time limit to connect.
@@ -35,17 +37,21 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// The capacity of the queue of changes. Backpressure: unread notifications stay in PostgreSQL.
 const QUEUE: usize = 1024;
 
-const LISTEN: &str = "LISTEN fia_api_instruments";
-/// The definition of the trigger on updates; no row without it.
-const TRIGGER: &str = "SELECT pg_get_triggerdef(oid) FROM pg_trigger \
-     WHERE tgrelid = to_regclass('instruments') AND tgname = 'fia_api_instruments_value'";
-
-/// A change of the table `instruments`.
+const LISTEN: &str = "LISTEN fia_api_instruments; LISTEN fia_api_jobs";
+/// The channel of changes of jobs.
+const JOBS: &str = "fia_api_jobs";
+/// A change by any client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// The instrument of this name was added, changed or removed.
     Instrument(String),
-    /// Any instrument may have changed: the feed has just connected, or the table was truncated.
+    /// Any instrument may have changed: the table was truncated.
+    AnyInstrument,
+    /// What lists show of the jobs of an instrument of this name was changed.
+    Jobs(String),
+    /// What lists show of jobs of any instrument may have changed.
+    AnyJobs,
+    /// Anything may have changed: the feed has just connected.
     Unknown,
 }
 
@@ -166,7 +172,7 @@ impl Listener {
     /// Subscribes, checks the trigger, and sends heartbeats.
     async fn listen_and_ping(&self, client: &Client) -> Result<(), StoreError> {
         in_time(client.batch_execute(LISTEN)).await?;
-        warn_of_trigger(&in_time(client.simple_query(TRIGGER)).await?);
+        warn_of_triggers(&in_time(client.simple_query(TRIGGERS)).await?);
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
         // Later changes are notified; those before the LISTEN are unknown.
         if self.changes.send(Change::Unknown).await.is_err() {
@@ -192,9 +198,11 @@ impl Listener {
                 continue;
             };
             self.counters.notifications.fetch_add(1, Ordering::Relaxed);
-            let change = match notification.payload() {
-                "" => Change::Unknown,
-                name => Change::Instrument(name.to_owned()),
+            let change = match (notification.channel(), notification.payload()) {
+                (JOBS, "") => Change::AnyJobs,
+                (JOBS, name) => Change::Jobs(name.to_owned()),
+                (_, "") => Change::AnyInstrument,
+                (_, name) => Change::Instrument(name.to_owned()),
             };
             if self.changes.send(change).await.is_err() {
                 return Ok(());
@@ -202,37 +210,6 @@ impl Listener {
         }
         Err(StoreError::Unavailable("connection closed".into()))
     }
-}
-
-/// Warns where the trigger is missing, or is an older one that lacks columns.
-fn warn_of_trigger(rows: &[SimpleQueryMessage]) {
-    let definition = rows.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    let missing = uncovered_columns(definition.unwrap_or_default());
-    if !missing.is_empty() {
-        tracing::warn!(
-            columns = %missing.join(","),
-            "change feed trigger missing or outdated: changes of these columns by other clients \
-             become visible after the TTL (run `fia-api schema --change-feed --apply`)"
-        );
-    }
-}
-
-/// The columns of cached reads that a trigger's definition does not compare.
-fn uncovered_columns(definition: &str) -> Vec<&'static str> {
-    let is_separator = |c: char| !(c.is_alphanumeric() || c == '_' || c == '.');
-    let words: Vec<&str> = definition.split(is_separator).collect();
-    let is_covered = |column: &&str| {
-        let reference = format!("new.{column}");
-        words
-            .iter()
-            .any(|word| word.eq_ignore_ascii_case(&reference))
-    };
-    changing_columns()
-        .filter(|column| !is_covered(column))
-        .collect()
 }
 
 async fn in_time<T>(
@@ -245,27 +222,4 @@ async fn in_time<T>(
 
 fn no_response() -> StoreError {
     StoreError::Unavailable("no response in time".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Triggers;
-
-    #[test]
-    fn the_generated_trigger_covers_all_columns_and_an_older_one_does_not() {
-        assert!(uncovered_columns(&Triggers::ChangeFeed.statements()).is_empty());
-        let older = "WHEN (((old.instrument_name, old.latest_run)::record IS DISTINCT FROM \
-             (new.instrument_name, new.latest_run_number)))";
-        assert_eq!(
-            uncovered_columns(older),
-            [
-                "latest_run",
-                "specification",
-                "live_data_script",
-                "live_data_support"
-            ]
-        );
-        assert_eq!(uncovered_columns("").len(), changing_columns().count());
-    }
 }
