@@ -67,11 +67,12 @@ pub struct Page {
 }
 
 impl Browser {
-    /// Starts the browser; `None` if Chromium is not installed.
+    /// Starts the browser; `None` if Chromium is not installed. Must be
+    /// called within a Tokio runtime.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be started.
-    pub async fn start() -> Result<Option<Self>> {
+    pub fn start() -> Result<Option<Self>> {
         let Ok(program) = find_program("chromium", &[]) else {
             return Ok(None);
         };
@@ -192,12 +193,12 @@ impl Page {
         held.map_err(|_| failed(format!("not within {limit:?}: {condition}")))
     }
 
-    /// An image of the whole page as PNG.
+    /// An image of what the window shows, as `png` or `webp`.
     ///
     /// # Errors
     /// [`Error::Io`] if the browser does not respond.
-    pub async fn screenshot(&self) -> Result<Vec<u8>> {
-        let options = json!({"format": "png", "captureBeyondViewport": true});
+    pub async fn screenshot(&self, format: &str) -> Result<Vec<u8>> {
+        let options = json!({"format": format, "quality": 80});
         let image = self.call("Page.captureScreenshot", options).await?;
         let text = image["data"].as_str().unwrap_or_default();
         STANDARD

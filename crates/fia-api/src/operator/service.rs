@@ -125,7 +125,7 @@ impl Operator {
         let Inner {
             shared, actions, ..
         } = &*self.inner;
-        shared.overview(query, actions.list()).await
+        Box::pin(shared.overview(query, actions.list())).await
     }
 
     async fn sign_in(&self, headers: &HeaderMap, form: &Form) -> Response {

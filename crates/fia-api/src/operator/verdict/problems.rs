@@ -93,12 +93,13 @@ impl Facts<'_> {
     /// All problems, the worst first.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> = self.stale_samples().into_iter().collect();
-        let outages = OUTAGES.iter();
-        let down = outages.filter_map(|outage| Some(self.outage(self.down(outage.0)?, outage)));
-        // Client tracking is one of the connections to Valkey.
         let has_valkey = self.down("valkey").is_none();
-        let is_shown = |problem: &Problem| has_valkey || !problem.what.starts_with("Client");
-        problems.extend(down.filter(is_shown));
+        // Client tracking is one of the connections to Valkey.
+        let outages = OUTAGES
+            .iter()
+            .filter(|(id, ..)| has_valkey || *id != "tracking");
+        let down = outages.filter_map(|outage| Some(self.outage(self.down(outage.0)?, outage)));
+        problems.extend(down);
         problems.extend(self.pending_invalidations());
         problems.extend(self.messages());
         problems.extend(self.silent_replicas());

@@ -29,8 +29,8 @@ fn serve(page: &Operated) -> String {
     format!("http://{address}/")
 }
 
-async fn browser() -> Option<Browser> {
-    let browser = Browser::start().await.unwrap();
+fn browser() -> Option<Browser> {
+    let browser = Browser::start().unwrap();
     if browser.is_none() {
         eprintln!("skipped: Chromium is not installed (scripts/install-deps browser)");
     }
@@ -47,7 +47,7 @@ async fn sentence_contains(page: &Page, text: &str) {
 
 #[tokio::test]
 async fn the_page_follows_outages_in_place_without_a_shift() {
-    let Some(browser) = browser().await else {
+    let Some(browser) = browser() else {
         return;
     };
     let fixture = Fixture::new().await;
@@ -89,7 +89,7 @@ async fn the_page_follows_outages_in_place_without_a_shift() {
 
 #[tokio::test]
 async fn an_operator_signs_in_and_acts() {
-    let Some(browser) = browser().await else {
+    let Some(browser) = browser() else {
         return;
     };
     let fixture = Fixture::new().await;
@@ -128,7 +128,7 @@ async fn an_operator_signs_in_and_acts() {
 /// Loads four pages, each with an image.
 #[tokio::test]
 async fn the_page_is_accessible_at_every_size() {
-    let Some(browser) = browser().await else {
+    let Some(browser) = browser() else {
         return;
     };
     let fixture = Fixture::new().await;
