@@ -12,6 +12,7 @@ mod constant;
 mod contenders;
 mod deliveries;
 mod folder;
+mod fresh;
 mod frozen;
 mod lists;
 mod load;
@@ -127,6 +128,9 @@ enum Command {
     },
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
     Lists(lists::Options),
+    /// Lists and counts beside writes of jobs: none older than a write that has returned on its server,
+    /// their lag on the other, hits, and the cost of the writes
+    FreshLists(fresh::Options),
     /// Valkey frozen (SIGSTOP) under load: no errors, bounded latency, local hits afterwards
     Frozen,
     /// Rate of new jobs with RabbitMQ available
@@ -266,6 +270,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
             prepared::run(&options.server, baseline.as_deref(), jobs).await
         }
         Command::Lists(of_lists) => lists::run(&options.server, of_lists).await,
+        Command::FreshLists(of_lists) => fresh::run(&options.server, of_lists).await,
         Command::Frozen => frozen::run(&options.server).await,
         Command::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
         Command::Outages {
