@@ -145,8 +145,7 @@ impl LegacyClient {
         let sql = match key.field {
             Field::Jobs => format!(
                 "UPDATE jobs SET {column} = {value} FROM instruments \
-                 WHERE jobs.instrument_id = instruments.id AND instrument_name = $2 AND jobs.id >= {}",
-                FIRST_JOB
+                 WHERE jobs.instrument_id = instruments.id AND instrument_name = $2 AND jobs.id >= {FIRST_JOB}"
             ),
             _ => format!("UPDATE instruments SET {column} = {value} WHERE instrument_name = $2"),
         };

@@ -36,7 +36,7 @@ struct Seen {
 pub(super) async fn run(fixture: &Fixture<'_>, writes: u64) -> Outcome<Vec<(&'static str, bool)>> {
     let feed = fixture.feed()?;
     let replicas = [
-        fixture.replica(&[feed.clone()]).await?,
+        fixture.replica(std::slice::from_ref(&feed)).await?,
         fixture.replica(&[feed]).await?,
     ];
     println!(
