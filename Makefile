@@ -6,6 +6,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PORT ?= 8000
 # The jobs that the demo makes up: `JOBS=1000000 make demo` for a facility's worth.
 JOBS ?= 5000
+# The port of its operator's page.
+OPERATOR_PORT ?= 8009
 # The tools that are built for this project stay in it.
 TOOLS := target/tools
 
@@ -19,11 +21,12 @@ help: ## Lists these targets.
 demo: deps ## Starts a private stack with sample data and the API on 127.0.0.1:$PORT (8000); Ctrl-C ends it.
 	@test -e target/release/fia-api || echo "The first run compiles for some minutes."
 	cargo build --release --package fia-api --package devstack
-	@exec target/release/devstack demo --port $(PORT) --jobs $(JOBS) --server target/release/fia-api
+	@exec target/release/devstack demo --port $(PORT) --operator-port $(OPERATOR_PORT) --jobs $(JOBS) --server target/release/fia-api
 
 .PHONY: test
 test: deps ## Runs every test, against servers that the tests start themselves.
-	@scripts/install-deps run test
+	@scripts/install-deps run test browser
+	@scripts/install-axe || echo "axe is not installable: the page's accessibility is not checked."
 	cargo test --workspace --all-targets --no-fail-fast
 	cargo test --workspace --doc
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-loom cargo test --package tiercache --lib every_interleaving

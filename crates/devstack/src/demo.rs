@@ -7,13 +7,20 @@ use std::time::Instant;
 use clap::Args;
 use devstack::{Api, Stack, Valkey, add_jobs, tokens};
 
+use crate::demo_traffic::{load, outages};
 use crate::{Outcome, shutdown_signal};
+
+/// The key for actions on the operator's page of the demo.
+const OPERATOR_KEY: &str = "operator-of-the-demo";
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Port of the API on 127.0.0.1.
     #[arg(long, default_value_t = 8000)]
     port: u16,
+    /// Port of the operator's page on 127.0.0.1.
+    #[arg(long, default_value_t = 8009)]
+    operator_port: u16,
     /// API server program.
     #[arg(long, value_name = "PATH", default_value = "target/release/fia-api")]
     server: PathBuf,
@@ -41,6 +48,8 @@ pub(crate) async fn run(options: Options) -> Outcome {
         )
         .into());
     }
+    let operator_port = options.operator_port;
+    Api::check_port(operator_port)?;
     let started_at = Instant::now();
     eprintln!(
         "Starting PostgreSQL, Valkey, RabbitMQ and stand-ins for the auth service and GitHub …"
@@ -49,13 +58,15 @@ pub(crate) async fn run(options: Options) -> Outcome {
         started = start(options) => started?,
         () = &mut shutdown => return Ok(()),
     };
-    stdout().write_all(introduction(&stack, &api).as_bytes())?;
+    stdout().write_all(introduction(&stack, &api, operator_port).as_bytes())?;
     stdout().flush()?;
     eprintln!(
         "Ready after {:.1} s. Press Ctrl-C to stop all servers and delete their data.",
         started_at.elapsed().as_secs_f64()
     );
     tokio::select! {
+        () = load(api.addr()) => {}
+        () = outages(&stack) => {}
         exited = api.exited() => {
             let (status, log) = (exited?, api.server().log_tail());
             return Err(format!("the API exited unexpectedly ({status}); last lines of its log:\n{log}").into());
@@ -73,6 +84,14 @@ pub(crate) async fn run(options: Options) -> Outcome {
 async fn start(options: Options) -> Outcome<(Stack, Api)> {
     let stack = Stack::builder().everything().start().await?;
     let mut env = stack.env();
+    let operator = [
+        (
+            "FIA_API_ADMIN_BIND",
+            format!("127.0.0.1:{}", options.operator_port),
+        ),
+        ("FIA_API_ADMIN_KEY", OPERATOR_KEY.to_owned()),
+    ];
+    env.extend(operator.map(|(name, value)| (name.to_owned(), value)));
     env.extend(options.env);
     if let Some(postgres) = stack.postgres() {
         add_jobs(postgres, "fia", options.jobs).await?;
@@ -87,7 +106,7 @@ async fn start(options: Options) -> Outcome<(Stack, Api)> {
     Ok((stack, api))
 }
 
-fn introduction(stack: &Stack, api: &Api) -> String {
+fn introduction(stack: &Stack, api: &Api, operator_port: u16) -> String {
     let (url, log) = (api.url(), api.server().log());
     let (staff, user, key) = (tokens::staff(), tokens::user(), tokens::API_KEY);
     let valkey = stack.valkey().map(Valkey::port).unwrap_or_default();
@@ -99,6 +118,8 @@ fn introduction(stack: &Stack, api: &Api) -> String {
         r#"
 The FIA API listens on {url}
 API documentation: {url}/docs
+Operator's page:   http://127.0.0.1:{operator_port}  (sign in with {OPERATOR_KEY} to act)
+Press Enter here to break Valkey and PostgreSQL for ten seconds, and watch that page.
 
 Tokens for the examples, to paste into your shell (a staff member and a user, both with user number 1234)
   STAFF_TOKEN={staff}

@@ -7,10 +7,11 @@
 //! In reading order: [`Stack`] combines the servers; [`Postgres`], [`Valkey`], [`RabbitMq`] and
 //! [`PgBouncer`] are the servers; [`Upstreams`] are the stand-ins; [`FaultProxy`] injects network
 //! faults; [`shared`] provides servers shared by all tests of one process; [`Api`] runs the API
-//! server; [`http`] is a client for it. Any other server is a [`Server`], built from a [`Port`], a
+//! server; [`http`] is a client for it, and [`Browser`] one for its pages. Any other server is a [`Server`], built from a [`Port`], a
 //! [`Scratch`] directory and a [`Launch`](process::Launch).
 
 mod api;
+mod browser;
 mod error;
 pub mod fault;
 pub mod files;
@@ -33,6 +34,7 @@ pub mod upstreams;
 mod valkey;
 
 pub use api::Api;
+pub use browser::{Browser, Page};
 pub use error::{Error, Result};
 pub use fault::{Direction, FaultProxy, Mode};
 pub use files::{SEED_SQL, materialise_files};

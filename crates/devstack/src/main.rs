@@ -1,6 +1,8 @@
 //! The `devstack` program: the demo, and a private stack for development.
 
 mod demo;
+mod demo_traffic;
+mod screenshots;
 mod stand_ins;
 mod up;
 
@@ -33,6 +35,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         env_file: Option<PathBuf>,
     },
+    /// Writes images of a page, for example of the operator's page of the demo.
+    Screenshots(screenshots::Options),
     /// Runs only the stand-ins for the auth service and GitHub, for `deploy/compose.yaml`.
     StandIns(stand_ins::Options),
 }
@@ -42,6 +46,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(options) => demo::run(options).await,
         Command::Up { env_file } => up::run(env_file.as_deref()).await,
+        Command::Screenshots(options) => screenshots::run(options).await,
         Command::StandIns(options) => stand_ins::run(options).await,
     };
     match outcome {

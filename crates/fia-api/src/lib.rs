@@ -4,9 +4,9 @@
 //! is fixed by the programs that already use it. In reading order:
 //!
 //! ```text
-//! start:    main → config → state → app
+//! start:    main → config → state → app, operator
 //! request:  app → routes → extract → auth → [ops] → cached | scripts → store | upstream | broker | files | streams
-//! imports:  app > routes > extract > state > ops > admission > auth > error > {cached, scripts} > {store, upstream, broker, files, streams, traces} > config > {model, observe}
+//! imports:  operator > app > routes > extract > state > ops > admission > auth > error > {cached, scripts} > {store, upstream, broker, files, streams, traces} > config > {model, observe}
 //! ```
 //!
 //! A test (`tests/it/layering.rs`) keeps the imports pointing down.
@@ -22,6 +22,7 @@ pub mod extract;
 pub mod files;
 pub mod model;
 pub mod observe;
+pub mod operator;
 pub mod ops;
 pub mod routes;
 pub mod scripts;

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use fia_api::app::{
-    Edge, Metrics, OutboxCommand, Server, Service, healthcheck, probe_dependencies,
+    Edge, LogLevel, Metrics, OutboxCommand, Server, Service, healthcheck, probe_dependencies,
     shutdown_signal, start_log,
 };
 use fia_api::config::Config;
 use fia_api::model::openapi;
+use fia_api::operator::Operator;
 use fia_api::state::AppState;
 use fia_api::store::{Db, Triggers, indexes, list_table, schema};
 use futures_util::FutureExt as _;
-use futures_util::future::OptionFuture;
+use futures_util::future::{OptionFuture, select};
 
 /// The exit status for invalid settings (`EX_USAGE` of sysexits).
 const INVALID_SETTINGS: u8 = 64;
@@ -232,17 +233,22 @@ async fn run_outbox(config: &Config, command: OutboxCommand) -> Result<String, F
 
 #[tokio::main]
 async fn serve(config: &Config) -> Result<(), Failure> {
-    start_log(&config.log);
+    let log_level = start_log(&config.log);
     warn_of_risks(config);
     let state = AppState::new(config)?;
     let edge = Edge::new(config, state.clone());
     let metrics = bind_metrics(config, edge.clone())?;
+    let operator = bind_operator(config, edge.clone(), log_level)?;
     let server = bind("FIA_API_BIND", config.server.bind, edge)?;
     let server = server.shutdown_delay(config.server.shutdown_delay);
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
-    let stop = shutdown_signal().shared();
+    let readiness = state.readiness.clone();
+    let drained = async move { readiness.drained().await };
+    let stop = select(Box::pin(shutdown_signal()), Box::pin(drained));
+    let stop = stop.map(drop).shared();
     let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
-    tokio::join!(server.run(stop), metrics);
+    let operator = OptionFuture::from(operator.map(|operator| operator.run(stop.clone())));
+    tokio::join!(server.run(stop), metrics, operator);
     state.jobs.outbox().close().await;
     if let Some(traces) = &state.traces {
         traces.close().await;
@@ -257,6 +263,21 @@ fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metrics>>, 
     let server = bind("FIA_API_METRICS_BIND", address, Metrics::new(edge))?;
     let server = server.shutdown_delay(config.server.shutdown_delay);
     tracing::info!(address = %server.address()?, "serving metrics");
+    Ok(Some(server))
+}
+
+fn bind_operator(
+    config: &Config,
+    edge: Edge,
+    log_level: LogLevel,
+) -> Result<Option<Server<Operator>>, Failure> {
+    let Some(address) = config.server.admin_bind else {
+        return Ok(None);
+    };
+    let operator = Operator::start(config, edge, log_level);
+    let server = bind("FIA_API_ADMIN_BIND", address, operator)?;
+    let server = server.shutdown_delay(config.server.shutdown_delay);
+    tracing::info!(address = %server.address()?, "serving the operator's page");
     Ok(Some(server))
 }
 

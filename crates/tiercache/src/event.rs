@@ -11,6 +11,11 @@ pub enum Event<'a> {
     SharedLevelUp,
     /// The shared level is unavailable: it is bypassed until a background reconnect succeeds.
     SharedLevelDown,
+    /// An attempt to connect to the shared level failed; it is repeated with backoff.
+    ConnectFailed {
+        /// The cause, as text.
+        error: &'a str,
+    },
     /// Client tracking is established: the local cache is used.
     TrackingUp,
     /// Client tracking is lost: the local cache is bypassed until it reconnects.

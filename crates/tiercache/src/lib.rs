@@ -31,6 +31,7 @@
 //! * `read`: coalesced fetches, fills, early refresh, comparison with the origin;
 //! * `write`: fences, invalidation, and the queue of invalidations to retry;
 //! * `observer`: hooks for traces;
+//! * `inspect`: the state of one key, for operators;
 //! * `stats`: counters; `sync`: locks and atomics that loom can replace.
 
 mod builder;
@@ -41,6 +42,7 @@ mod event;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
+mod inspect;
 mod local;
 mod namespace;
 mod observer;
@@ -58,6 +60,7 @@ pub use cache::Cache;
 pub use codec::{Codec, CodecError, Json, Raw, codec};
 pub use event::Event;
 pub use group::Groups;
+pub use inspect::{ContentKind, Inspection, LocalEntry, SharedEntry};
 pub use namespace::Namespace;
 pub use namespace::builder::NamespaceBuilder;
 pub use observer::{Observer, Scope};

@@ -28,7 +28,7 @@ use crate::app::client_address::client_address;
 use crate::app::compression;
 use crate::app::cors::Cors;
 use crate::app::facts::Facts;
-use crate::app::http_metrics::{HttpMetrics, Series};
+use crate::app::http_metrics::{HttpMetrics, Series, SeriesLabels};
 use crate::app::path;
 use crate::app::request_id::{self, RequestIds};
 use crate::app::response_index::ResponseIndex;
@@ -38,7 +38,7 @@ use crate::auth::CallerSlot;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::model::encoding::Encoding;
-use crate::observe::in_context;
+use crate::observe::{in_context, with_request_id};
 use crate::routes;
 use crate::routes::{CacheResult, RouteId, RouteMatcher};
 use crate::state::AppState;
@@ -136,7 +136,8 @@ impl Edge {
                 // At the most severe level, so that every line of the request has its id.
                 let span = tracing::error_span!("request", request_id, trace_id);
                 let encoding = Encoding::negotiate(request.headers());
-                let work = self.admit(request).instrument(span);
+                let work = with_request_id(arrival.id.clone(), self.admit(request));
+                let work = work.instrument(span);
                 let response = in_context(context.as_ref(), work).await;
                 compression::compress(encoding, response).await
             }
@@ -179,8 +180,15 @@ impl Edge {
     }
 
     /// The services behind the routes.
-    pub(super) fn state(&self) -> &AppState {
+    pub(crate) fn state(&self) -> &AppState {
         &self.inner.state
+    }
+
+    /// The responses by route and status code, those that occurred.
+    pub(crate) fn response_counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let responses = self.inner.metrics.responses();
+        let count = |(labels, code, count): (SeriesLabels, _, _)| (labels.route, code, count);
+        responses.map(count).collect()
     }
 
     /// The request counters.

@@ -13,19 +13,16 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::app::log_level::LogLevel;
 use crate::config::{self, LogFormat};
 
-/// Starts the log of this process. Call it once.
-pub fn start_log(config: &config::Log) {
-    // Below `info`, libraries may log payloads: scripts, tokens.
-    let levels = Targets::new()
-        .with_default(config.level.min(Level::INFO))
-        .with_targets(["fia_api", "tiercache"].map(|ours| (ours, config.level)))
-        // Logs an error for each closed channel, which the module `broker` reports once.
-        .with_target("lapin", LevelFilter::OFF);
-    let lines = tracing_subscriber::registry().with(levels);
+/// Starts the log of this process, and returns the control of its level. Call it once.
+pub fn start_log(config: &config::Log) -> LogLevel {
+    let (filter, handle) = reload::Layer::new(levels(config.level));
+    let lines = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
@@ -36,6 +33,21 @@ pub fn start_log(config: &config::Log) {
             lines.with(layer).init();
         }
     }
+    let apply = move |level| {
+        // Fails only without a subscriber.
+        let _ = handle.modify(|filter| *filter = levels(level));
+    };
+    LogLevel::new(config.level, apply)
+}
+
+/// What is logged at a level.
+fn levels(level: Level) -> Targets {
+    // Below `info`, libraries may log payloads: scripts, tokens.
+    Targets::new()
+        .with_default(level.min(Level::INFO))
+        .with_targets(["fia_api", "tiercache"].map(|ours| (ours, level)))
+        // Logs an error for each closed channel, which the module `broker` reports once.
+        .with_target("lapin", LevelFilter::OFF)
 }
 
 /// One JSON object a line: `timestamp`, `level`, `target`, `message`, the event's fields, and those

@@ -107,7 +107,8 @@ impl Broker {
             }
             Err(error) => {
                 let elapsed = start.elapsed();
-                self.calls.record(elapsed, Some(Failure::Unavailable));
+                self.calls
+                    .record(elapsed, Some((Failure::Unavailable, &error)));
                 current.failures = current.failures.saturating_add(1);
                 let retry_at = Instant::now() + RECONNECT_BACKOFF.delay(current.failures);
                 current.failed = Some((retry_at, error.clone()));

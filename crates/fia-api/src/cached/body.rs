@@ -69,6 +69,16 @@ impl Body {
         Some(self.valid_until?.saturating_duration_since(Instant::now()))
     }
 
+    /// The length in bytes.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a body is JSON, so never empty"
+    )]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The bytes of the body.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::cached::instruments::InstrumentCaches;
 use crate::cached::{Cached, JobGroups};
+use crate::observe::HealthSnapshot;
 use crate::store::{Change, ChangeFeed, ChangeFeedCounters, ChangeFeedStats};
 
 /// The number of instruments that are invalidated concurrently.
@@ -137,6 +138,12 @@ impl ChangedJobs {
 }
 
 impl Cached {
+    /// Whether the change feed is connected, since when, and its last failure; `None` without one.
+    #[must_use]
+    pub fn change_feed_health(&self) -> Option<HealthSnapshot> {
+        Some(self.follower.as_ref()?.counters.health())
+    }
+
     /// The state of the change feed; `None` without one.
     #[must_use]
     pub fn change_feed(&self) -> Option<ChangeFeedStats> {

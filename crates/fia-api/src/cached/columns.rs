@@ -1,12 +1,17 @@
 //! The cached columns of instruments, built from their declarations in [`CachedColumn`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 use tiercache::{Cache, ConfigError, Write};
 
 use crate::cached::payload::{field, string_or_null, wrap};
-use crate::cached::{Bodies, Body, CacheError, Cached, CachedResult, Freshness, bodies, cause};
+use crate::cached::{
+    Bodies, Body, CacheError, Cached, CachedResult, Freshness, KeyStatistics, Read, ReadFacts,
+    bodies, cause,
+};
 use crate::config;
 use crate::model::json::{self, compact, parse, render};
 use crate::model::{BodyForm, CachedColumn, ColumnKind, InstrumentName};
@@ -16,14 +21,20 @@ use crate::store::instruments;
 pub(super) type ColumnCaches = [Bodies; CachedColumn::ALL.len()];
 
 /// Creates the namespaces.
-pub(super) fn caches(cache: &Cache, config: &config::Cache) -> Result<ColumnCaches, ConfigError> {
-    let [first, second, third] = CachedColumn::ALL.map(|column| namespace(cache, config, column));
+pub(super) fn caches(
+    cache: &Cache,
+    config: &config::Cache,
+    keys: Option<&Arc<KeyStatistics>>,
+) -> Result<ColumnCaches, ConfigError> {
+    let columns = CachedColumn::ALL;
+    let [first, second, third] = columns.map(|column| namespace(cache, config, keys, column));
     Ok([first?, second?, third?])
 }
 
 fn namespace(
     cache: &Cache,
     config: &config::Cache,
+    keys: Option<&Arc<KeyStatistics>>,
     column: CachedColumn,
 ) -> Result<Bodies, ConfigError> {
     let declaration = column.declaration();
@@ -31,12 +42,20 @@ fn namespace(
         move |payload: &Bytes| decode(column, payload),
         move |body: &Bytes| encode(column, body),
     );
-    bodies(cache, declaration.key_prefix, config.max_stale, read, write)
-        .name(declaration.namespace)
-        .ttl(config.ttl.columns.of(column))
+    let ttl = config.ttl.columns.of(column);
+    let name = (
+        declaration.namespace,
+        declaration.key_prefix,
+        "{instrument}",
+    );
+    let facts = ReadFacts::new(name, (ttl, config.max_stale), keys);
+    let namespace = bodies(cache, facts.prefix, config.max_stale, read, write)
+        .name(facts.name)
+        .ttl(ttl)
         // The change feed announces changes by others.
         .verify_with(|one, other| one.bytes() == other.bytes())
-        .build()
+        .build()?;
+    Ok(Read::new(namespace, facts, Body::len))
 }
 
 impl Cached {
@@ -164,7 +183,7 @@ mod tests {
     async fn each_column_has_the_namespace_of_its_declaration() {
         let cache = Cache::local_builder().connect().unwrap();
         let config = Config::from_vars(&|_| None).unwrap();
-        let caches = caches(&cache, &config.cache).unwrap();
+        let caches = caches(&cache, &config.cache, None).unwrap();
         for column in CachedColumn::ALL {
             let expected = format!("{}MARI", column.declaration().key_prefix);
             assert_eq!(caches[column as usize].key("MARI").as_str(), expected);

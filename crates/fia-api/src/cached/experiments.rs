@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tiercache::{Cache, ConfigError, Namespace, codec};
+use tiercache::{Cache, ConfigError, codec};
 
 use crate::cached::traces::lookup;
-use crate::cached::{CacheError, Cached, cause, is_outage};
+use crate::cached::{CacheError, Cached, KeyStatistics, Read, ReadFacts, cause, is_outage};
 use crate::model::json::render;
 use crate::store::jobs::Viewer;
 use crate::upstream;
@@ -17,7 +17,7 @@ use crate::upstream;
 #[derive(Clone)]
 pub(super) struct Experiments {
     service: Arc<upstream::Experiments>,
-    namespace: Namespace<i32, Arc<[i64]>, CacheError>,
+    namespace: Read<i32, Arc<[i64]>, CacheError>,
     ttl: Duration,
 }
 
@@ -26,23 +26,31 @@ impl Experiments {
         cache: &Cache,
         ttl: Duration,
         service: upstream::Experiments,
+        keys: Option<&Arc<KeyStatistics>>,
     ) -> Result<Self, ConfigError> {
         let codec = codec(
             |numbers: &Arc<[i64]>| render(&numbers.as_ref()),
             read_numbers,
         );
+        let name = ("experiments", "fia_api:auth:experiments:", "{user_number}");
+        let facts = ReadFacts::new(name, (ttl, Duration::ZERO), keys);
+        let namespace = cache
+            .namespace(facts.prefix, codec)
+            .name(facts.name)
+            .ttl(ttl)
+            .weight(|numbers| size_of_val::<[i64]>(numbers) + 64)
+            // Never stale: access that was revoked must end.
+            .stale_if(is_outage, Duration::ZERO)
+            .build()?;
         Ok(Self {
             service: Arc::new(service),
             ttl,
-            namespace: cache
-                .namespace("fia_api:auth:experiments:", codec)
-                .name("experiments")
-                .ttl(ttl)
-                .weight(|numbers| size_of_val::<[i64]>(numbers) + 64)
-                // Never stale: access that was revoked must end.
-                .stale_if(is_outage, Duration::ZERO)
-                .build()?,
+            namespace: Read::new(namespace, facts, |numbers| size_of_val::<[i64]>(numbers)),
         })
+    }
+
+    pub(super) fn read(&self) -> &Read<i32, Arc<[i64]>, CacheError> {
+        &self.namespace
     }
 
     /// The experiments of a user, and the end of their TTL.

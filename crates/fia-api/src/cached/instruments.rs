@@ -1,5 +1,7 @@
 //! The cached reads of instruments: the list of those with live data, and their columns.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -9,7 +11,8 @@ use tiercache::{Cache, ConfigError, Key, Namespace, Raw};
 use crate::cached::columns::{self, ColumnCaches};
 use crate::cached::traces::lookup;
 use crate::cached::{
-    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, bodies, cause,
+    Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, KeyStatistics, Read, ReadFacts,
+    bodies, cause,
 };
 use crate::config;
 use crate::model::json::{compact, render};
@@ -31,26 +34,33 @@ pub(super) struct InstrumentCaches {
 type Tracebacks = Namespace<str, Bytes, CacheError>;
 
 impl InstrumentCaches {
-    pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        cache: &Cache,
+        config: &config::Cache,
+        keys: Option<&Arc<KeyStatistics>>,
+    ) -> Result<Self, ConfigError> {
+        // The whole key: there is one list.
+        let name = ("live_data_instruments", "fia_api:live_data:instruments", "");
+        let (ttl, max_stale) = (config.ttl.live_data_instruments, config.max_stale);
+        let facts = ReadFacts::new(name, (ttl, max_stale), keys);
+        let list = bodies(cache, facts.prefix, max_stale, read_names, Bytes::clone);
+        let list = list.name(facts.name).ttl(ttl).build()?;
         Ok(Self {
-            // The whole key: there is one list.
-            live_data_instruments: bodies(
-                cache,
-                "fia_api:live_data:instruments",
-                config.max_stale,
-                read_names,
-                Bytes::clone,
-            )
-            .name("live_data_instruments")
-            .ttl(config.ttl.live_data_instruments)
-            .build()?,
+            live_data_instruments: Read::new(list, facts, Body::len),
             tracebacks: cache
                 .namespace(TRACEBACK_PREFIX, Raw)
                 .name("traceback")
                 .shared_only()
                 .build()?,
-            columns: columns::caches(cache, config)?,
+            columns: columns::caches(cache, config, keys)?,
         })
+    }
+
+    /// All of them but the tracebacks, which are not cached.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Bodies> {
+        [&self.live_data_instruments]
+            .into_iter()
+            .chain(&self.columns)
     }
 
     /// The key of the traceback of an instrument's live-data processor.

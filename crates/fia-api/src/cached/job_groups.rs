@@ -32,6 +32,12 @@ impl JobGroups {
         })
     }
 
+    /// Whether a write of a job invalidates the lists and counts that show it.
+    #[must_use]
+    pub fn are_enabled(&self) -> bool {
+        self.groups.is_some()
+    }
+
     pub(super) fn groups(&self) -> Option<&Groups> {
         self.groups.as_ref()
     }

@@ -2,18 +2,26 @@
 //! groups (see [`JobGroups`]).
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tiercache::{Cache, ConfigError, NamespaceBuilder};
 
+use crate::cached::operate::FromRest;
 use crate::cached::payload::{field, wrap};
-use crate::cached::{Bodies, Body, CacheError, Cached, CachedResult, Freshness, JobGroups, bodies};
+use crate::cached::{
+    Bodies, Body, CacheError, Cached, CachedResult, Freshness, JobGroups, KeyStatistics, Read,
+    ReadFacts, bodies,
+};
 use crate::config;
 use crate::model::json::{compact, render};
 use crate::model::{InstrumentName, JobList, Selection};
 use crate::store::StoreError;
 use crate::store::jobs::{Listing, Viewer, count, page};
+
+/// The rest of the keys: a digest of the request.
+const DIGEST: &str = "{digest}";
 
 /// The namespaces of entries about jobs.
 pub(super) struct JobCaches {
@@ -27,10 +35,22 @@ pub(super) struct JobCaches {
 }
 
 /// The key of a list or count: the digest of its request.
-struct JobKey {
+pub(super) struct JobKey {
     digest: String,
     /// The instrument whose jobs it covers; `None` for all.
     instrument: Option<InstrumentName>,
+}
+
+impl FromRest for JobKey {
+    type Owned = Self;
+
+    /// A key without its group, with which it can be inspected and invalidated, but not read.
+    fn from_rest(rest: &str) -> Option<Self> {
+        Some(Self {
+            digest: rest.to_owned(),
+            instrument: None,
+        })
+    }
 }
 
 impl fmt::Display for JobKey {
@@ -55,32 +75,45 @@ impl JobCaches {
         cache: &Cache,
         config: &config::Cache,
         groups: &JobGroups,
+        keys: Option<&Arc<KeyStatistics>>,
     ) -> Result<Self, ConfigError> {
         let (ttl, max_stale) = (&config.ttl, config.max_stale);
-        let lists = |name: &str, prefix| {
+        let lists = |name, prefix| {
+            let facts = ReadFacts::new((name, prefix, DIGEST), (ttl.job_list, max_stale), keys);
             let namespace = bodies(cache, prefix, max_stale, read_list, Bytes::clone);
             let namespace = grouped(namespace, groups).name(name).ttl(ttl.job_list);
             let namespace = namespace.ttl_of(Body::remaining);
-            namespace.max_payload(Body::MAX_CACHED)
+            (namespace.max_payload(Body::MAX_CACHED), facts)
         };
-        let counts = |name: &str, prefix| {
+        let counts = |name, prefix| {
+            let facts = ReadFacts::new((name, prefix, DIGEST), (ttl.job_count, max_stale), keys);
             let namespace = bodies(cache, prefix, max_stale, read_count, Bytes::clone);
-            grouped(namespace, groups).name(name).ttl(ttl.job_count)
+            let namespace = grouped(namespace, groups).name(name).ttl(ttl.job_count);
+            (namespace, facts)
         };
         let of_instruments = "fia_api:jobs:list:instrument:";
         let counts_of_instruments = "fia_api:jobs:count:instrument:";
         Ok(Self {
-            lists: lists("job_list", "fia_api:jobs:list:all:").build()?,
-            lists_of_instruments: lists("instrument_job_list", of_instruments).build()?,
-            counts: counts("job_count", "fia_api:jobs:count:all:").build()?,
-            counts_of_instruments: counts("instrument_job_count", counts_of_instruments).build()?,
-            unshared_lists: lists("unshared_job_list", "unshared:list:")
-                .unshared()
-                .build()?,
-            unshared_counts: counts("unshared_job_count", "unshared:count:")
-                .unshared()
-                .build()?,
+            lists: shared(lists("job_list", "fia_api:jobs:list:all:"))?,
+            lists_of_instruments: shared(lists("instrument_job_list", of_instruments))?,
+            counts: shared(counts("job_count", "fia_api:jobs:count:all:"))?,
+            counts_of_instruments: shared(counts("instrument_job_count", counts_of_instruments))?,
+            unshared_lists: unshared(lists("unshared_job_list", "unshared:list:"))?,
+            unshared_counts: unshared(counts("unshared_job_count", "unshared:count:"))?,
         })
+    }
+
+    /// All of them.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Bodies<JobKey>> {
+        [
+            &self.lists,
+            &self.lists_of_instruments,
+            &self.counts,
+            &self.counts_of_instruments,
+            &self.unshared_lists,
+            &self.unshared_counts,
+        ]
+        .into_iter()
     }
 
     fn of_list(&self, list: &JobList) -> &Bodies<JobKey> {
@@ -98,6 +131,18 @@ impl JobCaches {
             (true, Some(_)) => &self.counts_of_instruments,
         }
     }
+}
+
+/// A namespace that is not built yet, and its declaration.
+type Declared = (NamespaceBuilder<JobKey, Body, CacheError>, ReadFacts);
+
+fn shared((namespace, facts): Declared) -> Result<Bodies<JobKey>, ConfigError> {
+    Ok(Read::new(namespace.build()?, facts, Body::len))
+}
+
+fn unshared((namespace, facts): Declared) -> Result<Bodies<JobKey>, ConfigError> {
+    let namespace = namespace.unshared().build()?;
+    Ok(Read::new(namespace, facts.unshared(), Body::len))
 }
 
 impl Cached {

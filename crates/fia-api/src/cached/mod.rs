@@ -11,18 +11,23 @@ mod freshness;
 mod instruments;
 mod job_groups;
 mod jobs;
+mod key_statistics;
+mod operate;
 mod payload;
+mod read;
 mod runner_images;
 mod traces;
+mod valkey_health;
 
 use std::borrow::Borrow;
 use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::ExposeSecret;
-use tiercache::{Cache, CachedValue, Failure, Namespace, NamespaceBuilder, Source, codec};
+use tiercache::{Cache, CachedValue, Failure, NamespaceBuilder, Source, codec};
 
 use crate::config;
 use crate::store::{ChangeFeed, Db, Reachability, StoreError};
@@ -31,6 +36,11 @@ use crate::upstream;
 pub use body::Body;
 pub use freshness::{Bypass, Freshness};
 pub use job_groups::JobGroups;
+pub use key_statistics::{KeyOrder, KeyStatistics};
+pub use read::ReadFacts;
+pub use valkey_health::ValkeyHealth;
+
+use read::Read;
 
 /// The failure of a cached read or of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,8 +62,8 @@ pub enum CacheError {
     Internal,
 }
 
-/// A namespace of response bodies.
-type Bodies<K = str> = Namespace<K, Body, CacheError>;
+/// A cached read of response bodies.
+type Bodies<K = str> = Read<K, Body, CacheError>;
 
 /// Begins a namespace of response bodies. `read` yields the body of a payload in Valkey, and
 /// `write` the payload of a body.
@@ -88,6 +98,8 @@ pub struct Cached {
     /// The reads that bypassed the cache.
     bypasses: AtomicU64,
     follower: Option<change_feed::Follower>,
+    keys: Option<Arc<KeyStatistics>>,
+    valkey_health: Arc<ValkeyHealth>,
 }
 
 /// The services whose data is cached.
@@ -102,7 +114,7 @@ pub struct Upstreams {
 impl Cached {
     /// Creates the cache; Valkey, the database and the services need not be reachable yet. The
     /// probe decides when callers with the API key are served from the cache. With a change feed,
-    /// changes by other clients invalidate. Must be called within a Tokio runtime.
+    /// changes by other clients invalidate. Statistics of keys are optional. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the URL of Valkey cannot be parsed, or two namespaces overlap.
@@ -112,6 +124,7 @@ impl Cached {
         reachability: Reachability,
         upstreams: Upstreams,
         feed: Option<ChangeFeed>,
+        keys: Option<Arc<KeyStatistics>>,
     ) -> Result<Self, tiercache::ConfigError> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let mut builder = match url {
@@ -121,28 +134,35 @@ impl Cached {
         if config.local {
             builder = builder.memory(config.local_max_bytes);
         }
+        let valkey_health = Arc::new(ValkeyHealth::default());
+        let health = Arc::clone(&valkey_health);
+        builder = builder.on_event(move |event| health.record(event));
         let cache = builder.observer(traces::RequestObserver).connect()?;
-        let instruments = instruments::InstrumentCaches::new(&cache, config)?;
+        let instruments = instruments::InstrumentCaches::new(&cache, config, keys.as_ref())?;
         let job_groups = JobGroups::new(&cache, config)?;
         let caches = (instruments.clone(), job_groups.clone());
         Ok(Self {
             follower: feed.map(|feed| change_feed::Follower::start(feed, caches)),
             instruments,
-            jobs: jobs::JobCaches::new(&cache, config, &job_groups)?,
+            jobs: jobs::JobCaches::new(&cache, config, &job_groups, keys.as_ref())?,
             job_groups,
             experiments: experiments::Experiments::new(
                 &cache,
                 config.ttl.experiments,
                 upstreams.experiments,
+                keys.as_ref(),
             )?,
             runner_images: runner_images::RunnerImages::new(
                 &cache,
                 config.ttl.packages,
                 upstreams.packages,
+                keys.as_ref(),
             )?,
             guards_writes: config.migration_guard,
             reachability,
             bypasses: AtomicU64::new(0),
+            keys,
+            valkey_health,
             cache,
             db,
         })
@@ -151,6 +171,12 @@ impl Cached {
     /// Waits until client tracking is connected, so that the local cache is used.
     pub async fn wait_for_tracking(&self) {
         self.cache.wait_for_tracking().await;
+    }
+
+    /// The state of the connections to Valkey, since when, and their last failures.
+    #[must_use]
+    pub fn valkey_health(&self) -> &ValkeyHealth {
+        &self.valkey_health
     }
 
     /// The groups of cached lists and counts of jobs, for writes of jobs.
@@ -182,12 +208,36 @@ pub struct CachedResponse {
 type CachedResult = Result<CachedResponse, CacheError>;
 
 /// A handle to an entry of the local cache.
-pub type LocalHandle = tiercache::LocalHandle<Body, CacheError>;
+#[derive(Debug, Clone)]
+pub struct LocalHandle {
+    entry: tiercache::LocalHandle<Body, CacheError>,
+    /// The key, with the statistics in which its hits are counted.
+    counted: Option<(Arc<KeyStatistics>, Arc<str>)>,
+}
+
+impl LocalHandle {
+    fn new<K: Display + ?Sized>(read: &Bodies<K>, rest: &K) -> Self {
+        let key = || format!("{}{rest}", read.facts().prefix).into();
+        let counted = read.facts().keys().map(|keys| (Arc::clone(keys), key()));
+        let entry = read.local_handle(rest);
+        Self { entry, counted }
+    }
+
+    /// The body, if the entry is current and no background work for it is due.
+    #[must_use]
+    pub fn get(&self) -> Option<Body> {
+        let body = self.entry.get()?;
+        if let Some((keys, key)) = &self.counted {
+            keys.hit(key);
+        }
+        Some(body)
+    }
+}
 
 impl CachedResponse {
     fn new<K: Display + ?Sized>(namespace: &Bodies<K>, name: &K, found: CachedValue<Body>) -> Self {
         let is_local = found.source == Source::Local;
-        let local = is_local.then(|| namespace.local_handle(name));
+        let local = is_local.then(|| LocalHandle::new(namespace, name));
         Self {
             body: found.value,
             source: found.source,

@@ -8,11 +8,12 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tiercache::{Cache, ConfigError, Namespace, Source, codec};
+use tiercache::{Cache, ConfigError, Source, codec};
 
 use crate::cached::traces::lookup;
 use crate::cached::{
-    Body, CacheError, Cached, CachedResponse, CachedResult, Freshness, cause, is_outage,
+    Body, CacheError, Cached, CachedResponse, CachedResult, Freshness, KeyStatistics, Read,
+    ReadFacts, cause, is_outage,
 };
 use crate::model::json::render;
 use crate::upstream::Packages;
@@ -27,12 +28,12 @@ const BACKOFF: Duration = Duration::from_secs(10);
 /// The runner images.
 pub(super) struct RunnerImages {
     packages: Arc<Packages>,
-    namespace: Namespace<str, Arc<Versions>, CacheError>,
+    namespace: Read<str, Arc<Versions>, CacheError>,
     last: Mutex<Last>,
 }
 
 /// The versions of the image's package: as GitHub lists them, and as the response body.
-struct Versions {
+pub(super) struct Versions {
     payload: Bytes,
     body: Body,
 }
@@ -49,23 +50,35 @@ impl RunnerImages {
         cache: &Cache,
         ttl: Duration,
         packages: Packages,
+        keys: Option<&Arc<KeyStatistics>>,
     ) -> Result<Self, ConfigError> {
         let codec = codec(
             |versions: &Arc<Versions>| versions.payload.clone(),
             |payload| Versions::read(payload.clone()).map(Arc::new),
         );
+        let name = (
+            "runner_images",
+            "fia_api:github:packages:",
+            "{owner}:{image}",
+        );
+        let facts = ReadFacts::new(name, (ttl, MAX_AGE), keys);
+        // One entry with few readers; the last known one is kept in `last`.
+        let namespace = cache
+            .namespace(facts.prefix, codec)
+            .name(facts.name)
+            .ttl(ttl)
+            .shared_only()
+            .stale_if(is_outage, Duration::ZERO)
+            .build()?;
         Ok(Self {
             packages: Arc::new(packages),
-            // One entry with few readers; the last known one is kept in `last`.
-            namespace: cache
-                .namespace("fia_api:github:packages:", codec)
-                .name("runner_images")
-                .ttl(ttl)
-                .shared_only()
-                .stale_if(is_outage, Duration::ZERO)
-                .build()?,
+            namespace: Read::new(namespace, facts, |versions| versions.payload.len()),
             last: Mutex::default(),
         })
+    }
+
+    pub(super) fn read(&self) -> &Read<str, Arc<Versions>, CacheError> {
+        &self.namespace
     }
 
     async fn get(&self, freshness: Freshness) -> CachedResult {

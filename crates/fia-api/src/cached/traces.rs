@@ -4,15 +4,19 @@ use std::any::Any;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Context, KeyValue};
-use tiercache::{CachedValue, Failure, Namespace, Observer, Scope, Source};
+use tiercache::{CachedValue, Failure, Observer, Scope, Source};
 
-use crate::observe::{ChildSpan, current_trace, in_context, in_span};
+use crate::cached::read::Read;
+use crate::observe::{
+    ChildSpan, carried, current_trace, in_context, in_span, sync_with_request_id,
+};
 
-/// Reads a value as [`Namespace::lookup`] does, in a span with the level that it came from.
+/// Reads a value as [`tiercache::Namespace::lookup`] does, in a span with the level that it came from.
 pub(super) async fn lookup<K, V, E, F, Fut>(
-    namespace: &Namespace<K, V, E>,
+    namespace: &Read<K, V, E>,
     read: (&'static str, &K),
     load: F,
 ) -> Result<CachedValue<V>, Failure<Arc<E>>>
@@ -26,9 +30,9 @@ where
     look_up(namespace, read, true, load).await
 }
 
-/// Reads a value as [`lookup`] does, and as [`Namespace::lookup_current`]: never a stale one.
+/// Reads a value as [`lookup`] does, and as [`tiercache::Namespace::lookup_current`]: never a stale one.
 pub(super) async fn lookup_current<K, V, E, F, Fut>(
-    namespace: &Namespace<K, V, E>,
+    namespace: &Read<K, V, E>,
     read: (&'static str, &K),
     load: F,
 ) -> Result<CachedValue<V>, Failure<Arc<E>>>
@@ -43,7 +47,7 @@ where
 }
 
 async fn look_up<K, V, E, F, Fut>(
-    namespace: &Namespace<K, V, E>,
+    namespace: &Read<K, V, E>,
     (read, key): (&'static str, &K),
     may_be_stale: bool,
     load: F,
@@ -56,9 +60,10 @@ where
     Fut: Future<Output = Result<V, E>> + Send + 'static,
 {
     let span = ChildSpan::start(SpanKind::Internal, || (format!("cache {read}"), Vec::new()));
+    let measure = namespace.measure(key);
     let load = move || {
         let describe = || (format!("load {read}"), Vec::new());
-        in_span(SpanKind::Internal, describe, load())
+        measure.of(in_span(SpanKind::Internal, describe, load()))
     };
     let reading = async {
         if may_be_stale {
@@ -68,6 +73,9 @@ where
         }
     };
     let found = in_context(span.as_ref().map(ChildSpan::context), reading).await;
+    if let Ok(found) = &found {
+        namespace.record(key, found);
+    }
     if let Some(span) = span {
         match &found {
             Ok(found) => span.set(KeyValue::new("fia.cache", level(found.source))),
@@ -86,16 +94,16 @@ fn level(source: Source) -> &'static str {
     }
 }
 
-/// Carries the trace and the log's span of a request into the cache's tasks, and traces commands.
+/// Carries the trace, the log's span and the id of a request into the cache's tasks, and traces commands.
 pub(super) struct RequestObserver;
 
 impl Observer for RequestObserver {
     fn scope(&self) -> Option<Box<dyn Scope>> {
-        let (span, trace) = (tracing::Span::current(), current_trace());
-        if span.is_none() && trace.is_none() {
+        let (span, trace, id) = (tracing::Span::current(), current_trace(), carried());
+        if span.is_none() && trace.is_none() && id.is_none() {
             return None;
         }
-        Some(Box::new(RequestScope { span, trace }))
+        Some(Box::new(RequestScope { span, trace, id }))
     }
 
     fn command(&self, name: &'static str) -> Option<Box<dyn Any + Send + Sync>> {
@@ -108,11 +116,13 @@ impl Observer for RequestObserver {
 struct RequestScope {
     span: tracing::Span,
     trace: Option<Context>,
+    /// The id of the request.
+    id: Option<HeaderValue>,
 }
 
 impl Scope for RequestScope {
     fn enter(&self, poll: &mut dyn FnMut()) {
         let _current = self.trace.clone().map(Context::attach);
-        self.span.in_scope(poll);
+        sync_with_request_id(self.id.clone(), || self.span.in_scope(poll));
     }
 }

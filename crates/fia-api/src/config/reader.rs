@@ -133,6 +133,20 @@ impl<'a> Reader<'a> {
         given.unwrap_or_else(|| default.to_owned()).into()
     }
 
+    /// A secret of at least `min` bytes that may be unset; an empty text counts as unset.
+    pub(super) fn optional_key(&mut self, variable: Variable, min: usize) -> Option<SecretString> {
+        self.optional(
+            variable,
+            |_| "(hidden)".to_owned(),
+            |text| {
+                if text.len() < min {
+                    return Err(format!("is shorter than {min} bytes"));
+                }
+                Ok(SecretString::from(text))
+            },
+        )
+    }
+
     /// A secret that may be unset; an empty text counts as unset.
     pub(super) fn optional_secret(&mut self, variable: Variable) -> Option<SecretString> {
         let secret = |text: &str| Ok(SecretString::from(text));

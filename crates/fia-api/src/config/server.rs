@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use secrecy::SecretString;
 
 use super::kinds::Choice;
 use super::macros::settings;
 
+/// The shortest key for actions, in bytes: a shorter one can be guessed.
+const MIN_ADMIN_KEY: usize = 16;
 /// The longest shutdown delay in seconds; supervisors kill long before.
 const MAX_SHUTDOWN_DELAY: u64 = 600;
 
@@ -19,6 +22,11 @@ settings! {
         pub bind: SocketAddr = address("FIA_API_BIND", SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80));
         /// Address and port of /metrics (Prometheus text format); unset = off.
         pub metrics_bind: Option<SocketAddr> = optional_address("FIA_API_METRICS_BIND");
+        /// Address and port of the operator's page; unset = off. Never expose it to users.
+        pub admin_bind: Option<SocketAddr> = optional_address("FIA_API_ADMIN_BIND");
+        /// Key for actions on the operator's page, of at least 16 bytes; unset = actions need a staff
+        /// token.
+        pub admin_key: Option<SecretString> = optional_key("FIA_API_ADMIN_KEY", MIN_ADMIN_KEY);
         /// Seconds after SIGTERM for which requests are still served while /ready is 503; longer than
         /// load balancers take to notice.
         pub shutdown_delay: Duration = seconds_up_to("FIA_API_SHUTDOWN_DELAY", 0, MAX_SHUTDOWN_DELAY);

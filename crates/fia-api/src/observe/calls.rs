@@ -1,10 +1,11 @@
 //! Calls to a dependency: durations, failures, and the outcome of the last one.
 
+use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::observe::{Histogram, Snapshot};
+use crate::observe::{Health, HealthSnapshot, Histogram, SlowOperation, SlowOperations, Snapshot};
 
 /// The kind of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +33,9 @@ pub struct Calls {
     durations: Histogram,
     unavailable: AtomicU64,
     refused: AtomicU64,
-    last: AtomicU8,
+    health: Health,
+    slow: SlowOperations,
 }
-
-const NONE: u8 = 0;
-const FAILED: u8 = 1;
-const SUCCEEDED: u8 = 2;
 
 impl Calls {
     /// Awaits a call and records it; `failure` classifies its errors, `None` being an error that
@@ -45,38 +43,60 @@ impl Calls {
     ///
     /// # Errors
     /// Those of the call.
-    pub async fn observe<T, E>(
+    pub async fn observe<T, E: Display>(
         &self,
         call: impl Future<Output = Result<T, E>>,
         failure: impl FnOnce(&E) -> Option<Failure>,
     ) -> Result<T, E> {
         let start = Instant::now();
         let result = call.await;
-        self.record(start.elapsed(), result.as_ref().err().and_then(failure));
+        let elapsed = start.elapsed();
+        match &result {
+            Ok(_) => self.record(elapsed, None),
+            Err(error) => {
+                let failure = failure(error);
+                self.record(
+                    elapsed,
+                    failure.map(|failure| (failure, error as &dyn Display)),
+                );
+            }
+        }
         result
     }
 
-    /// Records a call.
-    pub fn record(&self, elapsed: Duration, failure: Option<Failure>) {
+    /// Records a call; a failure with its cause.
+    pub fn record(&self, elapsed: Duration, failure: Option<(Failure, &dyn Display)>) {
         self.durations.record(elapsed);
-        let (counter, last) = match failure {
-            None => (None, SUCCEEDED),
-            Some(Failure::Unavailable) => (Some(&self.unavailable), FAILED),
-            Some(Failure::Refused) => (Some(&self.refused), SUCCEEDED),
-        };
-        if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
+        self.slow.record(elapsed, failure.is_some());
+        match failure {
+            None => self.health.succeeded(),
+            Some((Failure::Unavailable, cause)) => {
+                self.unavailable.fetch_add(1, Ordering::Relaxed);
+                self.health.failed(cause);
+            }
+            Some((Failure::Refused, _)) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                self.health.succeeded();
+            }
         }
-        self.last.store(last, Ordering::Relaxed);
     }
 
     /// Whether the dependency responded to the last call; `None` before the first one.
     #[must_use]
     pub fn up(&self) -> Option<bool> {
-        match self.last.load(Ordering::Relaxed) {
-            NONE => None,
-            last => Some(last == SUCCEEDED),
-        }
+        self.health().up
+    }
+
+    /// The state that the last call found, and the last time that the dependency was unavailable.
+    #[must_use]
+    pub fn health(&self) -> HealthSnapshot {
+        self.health.snapshot()
+    }
+
+    /// The last slow calls.
+    #[must_use]
+    pub fn slow(&self) -> Vec<SlowOperation> {
+        self.slow.list()
     }
 
     /// The durations of all calls, failed ones included.
@@ -111,7 +131,8 @@ mod tests {
             (Some(Failure::Unavailable), false),
             (None, true),
         ] {
-            calls.record(elapsed, failure);
+            let caused = failure.map(|failure| (failure, &"cause" as &dyn Display));
+            calls.record(elapsed, caused);
             assert_eq!(calls.up(), Some(up), "{failure:?}");
         }
         assert_eq!(calls.failures(), [("unavailable", 2), ("refused", 1)]);

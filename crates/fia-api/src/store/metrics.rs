@@ -64,7 +64,9 @@ impl DatabaseMetrics {
             Err(StoreError::Busy) => {
                 self.pool_timeouts.fetch_add(1, Ordering::Relaxed);
             }
-            Err(_) => self.calls.record(elapsed, Some(Failure::Unavailable)),
+            Err(error) => self
+                .calls
+                .record(elapsed, Some((Failure::Unavailable, error))),
         }
         result
     }

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config;
+use crate::observe::{Health, HealthSnapshot};
 use crate::store::StoreError;
 use crate::store::connect::Connector;
 use crate::store::session::Session;
@@ -44,6 +45,8 @@ struct Shared {
     is_reachable: AtomicBool,
     probes: AtomicU64,
     failures: AtomicU64,
+    /// The outcome of the last probe.
+    health: Health,
     /// When the last reply becomes too old; `None` before the first one.
     expiry: watch::Sender<Option<Instant>>,
 }
@@ -71,6 +74,7 @@ impl Reachability {
             is_reachable: AtomicBool::new(false),
             probes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            health: Health::default(),
             expiry: watch::Sender::new(None),
         });
         let findings = Arc::clone(&shared);
@@ -88,6 +92,12 @@ impl Reachability {
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.0.shared.is_reachable.load(Ordering::Relaxed)
+    }
+
+    /// The outcome of the last probe, since when it is that, and the last failure.
+    #[must_use]
+    pub fn health(&self) -> HealthSnapshot {
+        self.0.shared.health.snapshot()
     }
 
     /// Waits until the database is reachable.
@@ -124,6 +134,7 @@ async fn probe(connector: &Connector, shared: &Shared) {
             Err(error) => {
                 connection = None;
                 shared.failures.fetch_add(1, Ordering::Relaxed);
+                shared.health.failed(&error);
                 // Once, and not each second.
                 if std::mem::replace(&mut is_first_failure, false) {
                     tracing::warn!(%error, "PostgreSQL probe failed");
@@ -172,6 +183,7 @@ async fn expire(shared: &Shared) {
 
 impl Shared {
     fn record_reply(&self, sent: Instant) {
+        self.health.succeeded();
         let expiry = sent + MAX_AGE;
         if expiry <= Instant::now() {
             return;
@@ -185,6 +197,7 @@ impl Shared {
 
     fn mark_unreachable(&self) {
         self.is_reachable.store(false, Ordering::Relaxed);
+        self.health.lost();
         tracing::warn!(
             max_age_s = MAX_AGE.as_secs(),
             "PostgreSQL not reached: reads of callers with the API key bypass the cache"

@@ -38,6 +38,9 @@ use permits::Permits;
 use topic::Topic;
 use valkey::Valkey;
 
+/// The end of a stream's key, after the instrument.
+const KEY_SUFFIX: &str = "_live_data_processor_logs";
+
 /// A log cannot be streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
@@ -133,6 +136,23 @@ impl LogStreams {
         self.hub.as_ref().map_or(0, |hub| hub.permits.in_use())
     }
 
+    /// The logs that have viewers, by the spelling of their instrument, each with their number.
+    #[must_use]
+    pub fn viewers_by_instrument(&self) -> Vec<(String, usize)> {
+        let topics = self.hub.as_ref().map(|hub| hub.topics());
+        let mut logs: Vec<(String, usize)> = topics
+            .unwrap_or_default()
+            .iter()
+            .map(|topic| {
+                let instrument = topic.key.strip_suffix(KEY_SUFFIX).unwrap_or(&topic.key);
+                (instrument.to_owned(), topic.viewers())
+            })
+            .filter(|(_, viewers)| *viewers > 0)
+            .collect();
+        logs.sort();
+        logs
+    }
+
     /// The most viewers at a time; 0 without Valkey.
     #[must_use]
     pub fn max_viewers(&self) -> usize {
@@ -158,7 +178,7 @@ impl Drop for LogStreams {
 impl Hub {
     /// Returns the topic of an instrument's log, shared by its viewers.
     fn topic(&self, instrument: &str) -> Arc<Topic> {
-        let key = format!("{instrument}_live_data_processor_logs");
+        let key = format!("{instrument}{KEY_SUFFIX}");
         let mut topics = self.topics.lock();
         if let Some(topic) = topics.get(&key).and_then(Weak::upgrade) {
             return topic;

@@ -1,5 +1,6 @@
 //! A log with viewers: its ring buffer and the notifications of its viewers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -23,6 +24,23 @@ pub(super) struct Topic {
     ring: Mutex<Option<Ring>>,
     notifications: watch::Sender<Notifications>,
     page_size: AtomicUsize,
+    viewers: AtomicUsize,
+}
+
+/// Counts a viewer of a topic until it is dropped.
+pub(super) struct Viewing(Arc<Topic>);
+
+impl Viewing {
+    pub(super) fn begin(topic: Arc<Topic>) -> Self {
+        topic.viewers.fetch_add(1, Ordering::Relaxed);
+        Self(topic)
+    }
+}
+
+impl Drop for Viewing {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Counters of events; each change wakes the viewers.
@@ -41,7 +59,13 @@ impl Topic {
             ring: Mutex::new(None),
             notifications: watch::Sender::default(),
             page_size: AtomicUsize::new(FIRST_PAGE),
+            viewers: AtomicUsize::new(0),
         }
+    }
+
+    /// The number of viewers.
+    pub(super) fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Relaxed)
     }
 
     /// Starts to follow the log after its last entry, unless it is already followed.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::streams::cursor::{Cursor, TooSlow};
 use crate::streams::entry::error_event;
 use crate::streams::permits::Permit;
-use crate::streams::topic::Topic;
+use crate::streams::topic::{Topic, Viewing};
 use crate::streams::{Hub, Request};
 
 /// Delay before the stream is aborted, so that its last event is sent.
@@ -44,6 +44,7 @@ pub(super) fn view(
             ending: hub.ending.subscribe(),
             expiry: request.until.and_then(instant),
         },
+        _viewing: Viewing::begin(Arc::clone(&topic)),
         cursor: Cursor::new(hub, topic, request.since),
         is_too_slow: false,
         _permit: permit,
@@ -59,6 +60,7 @@ struct Viewer {
     end: End,
     is_too_slow: bool,
     _permit: Permit,
+    _viewing: Viewing,
 }
 
 impl Viewer {

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["extract"],
     &["routes"],
     &["app"],
+    &["operator"],
 ];
 
 fn layer(module: &str) -> Option<usize> {
@@ -32,7 +33,9 @@ fn check(dir: &Path, owner: Option<&str>, found: &mut Vec<String>) {
         let owner = owner.unwrap_or(stem);
         if path.is_dir() {
             check(&path, Some(owner), found);
-        } else if !matches!(owner, "lib" | "main") {
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && !matches!(owner, "lib" | "main")
+        {
             check_file(&path, owner, found);
         }
     }

@@ -31,6 +31,7 @@ mod metrics;
 mod monitoring;
 mod new_jobs;
 mod openapi;
+mod operator;
 mod outbox;
 mod overload;
 mod pooler;

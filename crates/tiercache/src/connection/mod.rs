@@ -9,6 +9,7 @@ pub(crate) mod breaker;
 pub(crate) mod reconnect;
 pub(crate) mod tracker;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use redis::aio::MultiplexedConnection;
@@ -32,6 +33,16 @@ pub(crate) enum CommandError {
     Timeout,
     /// The server replied with an error, or the connection could not be established.
     Server(RedisError),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CircuitOpen => f.write_str("not connected"),
+            Self::Timeout => f.write_str("no reply in time"),
+            Self::Server(error) => error.fmt(f),
+        }
+    }
 }
 
 /// A connection, from its establishment to its first failure.

@@ -98,6 +98,8 @@ impl Loop {
                 Ok(Err(error)) => error,
                 Err(_) => CommandError::Timeout,
             };
+            let text = error.to_string();
+            self.events.emit(Event::ConnectFailed { error: &text });
             if !is_logged {
                 is_logged = true;
                 tracing::warn!(

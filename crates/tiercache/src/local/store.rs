@@ -74,6 +74,11 @@ impl Entry {
         }
     }
 
+    /// The size of the value in bytes, as the store counts it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn value<V: Clone + 'static>(&self) -> Option<V> {
         self.value.downcast_ref::<V>().cloned()
     }

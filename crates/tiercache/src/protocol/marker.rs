@@ -94,6 +94,11 @@ pub(crate) enum Stored {
     OtherType,
 }
 
+impl Stored {
+    /// The length of a lease and of a fence in bytes.
+    pub(crate) const MARKER_LEN: usize = LEN;
+}
+
 impl From<Option<Bytes>> for Stored {
     fn from(found: Option<Bytes>) -> Self {
         match found {

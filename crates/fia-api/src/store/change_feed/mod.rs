@@ -8,7 +8,7 @@ mod coverage;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -21,6 +21,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config;
 use crate::store::change_feed::coverage::{TRIGGERS, warn_of_triggers};
+use crate::store::feed_counters::ChangeFeedCounters;
 use crate::store::{StoreError, tls};
 
 /// The time limit to connect.
@@ -54,42 +55,11 @@ pub enum Change {
     Unknown,
 }
 
-/// The state of the change feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChangeFeedStats {
-    /// Whether it is connected.
-    pub up: bool,
-    /// The notifications received.
-    pub notifications: u64,
-    /// The reconnects.
-    pub reconnects: u64,
-}
-
 /// The stream of changes; dropping it closes the connection.
 pub struct ChangeFeed {
     changes: mpsc::Receiver<Change>,
     counters: Arc<ChangeFeedCounters>,
     task: AbortHandle,
-}
-
-/// The counters of a change feed; they outlive it.
-#[derive(Default)]
-pub struct ChangeFeedCounters {
-    up: AtomicBool,
-    notifications: AtomicU64,
-    connections: AtomicU64,
-}
-
-impl ChangeFeedCounters {
-    /// The current values.
-    #[must_use]
-    pub fn stats(&self) -> ChangeFeedStats {
-        ChangeFeedStats {
-            up: self.up.load(Ordering::Relaxed),
-            notifications: self.notifications.load(Ordering::Relaxed),
-            reconnects: self.connections.load(Ordering::Relaxed).saturating_sub(1),
-        }
-    }
 }
 
 impl ChangeFeed {
@@ -170,6 +140,7 @@ impl Listener {
             let Err(error) = self.listen().await else {
                 return;
             };
+            self.counters.health.failed(&error);
             let was_up = self.counters.up.swap(false, Ordering::Relaxed);
             if was_up {
                 backoff = MIN_BACKOFF;
@@ -208,6 +179,7 @@ impl Listener {
             return Ok(());
         }
         self.counters.up.store(true, Ordering::Relaxed);
+        self.counters.health.succeeded();
         tracing::info!("change feed connected");
         loop {
             sleep(HEARTBEAT_INTERVAL).await;

@@ -20,7 +20,8 @@ pub(super) fn check_literals(variables: &BTreeMap<String, String>) {
 
 /// Checks that a name is a setting whose value is hidden.
 pub(super) fn check_secret(name: &str) {
-    let config = Config::from_vars(&|asked| (asked == name).then(|| "a-secret".to_owned()));
+    let config =
+        Config::from_vars(&|asked| (asked == name).then(|| "a-secret-long-enough".to_owned()));
     let shown = config.map(|config| config.listing()).unwrap_or_default();
     assert!(shown.contains(&format!("\n{name}=")), "{name} is unknown");
     assert!(!shown.contains("a-secret"), "{name} is shown");

@@ -1,0 +1,187 @@
+//! The strip of dependencies: the state of each, since when, and its last failure.
+
+use serde::Serialize;
+use tiercache::{SharedLevel, Tracking};
+
+use crate::observe::{HealthSnapshot, LastFailure};
+use crate::operator::at::At;
+use crate::state::AppState;
+
+/// A dependency.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::operator) struct Dependency {
+    /// Its name for programs.
+    pub(in crate::operator) id: &'static str,
+    /// Its name for people.
+    pub(in crate::operator) name: &'static str,
+    pub(in crate::operator) state: State,
+    /// The state in words.
+    pub(in crate::operator) text: String,
+    /// When the state began; `None` for a dependency that is not used.
+    pub(in crate::operator) since: Option<At>,
+    pub(in crate::operator) last_failure: Option<Failure>,
+}
+
+/// The state of a dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::operator) enum State {
+    Up,
+    Down,
+    /// Not called yet.
+    Unknown,
+    /// Not configured.
+    Off,
+}
+
+/// The last failure of a dependency.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::operator) struct Failure {
+    pub(in crate::operator) at: At,
+    pub(in crate::operator) text: String,
+}
+
+impl From<LastFailure> for Failure {
+    fn from(failure: LastFailure) -> Self {
+        Self {
+            at: At(failure.at),
+            text: failure.text,
+        }
+    }
+}
+
+/// All dependencies of this replica.
+pub(in crate::operator) fn dependencies(state: &AppState) -> Vec<Dependency> {
+    let mut all = vec![postgresql(state)];
+    all.extend(valkey(state));
+    all.push(change_feed(state));
+    all.extend(called(state));
+    all
+}
+
+fn postgresql(state: &AppState) -> Dependency {
+    let pool = state.db.connections();
+    let detail = format!("{} / {} connections", pool.in_use, pool.max);
+    let health = state.cached.reachability().health();
+    Dependency::new("postgresql", "PostgreSQL", health, detail)
+}
+
+fn valkey(state: &AppState) -> [Dependency; 2] {
+    let (stats, health) = (state.cached.statistics(), state.cached.valkey_health());
+    let openings = match stats.breaker_openings {
+        0 => "circuit closed".to_owned(),
+        1 => "circuit opened once".to_owned(),
+        openings => format!("circuit opened {openings} times"),
+    };
+    let mut commands = Dependency::new("valkey", "Valkey", health.commands(), openings);
+    commands.state = match stats.shared_level {
+        SharedLevel::Off => State::Off,
+        SharedLevel::Up => State::Up,
+        SharedLevel::Down => State::Down,
+    };
+    let in_use = "memory in use".to_owned();
+    let mut tracking = Dependency::new("tracking", "Client tracking", health.tracking(), in_use);
+    tracking.state = match stats.tracking {
+        Tracking::Off => State::Off,
+        Tracking::Up(_) => State::Up,
+        Tracking::Down => State::Down,
+    };
+    [commands.or_off(), tracking.or_off()]
+}
+
+fn change_feed(state: &AppState) -> Dependency {
+    let stats = state.cached.change_feed();
+    match (state.cached.change_feed_health(), stats) {
+        (Some(health), Some(stats)) => {
+            let detail = format!("{} notifications", stats.notifications);
+            Dependency::new("change_feed", "Change feed", health, detail)
+        }
+        _ => Dependency::off("change_feed", "Change feed"),
+    }
+}
+
+/// The dependencies whose state is that of their last call.
+fn called(state: &AppState) -> Vec<Dependency> {
+    const NAMES: [(&str, &str); 3] = [
+        ("rabbitmq", "RabbitMQ"),
+        ("auth_service", "Auth service"),
+        ("github", "GitHub"),
+    ];
+    let dependency = |(id, name)| {
+        let operations = state.dependencies.iter().filter(|one| one.name == id);
+        let healths = operations.map(|one| one.calls.health());
+        let worst = healths.reduce(worse)?;
+        Some(Dependency::new(
+            id,
+            name,
+            worst,
+            "last call succeeded".to_owned(),
+        ))
+    };
+    NAMES.into_iter().filter_map(dependency).collect()
+}
+
+/// The worse of two states, with the later failure of both.
+fn worse(one: HealthSnapshot, other: HealthSnapshot) -> HealthSnapshot {
+    let rank = |health: &HealthSnapshot| match health.up {
+        Some(false) => 2,
+        Some(true) => 1,
+        None => 0,
+    };
+    let (worst, better) = if rank(&other) > rank(&one) {
+        (other, one)
+    } else {
+        (one, other)
+    };
+    let failures = [worst.last_failure.clone(), better.last_failure];
+    let last_failure = failures
+        .into_iter()
+        .flatten()
+        .max_by_key(|failure| failure.at);
+    HealthSnapshot {
+        last_failure,
+        ..worst
+    }
+}
+
+impl Dependency {
+    /// A dependency with what is to be said of it while it is available.
+    fn new(id: &'static str, name: &'static str, health: HealthSnapshot, up: String) -> Self {
+        let (state, text) = match health.up {
+            Some(true) => (State::Up, up),
+            Some(false) => (State::Down, "unavailable".to_owned()),
+            None => (State::Unknown, "not called yet".to_owned()),
+        };
+        Self {
+            id,
+            name,
+            state,
+            text,
+            since: Some(At(health.since)),
+            last_failure: health.last_failure.map(Failure::from),
+        }
+    }
+
+    fn off(id: &'static str, name: &'static str) -> Self {
+        Self {
+            id,
+            name,
+            state: State::Off,
+            text: "not configured".to_owned(),
+            since: None,
+            last_failure: None,
+        }
+    }
+
+    /// Adapts the words to the state, which another source has decided.
+    fn or_off(mut self) -> Self {
+        match self.state {
+            State::Off => Self::off(self.id, self.name),
+            State::Down => {
+                self.text = "unavailable".to_owned();
+                self
+            }
+            State::Up | State::Unknown => self,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The page in a browser. Skipped, with a message, where Chromium is not installed.
+
+use std::fs;
+use std::future::pending;
+use std::path::Path;
+use std::time::Duration;
+
+use devstack::{Browser, Page};
+use fia_api::app::Server;
+use serde_json::json;
+
+use crate::harness::{Fixture, eventually};
+use crate::operator::{KEY, Operated};
+
+/// How soon a change is shown.
+const LIMIT: Duration = Duration::from_secs(2);
+/// The script of axe, which `scripts/install-axe` installs.
+const AXE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../target/tools/axe/node_modules/axe-core/axe.min.js"
+);
+const SIZES: [(&str, (u32, u32)); 2] = [("1280", (1280, 800)), ("390", (390, 844))];
+
+/// Serves a page; returns its URL.
+fn serve(page: &Operated) -> String {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), page.operator.clone()).unwrap();
+    let address = server.address().unwrap();
+    tokio::spawn(server.run(pending()));
+    format!("http://{address}/")
+}
+
+fn browser() -> Option<Browser> {
+    let browser = Browser::start().unwrap();
+    if browser.is_none() {
+        eprintln!("skipped: Chromium is not installed (scripts/install-deps browser)");
+    }
+    browser
+}
+
+async fn sentence_contains(page: &Page, text: &str) {
+    let condition = format!(
+        "document.querySelector('h1').textContent.includes({})",
+        json!(text)
+    );
+    page.wait_for(&condition, LIMIT).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_follows_outages_in_place_without_a_shift() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let fixture = Fixture::new().await;
+    let operated = Operated::new(&fixture).await;
+    let page = browser.page((1280, 800), false).await.unwrap();
+    page.open(&serve(&operated)).await.unwrap();
+    sentence_contains(&page, "Answers are current: ").await;
+    page.evaluate(
+        "window.shift = 0; new PerformanceObserver(list => { \
+             for (const entry of list.getEntries()) window.shift += entry.value; \
+         }).observe({type: 'layout-shift', buffered: false}); \
+         document.querySelector('#key').focus()",
+    )
+    .await
+    .unwrap();
+    for _ in 0..20 {
+        operated
+            .replica
+            .get("/instrument/MARI/specification", "staff")
+            .await;
+    }
+    let counted = "document.querySelector('[data-read=specification] \
+         [data-field=hits_memory]').dataset.value > 10";
+    page.wait_for(counted, LIMIT).await.unwrap();
+    let shift = page.evaluate("window.shift").await.unwrap();
+    assert!(shift.as_f64() < Some(0.02), "{shift}");
+    let focused = page.evaluate("document.activeElement.id").await.unwrap();
+    assert_eq!(focused, "key");
+    fixture.valkey.kill();
+    sentence_contains(&page, "Valkey has been unavailable").await;
+    let down = "document.querySelector('[data-dependency=valkey]').dataset.state === 'down'";
+    page.wait_for(down, LIMIT).await.unwrap();
+    fixture.valkey.restart().await.unwrap();
+    page.wait_for(&down.replace("down", "up"), LIMIT * 2)
+        .await
+        .unwrap();
+    assert_eq!(page.logged(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_operator_signs_in_and_acts() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let fixture = Fixture::new().await;
+    let operated = Operated::new(&fixture).await;
+    let page = browser.page((1280, 800), true).await.unwrap();
+    page.open(&serve(&operated)).await.unwrap();
+    let forms = "document.querySelectorAll('form[action^=\"/actions\"]').length";
+    assert_eq!(page.evaluate(forms).await.unwrap(), 0);
+    let sign_in = format!(
+        "document.querySelector('details.session').open = true; \
+         document.querySelector('#credential').value = {}; \
+         document.querySelector('form[action=\"/sign-in\"]').requestSubmit()",
+        json!(KEY)
+    );
+    page.evaluate(&sign_in).await.unwrap();
+    page.wait_for(&format!("{forms} > 5"), LIMIT).await.unwrap();
+    page.evaluate(
+        "document.querySelector('#level').value = 'trace'; \
+         document.querySelector('form[action=\"/actions/log-level\"]').requestSubmit()",
+    )
+    .await
+    .unwrap();
+    eventually(LIMIT, async || {
+        operated.json("/").await["replica"]["log_level"] == "trace"
+    })
+    .await;
+    page.wait_for(
+        "document.body.textContent.includes('log level TRACE')",
+        LIMIT,
+    )
+    .await
+    .unwrap();
+    assert_eq!(page.logged(), Vec::<String>::new());
+}
+
+/// Loads four pages, each with an image.
+#[tokio::test]
+async fn the_page_is_accessible_at_every_size() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let fixture = Fixture::new().await;
+    let operated = Operated::new(&fixture).await;
+    for _ in 0..30 {
+        operated
+            .replica
+            .get("/instrument/MARI/specification", "staff")
+            .await;
+        operated.replica.get("/jobs?limit=10", "staff").await;
+    }
+    let url = serve(&operated);
+    for is_dark in [false, true] {
+        for (name, size) in SIZES {
+            let page = browser.page(size, is_dark).await.unwrap();
+            page.open(&url).await.unwrap();
+            let fits = "document.documentElement.scrollWidth <= innerWidth";
+            assert_eq!(page.evaluate(fits).await.unwrap(), true, "{name}");
+            check_with_axe(&page, name).await;
+            assert_eq!(page.logged(), Vec::<String>::new());
+        }
+    }
+}
+
+/// Checks that axe finds nothing serious.
+async fn check_with_axe(page: &Page, name: &str) {
+    if !Path::new(AXE).is_file() {
+        eprintln!("skipped: axe is not installed (scripts/install-axe)");
+        return;
+    }
+    let script = fs::read_to_string(AXE).unwrap();
+    page.evaluate(&format!("{script}; true")).await.unwrap();
+    let run = "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations \
+         .filter(one => ['serious', 'critical'].includes(one.impact)) \
+         .map(one => one.id + ': ' + one.nodes.map(node => node.html).slice(0, 3).join(' ')))";
+    let found = page.evaluate(run).await.unwrap();
+    assert_eq!(found, json!([]), "{name}");
+}

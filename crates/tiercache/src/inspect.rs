@@ -1,0 +1,202 @@
+//! Inspection of one key, for operators: where its value is and until when, never the value.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Pipeline, Value};
+use tokio::time::Instant;
+
+use crate::connection::{CommandError, Connection, unexpected_reply};
+use crate::local::store::{Entry, Validity};
+use crate::namespace::{Inner, Namespace, with_name};
+use crate::protocol::marker::{Stored, TOMBSTONE};
+
+/// The index of the last byte that is read of a content: those of a marker suffice to tell markers
+/// from payloads.
+const LAST_BYTE: usize = Stored::MARKER_LEN - 1;
+
+/// The state of a key; see [`Namespace::inspect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The entry in the local cache.
+    pub local: Option<LocalEntry>,
+    /// The content in the shared level; `None` if there is no shared level, or it did not reply.
+    pub shared: Option<SharedEntry>,
+    /// Whether an invalidation of the key is pending, so that this process bypasses the shared
+    /// level for it.
+    pub is_invalidation_pending: bool,
+}
+
+/// An entry of the local cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LocalEntry {
+    /// Whether it is served now. Otherwise it is only a last known value.
+    pub is_current: bool,
+    /// Whether it may never be served as current, as it was loaded here and not read from the
+    /// shared level.
+    pub is_fallback: bool,
+    /// The size of the value in bytes.
+    pub bytes: usize,
+    /// The time since the value was loaded.
+    pub age: Duration,
+    /// The rest of its TTL.
+    pub ttl: Duration,
+}
+
+/// The content of a key in the shared level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedEntry {
+    /// The kind of the content.
+    pub kind: ContentKind,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The rest of its TTL; `None` if it does not expire.
+    pub ttl: Option<Duration>,
+}
+
+/// The kind of a key's content in the shared level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentKind {
+    /// Nothing.
+    Absent,
+    /// A value.
+    Payload,
+    /// A process is loading the value.
+    Lease,
+    /// A transaction is changing the value.
+    Fence,
+    /// The value was invalidated.
+    Tombstone,
+    /// Another type than a string, which no client of the protocol writes.
+    OtherType,
+}
+
+impl<K, V, E> Namespace<K, V, E>
+where
+    K: Display + Sync + ?Sized,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Returns the state of a key in both levels, without its value. Counts as no read, and
+    /// changes nothing.
+    pub async fn inspect(&self, key: &K) -> Inspection {
+        let (name, group) = (with_name(key, str::to_owned), self.1.of(key));
+        let key = self.0.key(&name);
+        Inspection {
+            local: self.0.inspect_local(&name),
+            is_invalidation_pending: self.0.is_pending(&key, group.as_ref()),
+            shared: self.0.inspect_shared(&key).await,
+        }
+    }
+}
+
+impl<V, E> Inner<V, E>
+where
+    V: Clone + Send + Sync + 'static,
+{
+    fn inspect_local(&self, name: &str) -> Option<LocalEntry> {
+        let entry = self.shared.local.as_ref()?.get(self.id, name)?;
+        let now = Instant::now();
+        let Entry {
+            validity, times, ..
+        } = &*entry;
+        Some(LocalEntry {
+            is_current: self.is_current(name, &entry),
+            is_fallback: *validity == Validity::FallbackOnly,
+            bytes: entry.bytes(),
+            age: now.saturating_duration_since(times.loaded),
+            ttl: times.deadline.saturating_duration_since(now),
+        })
+    }
+
+    async fn inspect_shared(&self, key: &str) -> Option<SharedEntry> {
+        if !self.config.is_shared {
+            return None;
+        }
+        let connection = self.shared.connection()?;
+        let limit = self.shared.settings.read_timeout;
+        inspect(&connection, key, limit).await.ok()
+    }
+}
+
+/// Reads the length, the TTL and the first bytes of a key.
+async fn inspect(
+    connection: &Connection,
+    key: &str,
+    limit: Duration,
+) -> Result<SharedEntry, CommandError> {
+    let mut commands = Pipeline::with_capacity(3);
+    commands.cmd("PTTL").arg(key).cmd("STRLEN").arg(key);
+    commands.cmd("GETRANGE").arg(key).arg(0).arg(LAST_BYTE);
+    let replies = connection.call_all(&commands, Instant::now() + limit).await;
+    let mut replies = replies.into_iter();
+    let mut next = || replies.next().unwrap_or(Err(CommandError::Timeout));
+    let pttl = match next()? {
+        Value::Int(pttl) => pttl,
+        _ => return Err(unexpected_reply()),
+    };
+    let ttl = u64::try_from(pttl).ok().map(Duration::from_millis);
+    let entry = |kind, bytes| SharedEntry { kind, bytes, ttl };
+    match (next(), next()) {
+        (Ok(Value::Int(len)), Ok(Value::BulkString(head))) => {
+            let len = u64::try_from(len).unwrap_or_default();
+            let is_absent = pttl == ABSENT;
+            Ok(entry(kind(is_absent, len, head.into()), len))
+        }
+        (Err(CommandError::Server(error)), _) if error.code() == Some("WRONGTYPE") => {
+            Ok(entry(ContentKind::OtherType, 0))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+        _ => Err(unexpected_reply()),
+    }
+}
+
+/// The reply to PTTL for a key that does not exist.
+const ABSENT: i64 = -2;
+
+/// The kind of a content by its length and its first bytes.
+fn kind(is_absent: bool, len: u64, head: Bytes) -> ContentKind {
+    if is_absent {
+        return ContentKind::Absent;
+    }
+    if head.len() as u64 != len {
+        return ContentKind::Payload;
+    }
+    if head == TOMBSTONE {
+        return ContentKind::Tombstone;
+    }
+    match Stored::from(Some(head)) {
+        Stored::Leased => ContentKind::Lease,
+        Stored::Fenced => ContentKind::Fence,
+        Stored::Nothing => ContentKind::Absent,
+        Stored::Payload(_) | Stored::OtherType => ContentKind::Payload,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::protocol::marker::{FenceToken, Lease};
+
+    #[test]
+    fn a_content_is_classified_by_its_first_bytes() {
+        let (lease, fence) = (Lease::new(), FenceToken::new());
+        for (content, expected) in [
+            (&b"null"[..], ContentKind::Tombstone),
+            (lease.as_ref(), ContentKind::Lease),
+            (fence.as_ref(), ContentKind::Fence),
+            (b"{}", ContentKind::Payload),
+            (b"", ContentKind::Payload),
+        ] {
+            let head = Bytes::copy_from_slice(content);
+            assert_eq!(kind(false, content.len() as u64, head), expected);
+        }
+        let longer = Bytes::copy_from_slice(lease.as_ref());
+        assert_eq!(kind(false, 70, longer), ContentKind::Payload);
+        assert_eq!(kind(true, 0, Bytes::new()), ContentKind::Absent);
+    }
+}
