@@ -53,16 +53,27 @@ LANGUAGE sql SECURITY DEFINER AS $$
 $$;
 CREATE OR REPLACE FUNCTION fia_api_jobs_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+  -- A statement that changes very many jobs concerns most instruments; to find which takes longer.
   CASE TG_OP
     WHEN 'INSERT' THEN
-      PERFORM fia_api_jobs_notify(ARRAY(SELECT DISTINCT run_id FROM new_rows));
+      IF NOT EXISTS (SELECT FROM new_rows OFFSET 10000) THEN
+        PERFORM fia_api_jobs_notify(ARRAY(SELECT DISTINCT run_id FROM new_rows));
+        RETURN NULL;
+      END IF;
     WHEN 'DELETE' THEN
-      PERFORM fia_api_jobs_notify(ARRAY(SELECT DISTINCT run_id FROM old_rows));
+      IF NOT EXISTS (SELECT FROM old_rows OFFSET 10000) THEN
+        PERFORM fia_api_jobs_notify(ARRAY(SELECT DISTINCT run_id FROM old_rows));
+        RETURN NULL;
+      END IF;
     WHEN 'UPDATE' THEN
-      PERFORM fia_api_jobs_notify(ARRAY(SELECT run_id FROM new_rows UNION SELECT run_id FROM old_rows));
+      IF NOT EXISTS (SELECT FROM new_rows OFFSET 10000) THEN
+        PERFORM fia_api_jobs_notify(ARRAY(SELECT run_id FROM new_rows UNION SELECT run_id FROM old_rows));
+        RETURN NULL;
+      END IF;
     ELSE
-      PERFORM pg_notify('fia_api_jobs', '');
+      NULL;
   END CASE;
+  PERFORM pg_notify('fia_api_jobs', '');
   RETURN NULL;
 END $$;
 -- Runs: a new one has no jobs yet, and one that has jobs cannot be deleted.
