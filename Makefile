@@ -66,6 +66,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench stale
 	target/release/fia-bench pooler
 	target/release/fia-bench outages
+	target/release/fia-bench fresh-lists
 	target/release/fia-bench bodies
 	target/release/fia-bench sockets
 	target/release/fia-bench overload

@@ -128,8 +128,7 @@ enum Command {
     },
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
     Lists(lists::Options),
-    /// Lists and counts beside writes of jobs: none older than a write that has returned on its server,
-    /// their lag on the other, hits, and the cost of the writes
+    /// Lists and counts beside writes of jobs: their age, hits, and the cost of the writes
     FreshLists(fresh::Options),
     /// Valkey frozen (SIGSTOP) under load: no errors, bounded latency, local hits afterwards
     Frozen,
@@ -212,20 +211,7 @@ enum Command {
         names: usize,
     },
     /// Concurrent viewers of live logs: each receives every message once, in order, in time
-    Viewers {
-        /// Number of viewers.
-        #[arg(long, default_value_t = 1000)]
-        viewers: usize,
-        /// Number of logs, shared evenly by the viewers.
-        #[arg(long, default_value_t = 1)]
-        logs: usize,
-        /// Messages per second in each log.
-        #[arg(long, default_value_t = 50)]
-        rate: u32,
-        /// Duration in seconds.
-        #[arg(long, default_value_t = 20)]
-        seconds: u32,
-    },
+    Viewers(viewers::Load),
     /// The constant handler that `routes` compares with
     #[command(hide = true)]
     Constant {
@@ -286,20 +272,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         Command::Bodies => bodies::run(&options.server).await,
         Command::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
         Command::Folder { files, names } => folder::run(&options.server, files, names).await,
-        Command::Viewers {
-            viewers,
-            logs,
-            rate,
-            seconds,
-        } => {
-            let load = viewers::Load {
-                viewers,
-                logs,
-                rate,
-                seconds,
-            };
-            viewers::run(&options.server, &load).await
-        }
+        Command::Viewers(load) => viewers::run(&options.server, &load).await,
         Command::Constant { port, bytes } => constant::serve(port, bytes).await,
     }
 }

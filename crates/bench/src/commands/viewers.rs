@@ -19,12 +19,20 @@ use crate::Outcome;
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The load.
+#[derive(clap::Args)]
 pub(super) struct Load {
-    pub(super) viewers: usize,
-    pub(super) logs: usize,
+    /// Number of viewers.
+    #[arg(long, default_value_t = 1000)]
+    viewers: usize,
+    /// Number of logs, shared evenly by the viewers.
+    #[arg(long, default_value_t = 1)]
+    logs: usize,
     /// Messages per second in each log.
-    pub(super) rate: u32,
-    pub(super) seconds: u32,
+    #[arg(long, default_value_t = 50)]
+    rate: u32,
+    /// Duration in seconds.
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
 }
 
 pub(super) async fn run(server: &Path, load: &Load) -> Outcome {

@@ -114,7 +114,7 @@ mod tests {
     fn only_payloads_of_the_present_generation_are_current() {
         let (one, other) = (Generation::new(), Generation::new());
         let payload = Bytes::from_static(b"[1]");
-        let present = GroupState::Current(one.clone());
+        let present = GroupState::Current(one);
         let stored = present.tagged(payload.clone());
         assert_eq!(present.current(&stored), Some(payload.clone()));
         assert_eq!(present.current(&payload), None, "without a tag");

@@ -165,6 +165,14 @@ impl State {
                     writes: self.replicas[replica].writes,
                 }
             }
+            Fetch::Loaded { .. } | Fetch::Filled { .. } => self.finish(model, replica),
+        };
+        self.replicas[replica].fetch = next;
+    }
+
+    /// The fill of a loaded value, and its delivery.
+    fn finish(&mut self, model: &Groups, replica: usize) -> Fetch {
+        match self.replicas[replica].fetch {
             Fetch::Loaded {
                 lease: Some(lease),
                 tag,
@@ -191,8 +199,8 @@ impl State {
                 self.move_waiters(replica, Wait::Deferred, Wait::Enqueued);
                 Fetch::Idle
             }
-        };
-        self.replicas[replica].fetch = next;
+            other => other,
+        }
     }
 
     /// GET of the group was executed, after that of the entry.
