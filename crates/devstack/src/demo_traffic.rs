@@ -79,5 +79,5 @@ pub(crate) async fn outages(stack: &Stack) {
         }
         eprintln!("Valkey and PostgreSQL are up again.");
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use fia_api::app::{
-    Edge, LogLevel, Metrics, OutboxCommand, Server, Service, healthcheck, probe_dependencies,
+    Edge, Metrics, OutboxCommand, Server, Service, healthcheck, probe_dependencies,
     shutdown_signal, start_log,
 };
 use fia_api::config::Config;
@@ -237,8 +237,12 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     warn_of_risks(config);
     let state = AppState::new(config)?;
     let edge = Edge::new(config, state.clone());
-    let metrics = bind_metrics(config, edge.clone())?;
-    let operator = bind_operator(config, edge.clone(), log_level)?;
+    let metrics = ("FIA_API_METRICS_BIND", config.server.metrics_bind);
+    let metrics = bind_optional(metrics, config, || Metrics::new(edge.clone()))?;
+    let operator = ("FIA_API_ADMIN_BIND", config.server.admin_bind);
+    let operator = bind_optional(operator, config, || {
+        Operator::start(config, edge.clone(), log_level)
+    })?;
     let server = bind("FIA_API_BIND", config.server.bind, edge)?;
     let server = server.shutdown_delay(config.server.shutdown_delay);
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -256,28 +260,17 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn bind_metrics(config: &Config, edge: Edge) -> Result<Option<Server<Metrics>>, Failure> {
-    let Some(address) = config.server.metrics_bind else {
-        return Ok(None);
-    };
-    let server = bind("FIA_API_METRICS_BIND", address, Metrics::new(edge))?;
-    let server = server.shutdown_delay(config.server.shutdown_delay);
-    tracing::info!(address = %server.address()?, "serving metrics");
-    Ok(Some(server))
-}
-
-fn bind_operator(
+/// Binds a further listener if its address is set, and starts its service.
+fn bind_optional<S: Service>(
+    (setting, address): (&str, Option<SocketAddr>),
     config: &Config,
-    edge: Edge,
-    log_level: LogLevel,
-) -> Result<Option<Server<Operator>>, Failure> {
-    let Some(address) = config.server.admin_bind else {
+    start: impl FnOnce() -> S,
+) -> Result<Option<Server<S>>, Failure> {
+    let Some(address) = address else {
         return Ok(None);
     };
-    let operator = Operator::start(config, edge, log_level);
-    let server = bind("FIA_API_ADMIN_BIND", address, operator)?;
-    let server = server.shutdown_delay(config.server.shutdown_delay);
-    tracing::info!(address = %server.address()?, "serving the operator's page");
+    let server = bind(setting, address, start())?.shutdown_delay(config.server.shutdown_delay);
+    tracing::info!(address = %server.address()?, setting, "serving");
     Ok(Some(server))
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -17,9 +17,8 @@ use subtle::ConstantTimeEq as _;
 use crate::auth::{Authenticator, Caller};
 use crate::error::ApiError;
 use crate::model::hex;
+use crate::operator::browser::{cookie, is_from_page, set_cookie};
 
-/// The name of the session's cookie.
-const COOKIE_NAME: &str = "fia-operator";
 /// The life of a session.
 const SESSION_LIFE: Duration = Duration::from_secs(8 * 3600);
 /// The most sessions; beyond, the oldest ends.
@@ -239,44 +238,6 @@ impl Access {
     }
 }
 
-/// Whether a browser sent the request from a page of this server.
-fn is_from_page(headers: &HeaderMap) -> bool {
-    let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
-    if let Some(site) = text(headers.get("sec-fetch-site"))
-        && site != "same-origin"
-    {
-        return false;
-    }
-    let (origin, host) = (text(headers.get(ORIGIN)), text(headers.get(HOST)));
-    match (origin, host) {
-        (Some(origin), Some(host)) => {
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            authority.is_some_and(|authority| authority.eq_ignore_ascii_case(&host))
-        }
-        _ => false,
-    }
-}
-
-/// The value of the session's cookie.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(COOKIE).iter();
-    let mut pairs = cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(';'));
-    pairs.find_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE_NAME).then_some(value)
-    })
-}
-
-fn set_cookie(token: &str, life: Duration) -> HeaderValue {
-    let text = format!(
-        "{COOKIE_NAME}={token}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict",
-        life.as_secs()
-    );
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
-}
-
 /// 256 random bits.
 fn random_text() -> String {
     hex(&rand::random::<[u8; 32]>())
@@ -284,61 +245,4 @@ fn random_text() -> String {
 
 fn hash(text: &str) -> Hash {
     Sha256::digest(text).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn only_requests_of_the_page_itself_are_from_it() {
-        for (pairs, expected) in [
-            (
-                &[("origin", "http://127.0.0.1:9"), ("host", "127.0.0.1:9")][..],
-                true,
-            ),
-            (
-                &[("origin", "https://ops.example"), ("host", "Ops.Example")],
-                true,
-            ),
-            (
-                &[("origin", "http://127.0.0.1:8"), ("host", "127.0.0.1:9")],
-                false,
-            ),
-            (&[("origin", "null"), ("host", "127.0.0.1:9")], false),
-            (&[("host", "127.0.0.1:9")], false),
-            (
-                &[
-                    ("origin", "http://a"),
-                    ("host", "a"),
-                    ("sec-fetch-site", "same-site"),
-                ],
-                false,
-            ),
-            (
-                &[
-                    ("origin", "http://a"),
-                    ("host", "a"),
-                    ("sec-fetch-site", "same-origin"),
-                ],
-                true,
-            ),
-        ] {
-            assert_eq!(is_from_page(&headers(pairs)), expected, "{pairs:?}");
-        }
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others() {
-        let found = headers(&[("cookie", "a=b; fia-operator=x; c=d")]);
-        assert_eq!(cookie(&found), Some("x"));
-        assert_eq!(cookie(&headers(&[("cookie", "xfia-operator=x")])), None);
-    }
 }

@@ -12,6 +12,7 @@ mod access;
 mod actions;
 mod assets;
 mod at;
+mod browser;
 mod fleet;
 mod form;
 mod history;
