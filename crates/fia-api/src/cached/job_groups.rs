@@ -11,6 +11,8 @@ use crate::config;
 use crate::model::InstrumentName;
 use crate::store::StoreError;
 
+/// The prefix of the groups' keys.
+const PREFIX: &str = "fia_api:jobs:group:";
 /// The group of the lists and counts of all instruments.
 const ALL: &str = "all";
 
@@ -25,7 +27,7 @@ pub struct JobGroups {
 
 impl JobGroups {
     pub(super) fn new(cache: &Cache, config: &config::Cache) -> Result<Self, ConfigError> {
-        let groups = || cache.groups("job_groups", "fia_api:jobs:group:");
+        let groups = || cache.groups("job_groups", PREFIX);
         Ok(Self {
             cache: cache.clone(),
             groups: config.job_groups.then(groups).transpose()?,
@@ -75,6 +77,17 @@ impl JobGroups {
                     StoreError::Unavailable("commit interrupted".into())
                 }
             })
+    }
+
+    /// Invalidates the group with this key; false if it is not one of a group.
+    pub(super) async fn invalidate_key(&self, key: &str) -> bool {
+        match (&self.groups, key.strip_prefix(PREFIX)) {
+            (Some(groups), Some(name)) => {
+                groups.invalidate(name).await;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn keys(&self, instrument: &str) -> Vec<Key> {

@@ -110,12 +110,12 @@ impl Cached {
         read.inspect(rest).await
     }
 
-    /// Invalidates a key, here and on the other replicas. Returns false if it is not a key of a
-    /// cached read.
+    /// Invalidates a key, here and on the other replicas; with the key of a group all of its entries.
+    /// Returns false if it is neither a key of a cached read nor of a group.
     pub async fn invalidate_key(&self, key: &str) -> bool {
         match self.read_of(key) {
             Some((read, rest)) => read.invalidate_rest(rest).await,
-            None => false,
+            None => self.job_groups.invalidate_key(key).await,
         }
     }
 

@@ -4,12 +4,12 @@
 //! id is its area.
 
 use axum::body::Body;
-use devstack::shared;
+use devstack::{Valkey, shared};
 use http::{HeaderName, Request, header};
 use serde_json::{Map, Value};
 
 use crate::consumer::queue_vars;
-use crate::harness::{Database, Replica, Response, upstream_vars, vars};
+use crate::harness::{Database, Replica, Response, Vars, upstream_vars, vars};
 use crate::sample_files::{SampleFiles, form, sha256, unzip};
 
 /// Id prefixes of the areas that are replayed.
@@ -48,12 +48,35 @@ const SERVED: &[&str] = &[
 
 #[tokio::test]
 async fn recorded_cases_match() {
+    replay(&vars(&[])).await;
+}
+
+/// The cases write and read the same jobs and instruments, so a stale response would differ.
+#[tokio::test]
+async fn recorded_cases_match_with_caches() {
+    let valkey = Valkey::start().await.unwrap();
+    replay(&vars(&[("VALKEY_URL", &valkey.url())])).await;
+}
+
+async fn replay(more: &Vars) {
     let database = Database::seeded().await;
     let upstreams = upstream_vars(shared::upstreams().await.unwrap());
     let files = SampleFiles::new();
     let queue = queue_vars(shared::rabbitmq().await.unwrap());
     let token = vars(&[("GITHUB_API_TOKEN", "gh-token-value")]);
-    let replica = Replica::new(&[&database.vars(), &upstreams, &files.vars(), &queue, &token]);
+    let settings = [
+        &database.vars(),
+        &upstreams,
+        &files.vars(),
+        &queue,
+        &token,
+        more,
+    ];
+    let replica = Replica::new(&settings);
+    if more.contains_key("VALKEY_URL") {
+        replica.wait_for_shared_level().await;
+        replica.state.cached.wait_for_tracking().await;
+    }
     let mut replayed = 0;
     let mut failed = Vec::new();
     for case in cases() {

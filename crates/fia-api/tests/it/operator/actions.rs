@@ -50,6 +50,9 @@ async fn a_key_is_invalidated_on_both_replicas() {
     let done = replicas[0].act("/actions/invalidate-key", form, Some(KEY));
     assert_eq!(done.await.status, StatusCode::OK);
     assert_new_value(&replicas).await;
+    let group = "key=fia_api:jobs:group:instrument:MARI";
+    let group = replicas[0].act("/actions/invalidate-key", group, Some(KEY));
+    assert_eq!(group.await.status, StatusCode::OK);
     let unknown = replicas[0].act("/actions/invalidate-key", "key=other:MARI", Some(KEY));
     assert_eq!(unknown.await.status, StatusCode::CONFLICT);
 }
