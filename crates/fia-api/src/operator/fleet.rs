@@ -83,7 +83,7 @@ impl FleetWatch {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                // The last line of a process tells the others that its silence is intended.
+                // The last line of a process tells the others that it has ended.
                 () = readiness.drained(), if !readiness.is_draining() => {}
             }
             let lines = exchange(valkey, &line()).await;

@@ -57,7 +57,7 @@ fn silent(line: &Line) -> Markup {
     html! {
         li data-replica=(line.replica) data-silent {
             h3 { span.mark.down role="img" aria-label="silent" {} (line.replica) span.tag.bad { "silent" } }
-            p { "Last heard of " (duration_text(written.elapsed())) " ago." }
+            p { "Last update " (duration_text(written.elapsed())) " ago." }
         }
     }
 }
