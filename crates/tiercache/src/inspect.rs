@@ -7,8 +7,9 @@ use bytes::Bytes;
 use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
+use crate::clock::Moment;
 use crate::connection::{CommandError, Connection, unexpected_reply};
-use crate::local::store::{Entry, Validity};
+use crate::local::entry::{Entry, Validity};
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::{Stored, TOMBSTONE};
 
@@ -99,17 +100,17 @@ where
     V: Clone + Send + Sync + 'static,
 {
     fn inspect_local(&self, name: &str) -> Option<LocalEntry> {
-        let entry = self.shared.local.as_ref()?.get(self.id, name)?;
-        let now = Instant::now();
+        let entry = self.shared.local.as_ref()?.get(self.entry_key(name))?;
+        let now = Moment::now();
         let Entry {
             validity, times, ..
         } = &*entry;
         Some(LocalEntry {
-            is_current: self.is_current(name, &entry),
+            is_current: self.is_current(&entry, now),
             is_fallback: *validity == Validity::FallbackOnly,
             bytes: entry.bytes(),
-            age: now.saturating_duration_since(times.loaded),
-            ttl: times.deadline.saturating_duration_since(now),
+            age: now.since(times.loaded),
+            ttl: times.deadline.since(now),
         })
     }
 

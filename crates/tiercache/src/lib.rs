@@ -32,10 +32,11 @@
 //! * `write`: fences, invalidation, and the queue of invalidations to retry;
 //! * `observer`: hooks for traces;
 //! * `inspect`: the state of one key, for operators;
-//! * `stats`: counters; `sync`: locks and atomics that loom can replace.
+//! * `stats`: counters; `sync`: locks and atomics that loom can replace; `clock`: coarse times.
 
 mod builder;
 mod cache;
+mod clock;
 mod codec;
 mod connection;
 mod event;

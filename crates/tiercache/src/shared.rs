@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant;
 
+use crate::clock::Moment;
 use crate::connection::Connection;
 use crate::connection::breaker::CircuitBreaker;
 use crate::connection::reconnect;
@@ -190,7 +190,7 @@ impl Shared {
             return Tracking::Off;
         }
         match self.coherence.age() {
-            Some(age) if self.coherence.is_live(Instant::now()) => Tracking::Up(age),
+            Some(age) if self.coherence.is_live(Moment::now()) => Tracking::Up(age),
             _ => Tracking::Down,
         }
     }

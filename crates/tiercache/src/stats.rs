@@ -43,7 +43,10 @@ macro_rules! namespace_stats {
 
         impl Counters {
             pub(crate) fn snapshot(&self, name: Arc<str>) -> NamespaceStats {
-                NamespaceStats { name, $($name: self.$name.get()),+ }
+                let mut stats = NamespaceStats { name, $($name: self.$name.get()),+ };
+                // A local hit counts itself only.
+                stats.requests += stats.local_hits;
+                stats
             }
         }
     };

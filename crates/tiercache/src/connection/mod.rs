@@ -90,26 +90,6 @@ impl Connection {
             .map_err(|error| self.server_error(error))
     }
 
-    /// Sends two commands in one pipeline. An error reply to either is the error of both.
-    pub(crate) async fn call_two(
-        &self,
-        commands: &Pipeline,
-        deadline: Instant,
-    ) -> Result<[Value; 2], CommandError> {
-        let mut socket = self.socket.clone();
-        let replies = self
-            .reply(socket.send_packed_commands(commands, 0, 2), deadline)
-            .await?;
-        let server_error = |error| self.server_error(error);
-        match <[Value; 2]>::try_from(replies) {
-            Ok([first, second]) => Ok([
-                first.extract_error().map_err(server_error)?,
-                second.extract_error().map_err(server_error)?,
-            ]),
-            Err(_) => Err(unexpected_reply()),
-        }
-    }
-
     /// Sends commands in one pipeline, and returns the reply to each.
     pub(crate) async fn call_all(
         &self,

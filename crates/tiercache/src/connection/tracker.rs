@@ -18,6 +18,7 @@ use redis::aio::SendError;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::clock::Moment;
 use crate::connection::backoff::Backoff;
 use crate::connection::{CommandError, Connection};
 use crate::event::{Event, Events};
@@ -113,7 +114,7 @@ impl Tracker {
     async fn keep_alive(&self, connection: &Connection, id: u64, mut subscribed: usize) -> bool {
         let (mut was_live, mut is_unidentified) = (false, false);
         loop {
-            let sent = Instant::now();
+            let sent = Moment::now();
             if connection.ping(MAX_SILENCE).await.is_err() {
                 return was_live;
             }
@@ -179,10 +180,10 @@ mod tests {
         coherence.set_command_server(Some("a".to_owned()));
         let id = coherence.connecting();
         coherence.set_tracking_server(id, Some("a".to_owned()));
-        coherence.confirm(id, 0, Instant::now());
+        coherence.confirm(id, 0, Moment::now());
         let keys = ["spec:MARI", "spec:LET", "spec:IRIS"].map(KeyHash::of);
         let stamps = keys.map(|key| coherence.stamp(key));
-        let current = |i: usize| coherence.is_current(stamps[i], keys[i], Instant::now());
+        let current = |i: usize| coherence.is_current(stamps[i], keys[i], Moment::now());
         let named = ["spec:MARI", "spec:LET"].map(|key| Value::BulkString(key.into()));
         let message = push(PushKind::Invalidate, vec![Value::Array(named.to_vec())]);
         apply(&coherence, id, &message);
@@ -194,6 +195,6 @@ mod tests {
         );
         assert!(!current(2));
         apply(&coherence, id, &push(PushKind::Disconnection, vec![]));
-        assert!(!coherence.is_live(Instant::now()));
+        assert!(!coherence.is_live(Moment::now()));
     }
 }

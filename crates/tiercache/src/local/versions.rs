@@ -40,7 +40,7 @@ impl KeyVersions {
     }
 
     fn stripe(&self, key: KeyHash) -> &AtomicU64 {
-        &self.0[key.stripe()]
+        &self.0[key.index(STRIPES)]
     }
 }
 
@@ -59,9 +59,10 @@ impl KeyHash {
         Self(0xcbf2_9ce4_8422_2325).then_bytes(key)
     }
 
-    /// The top bits after a multiplication, since FNV leaves the last bytes in the low bits.
-    fn stripe(self) -> usize {
-        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - STRIPE_BITS)) as usize
+    /// The index of this key among `len` stripes, a power of two: the top bits after a
+    /// multiplication, since FNV leaves the last bytes in the low bits.
+    pub(crate) fn index(self, len: usize) -> usize {
+        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - len.trailing_zeros())) as usize
     }
 
     /// The hash of the bytes so far, followed by `more`.
@@ -98,7 +99,7 @@ mod tests {
     fn similar_keys_spread_over_the_stripes() {
         let spec = KeyHash::of("spec:");
         let stripes: std::collections::HashSet<usize> = (0..100)
-            .map(|i| spec.then(&format!("I{i}")).stripe())
+            .map(|i| spec.then(&format!("I{i}")).index(STRIPES))
             .collect();
         assert!(stripes.len() > 85, "only {} of 100", stripes.len());
     }

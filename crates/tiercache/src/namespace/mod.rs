@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 pub(crate) use config::Config;
 
 use crate::cache::Cache;
+use crate::local::entry::KeyRef;
 use crate::local::group::Group;
 use crate::local::versions::KeyHash;
 use crate::read::in_flight::InFlight;
@@ -95,7 +96,7 @@ impl<K: Display + ?Sized, V, E> Namespace<K, V, E> {
     pub fn key(&self, key: &K) -> Key {
         with_name(key, |name| Key {
             text: self.0.key(name).into(),
-            local: (self.0.id, name.into()),
+            local: self.0.entry_key(name).to_owned(),
             counters: Arc::clone(&self.0.counters),
             value: None,
         })
@@ -132,6 +133,15 @@ impl<V, E> Inner<V, E> {
 
     pub(crate) fn hash(&self, name: &str) -> KeyHash {
         self.prefix_hash.then(name)
+    }
+
+    /// The key of its entry in the local cache.
+    pub(crate) fn entry_key<'a>(&self, name: &'a str) -> KeyRef<'a> {
+        KeyRef {
+            namespace: self.id,
+            name,
+            hash: self.hash(name),
+        }
     }
 
     pub(crate) fn key(&self, name: &str) -> String {

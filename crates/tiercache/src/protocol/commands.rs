@@ -14,13 +14,6 @@ use crate::protocol::script::{FILL, GET_LEASE, INVALIDATE, REFRESH, RELEASE, Scr
 /// The number of keys that one step of an iteration visits, approximately.
 const SCAN_COUNT: u32 = 1_000;
 
-/// The content of a key, and its expiry.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct WithExpiry<T> {
-    pub(crate) stored: Stored,
-    pub(crate) expiry: T,
-}
-
 /// The reply to GETLEASE.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LeaseReply {
@@ -31,62 +24,6 @@ pub(crate) enum LeaseReply {
 }
 
 impl Connection {
-    /// Reads a key.
-    pub(crate) async fn get(&self, key: &str, limit: Duration) -> Result<Stored, CommandError> {
-        let reply = self.call(cmd("GET").arg(key), Instant::now() + limit).await;
-        match reply {
-            Ok(value) => Ok(Stored::from(bytes(value)?)),
-            Err(CommandError::Server(error)) if error.code() == Some("WRONGTYPE") => {
-                Ok(Stored::OtherType)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Reads a key with its remaining TTL; `None` if it has none, or is absent.
-    pub(crate) async fn get_with_ttl(
-        &self,
-        key: &str,
-        limit: Duration,
-    ) -> Result<WithExpiry<Option<Duration>>, CommandError> {
-        let WithExpiry { stored, expiry } = self.get_with("PTTL", key, limit).await?;
-        let expiry = u64::try_from(expiry).ok().map(Duration::from_millis);
-        Ok(WithExpiry { stored, expiry })
-    }
-
-    /// Reads a key with its time of expiry, in milliseconds of Valkey's clock.
-    pub(crate) async fn get_with_expiry(
-        &self,
-        key: &str,
-        limit: Duration,
-    ) -> Result<WithExpiry<i64>, CommandError> {
-        self.get_with("PEXPIRETIME", key, limit).await
-    }
-
-    async fn get_with(
-        &self,
-        command: &str,
-        key: &str,
-        limit: Duration,
-    ) -> Result<WithExpiry<i64>, CommandError> {
-        let mut commands = Pipeline::with_capacity(2);
-        commands.cmd("GET").arg(key).cmd(command).arg(key);
-        match self.call_two(&commands, Instant::now() + limit).await {
-            Ok([held, Value::Int(expiry)]) => Ok(WithExpiry {
-                stored: Stored::from(bytes(held)?),
-                expiry,
-            }),
-            Ok(_) => Err(unexpected_reply()),
-            Err(CommandError::Server(error)) if error.code() == Some("WRONGTYPE") => {
-                Ok(WithExpiry {
-                    stored: Stored::OtherType,
-                    expiry: -1,
-                })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Acquires the lease of a key that holds nothing, for at most `life`, or else returns its
     /// content. `rejected` is an invalid payload that was read before. It counts as nothing, as does another type.
     pub(crate) async fn get_lease(

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use redis::cmd;
-use tokio::time::Instant;
-
 use crate::connection::{CommandError, Connection};
 use crate::protocol::commands::{bytes, millis};
 use crate::protocol::generation::{Generation, GroupState};
@@ -14,24 +11,6 @@ use crate::protocol::script::GET_GENERATION;
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Connection {
-    /// Reads the state of a group.
-    pub(crate) async fn get_group(
-        &self,
-        group: &str,
-        limit: Duration,
-    ) -> Result<GroupState, CommandError> {
-        match self
-            .call(cmd("GET").arg(group), Instant::now() + limit)
-            .await
-        {
-            Ok(content) => Ok(GroupState::of(bytes(content)?)),
-            Err(CommandError::Server(error)) if error.code() == Some("WRONGTYPE") => {
-                Ok(GroupState::Missing)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Reads the state of a group, to load one of its values: begins a generation if there is
     /// none.
     pub(crate) async fn get_generation(

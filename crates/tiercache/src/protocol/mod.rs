@@ -7,4 +7,5 @@ pub(crate) mod commands;
 pub(crate) mod generation;
 mod group_commands;
 pub(crate) mod marker;
+pub(crate) mod read;
 mod script;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::clock::Moment;
 use crate::local::coherence::VersionStamp;
+use crate::local::entry::{Entry, KeyRef, Times, Validity};
 use crate::local::group::{Group, GroupStamp};
-use crate::local::store::{Entry, Store, Times, Validity};
+use crate::local::store::Store;
 use crate::namespace::Inner;
 use crate::namespace::config::LocalPolicy;
 use crate::read::in_flight::Outcome;
@@ -19,7 +19,7 @@ pub(crate) struct ReadSnapshot {
     stamp: VersionStamp,
     write_version: u64,
     group: Option<GroupStamp>,
-    at: Instant,
+    at: Moment,
 }
 
 impl ReadSnapshot {
@@ -51,7 +51,7 @@ impl<V, E> Inner<V, E> {
             stamp: shared.coherence.stamp(self.hash(name)),
             write_version: self.write_version(name),
             group: group.map(of_group),
-            at: Instant::now(),
+            at: Moment::now(),
         }
     }
 
@@ -64,7 +64,7 @@ impl<V, E> Inner<V, E> {
     }
 
     /// Whether no change of an entry's group is known since the entry's value was requested.
-    fn is_group_current(&self, group: GroupStamp, now: Instant) -> bool {
+    fn is_group_current(&self, group: GroupStamp, now: Moment) -> bool {
         let coherence = &self.shared.coherence;
         // Without a shared level there are no writes but those of this process.
         match self.shared.has_shared_level() {
@@ -78,33 +78,33 @@ impl<V, E> Inner<V, E>
 where
     V: Clone + Send + Sync + 'static,
 {
-    /// The value of this name, if it is in the local cache and current.
-    pub(crate) fn get_local(&self, name: &str) -> Option<(V, Arc<Entry>)> {
-        let entry = self.store()?.get(self.id, name)?;
-        self.is_current(name, &entry).then_some(())?;
+    /// The value of this key, if it is in the local cache and current.
+    pub(crate) fn get_local(&self, key: KeyRef<'_>, now: Moment) -> Option<(V, Arc<Entry>)> {
+        let entry = self.store()?.get(key)?;
+        self.is_current(&entry, now).then_some(())?;
         Some((entry.value()?, entry))
     }
 
     /// Whether an entry may be served. Checked at every read.
-    pub(crate) fn is_current(&self, name: &str, entry: &Entry) -> bool {
-        let now = Instant::now();
+    pub(crate) fn is_current(&self, entry: &Entry, now: Moment) -> bool {
         let is_valid = match entry.validity {
             Validity::Tracked(stamp) => {
-                let key = self.hash(name);
-                self.shared.coherence.is_current(stamp, key, now)
+                let coherence = &self.shared.coherence;
+                coherence.is_current(stamp, entry.key.hash, now)
             }
             Validity::LocalOnly => true,
             Validity::FallbackOnly => false,
         };
         is_valid
-            && now < entry.times.deadline
+            && entry.times.deadline.is_after(now)
             && entry
                 .group
                 .is_none_or(|group| self.is_group_current(group, now))
     }
 
-    /// Inserts a value of the shared level, with the rest of its TTL there. A key without a TTL
-    /// was not written by this protocol, so its value becomes a fallback only.
+    /// Inserts a value of the shared level, with the rest of its TTL there, unless the key has
+    /// changed since the snapshot: another read may have inserted a later value. A key without a
+    /// TTL was not written by this protocol, so its value becomes a fallback only.
     pub(crate) fn insert_shared(
         &self,
         name: &str,
@@ -113,6 +113,10 @@ where
         snapshot: ReadSnapshot,
         ttl: Option<Duration>,
     ) {
+        let key = self.hash(name);
+        if self.shared.coherence.stamp(key) != snapshot.stamp {
+            return;
+        }
         let (ttl, validity) = match ttl {
             Some(ttl) => (ttl, Validity::Tracked(snapshot.stamp)),
             None => (self.config.ttl_of(value), Validity::FallbackOnly),
@@ -145,7 +149,7 @@ where
             return;
         };
         let Some(weight) = self.weight(policy, value, payload_len) else {
-            return store.remove(self.id, name);
+            return store.remove(self.entry_key(name));
         };
         let whole = self.config.ttl_of(value);
         let ttl = ttl.min(whole);
@@ -155,19 +159,17 @@ where
         };
         let deadline = snapshot.at + ttl;
         let times = Times {
-            loaded: deadline.checked_sub(whole).unwrap_or(snapshot.at),
-            refresh: deadline.checked_sub(refresh_before).unwrap_or(deadline),
+            loaded: deadline.before(whole),
+            refresh: deadline.before(refresh_before),
             deadline,
         };
-        store.insert(
-            self.id,
-            name,
-            Entry::new(value.clone(), weight, (validity, snapshot.group), times),
-        );
+        let (key, value) = (self.entry_key(name), value.clone());
+        let validity = (validity, snapshot.group);
+        store.insert(Entry::new(key, (value, weight), validity, times));
         // A write of this process changes the version and then removes the entry. If it did so
         // before the line above, the version shows it.
         if self.write_version(name) != snapshot.write_version {
-            store.remove(self.id, name);
+            store.remove(key);
         }
     }
 
@@ -197,17 +199,18 @@ where
     /// Removes an entry that a write has replaced. **Call it after the write version changed.**
     pub(crate) fn remove_local(&self, name: &str) {
         if let Some(store) = self.store() {
-            store.remove(self.id, name);
+            store.remove(self.entry_key(name));
         }
     }
 
     /// The last known value, if it may still be served while the origin is unavailable.
     pub(crate) fn last_known(&self, name: &str) -> Option<CachedValue<V>> {
         let max_stale = self.config.local.as_ref()?.max_stale;
-        let entry = self.store()?.get(self.id, name)?;
-        let past_ttl = entry.times.deadline.elapsed();
+        let entry = self.store()?.get(self.entry_key(name))?;
+        let now = Moment::now();
+        let past_ttl = now.since(entry.times.deadline);
         (!max_stale.is_zero() && past_ttl <= max_stale).then_some(())?;
-        let age = entry.times.loaded.elapsed();
+        let age = now.since(entry.times.loaded);
         let source = Source::Stale { age, past_ttl };
         Some(CachedValue::new(entry.value()?, source, Some(age)))
     }

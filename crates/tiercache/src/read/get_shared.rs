@@ -4,14 +4,14 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join;
 
+use crate::clock::Moment;
 use crate::connection::{CommandError, Connection};
 use crate::local::group::Group;
 use crate::namespace::{Inner, Namespace, with_name};
-use crate::protocol::commands::WithExpiry;
 use crate::protocol::generation::GroupState;
 use crate::protocol::marker::Stored;
+use crate::protocol::read::{Expiry, Found};
 use crate::read::get_local::ReadSnapshot;
 
 /// The content of a key, as a read finds it.
@@ -36,13 +36,15 @@ where
     /// `None` also while the shared level is unavailable, while an invalidation of the key is
     /// pending, and for a payload that the codec rejects.
     pub async fn peek(&self, key: &K) -> Option<V> {
-        let (name, hit) = with_name(key, |name| (name.to_owned(), self.0.get_local(name)));
+        let now = Moment::now();
+        let local = |name: &str| self.0.get_local(self.0.entry_key(name), now);
+        let (name, hit) = with_name(key, |name| (name.to_owned(), local(name)));
         let group = self.1.of(key);
-        self.0.counters.requests.one();
         if let Some((value, _)) = hit {
             self.0.counters.local_hits.one();
             return Some(value);
         }
+        self.0.counters.requests.one();
         self.0.peek_shared(&name, group.as_ref()).await
     }
 }
@@ -85,10 +87,13 @@ where
         (name, key, group): (&str, &str, Option<&Group>),
         snapshot: ReadSnapshot,
     ) -> Result<SharedRead<V>, CommandError> {
-        let reading = self.get_with_ttl(connection, key);
-        let (found, state) = join(reading, self.group_state(connection, group)).await;
-        let ((stored, ttl), state) = (found?, state?);
-        Ok(match stored {
+        let expiry = match self.is_kept_locally() {
+            true => Expiry::Ttl,
+            false => Expiry::None,
+        };
+        let found = self.read(connection, key, expiry, group).await?;
+        let (ttl, state) = (found.ttl(), found.group);
+        Ok(match found.stored {
             _ if state == GroupState::Fenced => SharedRead::Fenced,
             Stored::Payload(payload) => match self.decode(key, &payload, &state) {
                 Some(value) => {
@@ -109,32 +114,16 @@ where
         })
     }
 
-    /// Reads the state of a key's group, if it has one.
-    pub(super) async fn group_state(
-        &self,
-        connection: &Connection,
-        group: Option<&Group>,
-    ) -> Result<GroupState, CommandError> {
-        let Some(group) = group else {
-            return Ok(GroupState::Ungrouped);
-        };
-        let limit = self.shared.settings.read_timeout;
-        let _command = self.shared.command("GET");
-        connection.get_group(&group.key, limit).await
-    }
-
-    /// Reads a key, with its TTL if the value is to be kept locally.
-    async fn get_with_ttl(
+    /// Reads a key, its expiry, and the state of its group.
+    pub(super) async fn read(
         &self,
         connection: &Connection,
         key: &str,
-    ) -> Result<(Stored, Option<Duration>), CommandError> {
+        expiry: Expiry,
+        group: Option<&Group>,
+    ) -> Result<Found, CommandError> {
         let limit = self.shared.settings.read_timeout;
         let _command = self.shared.command("GET");
-        if !self.is_kept_locally() {
-            return Ok((connection.get(key, limit).await?, None));
-        }
-        let WithExpiry { stored, expiry } = connection.get_with_ttl(key, limit).await?;
-        Ok((stored, expiry))
+        connection.read(key, expiry, group, limit).await
     }
 }

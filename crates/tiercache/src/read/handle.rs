@@ -3,8 +3,9 @@
 use std::fmt::{self, Display};
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
+use crate::clock::Moment;
+use crate::local::entry::KeyRef;
+use crate::local::versions::KeyHash;
 use crate::namespace::{Inner, Namespace, with_name};
 
 /// A handle to a key of a namespace, which reads its entry in the local cache without formatting
@@ -12,6 +13,7 @@ use crate::namespace::{Inner, Namespace, with_name};
 pub struct LocalHandle<V, E> {
     namespace: Arc<Inner<V, E>>,
     name: Arc<str>,
+    hash: KeyHash,
 }
 
 impl<V, E> Clone for LocalHandle<V, E> {
@@ -19,6 +21,7 @@ impl<V, E> Clone for LocalHandle<V, E> {
         Self {
             namespace: Arc::clone(&self.namespace),
             name: Arc::clone(&self.name),
+            hash: self.hash,
         }
     }
 }
@@ -35,7 +38,11 @@ where
 {
     /// The value, as [`Namespace::get_local`] returns it.
     pub fn get(&self) -> Option<V> {
-        self.namespace.get_idle(&self.name)
+        self.namespace.get_idle(KeyRef {
+            namespace: self.namespace.id,
+            name: &self.name,
+            hash: self.hash,
+        })
     }
 }
 
@@ -46,9 +53,11 @@ where
 {
     /// A handle to a key.
     pub fn local_handle(&self, key: &K) -> LocalHandle<V, E> {
+        let name: Arc<str> = with_name(key, |name| name.into());
         LocalHandle {
             namespace: Arc::clone(&self.0),
-            name: with_name(key, |name| name.into()),
+            name: Arc::clone(&name),
+            hash: self.0.hash(&name),
         }
     }
 
@@ -56,7 +65,7 @@ where
     /// refresh, sample) is due; otherwise `None`, and the caller continues with
     /// [`get`](Self::get). Never waits. The value is as fresh as there.
     pub fn get_local(&self, key: &K) -> Option<V> {
-        with_name(key, |name| self.0.get_idle(name))
+        with_name(key, |name| self.0.get_idle(self.0.entry_key(name)))
     }
 }
 
@@ -64,12 +73,12 @@ impl<V, E> Inner<V, E>
 where
     V: Clone + Send + Sync + 'static,
 {
-    fn get_idle(&self, name: &str) -> Option<V> {
-        let (value, entry) = self.get_local(name)?;
+    fn get_idle(&self, key: KeyRef<'_>) -> Option<V> {
+        let now = Moment::now();
+        let (value, entry) = self.get_local(key, now)?;
         let is_work_due =
-            entry.is_refresh_due(Instant::now()) || self.is_sample(self.counters.local_hits.get());
+            entry.is_refresh_due(now) || self.is_sample(self.counters.local_hits.get());
         (!is_work_due).then_some(())?;
-        self.counters.requests.one();
         self.counters.local_hits.one();
         Some(value)
     }

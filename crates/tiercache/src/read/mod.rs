@@ -6,6 +6,7 @@ mod get_shared;
 mod handle;
 pub(crate) mod in_flight;
 mod load;
+pub(crate) mod lone;
 mod many;
 pub(crate) mod outcome;
 mod refresh;
@@ -18,13 +19,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 pub use handle::LocalHandle;
 
+use crate::clock::Moment;
 use crate::local::group::Group;
 use crate::namespace::{Inner, Namespace, with_name};
-use crate::read::fetch::Fetch;
+use crate::read::fetch::{Fetch, Known};
 use crate::read::in_flight::{Loader, Outcome, Waiter};
 use crate::read::outcome::{CachedValue, Failure, Source};
 use crate::read::serve::serve;
@@ -59,7 +61,7 @@ where
     /// has arrived (within 1 s). The exception is marked: while the origin is unavailable, the
     /// last known value may be returned as [`Source::Stale`].
     ///
-    /// The work runs in a task of its own, so dropping the future cancels nothing for others.
+    /// Dropping the future cancels nothing for others: what they wait for runs in a task of its own.
     ///
     /// # Errors
     /// [`Failure::Failed`] with the loader's error, which all waiters share; [`Failure::TimedOut`]
@@ -69,7 +71,7 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        match self.start(key, load) {
+        match self.begin(key, load).await {
             Start::Hit(hit) => Ok(hit),
             Start::Queued(mut read) => {
                 self.0.serve(&mut read);
@@ -89,7 +91,7 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        match self.start(key, load) {
+        match self.begin(key, load).await {
             Start::Hit(hit) => Ok(hit),
             Start::Queued(mut read) => {
                 self.0.serve(&mut read);
@@ -101,16 +103,51 @@ where
 
 impl<K, V, E> Namespace<K, V, E>
 where
+    K: Display + Sync + ?Sized,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Returns a hit of the local cache, or of the shared level if nobody else reads this key; or
+    /// enqueues a waiter.
+    async fn begin<F, Fut>(&self, key: &K, load: F) -> Start<V, E>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        let group = || self.1.of(key);
+        let missed = with_name(key, |name| match self.0.local_hit(name, group, load) {
+            Ok(hit) => Ok(hit),
+            Err(load) => Err((name.to_owned(), load)),
+        });
+        let (name, load) = match missed {
+            Ok(hit) => return Start::Hit(hit),
+            Err(missed) => missed,
+        };
+        let group = group();
+        match self.0.read_alone(&name, group.as_ref()).await {
+            Ok(hit) => Start::Hit(hit),
+            Err(known) => Start::Queued(self.0.enqueue(&name, group, boxed(load), known)),
+        }
+    }
+}
+
+impl<K, V, E> Namespace<K, V, E>
+where
     K: Display + ?Sized,
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
+    /// Returns a hit of the local cache, or enqueues a waiter.
     fn start<F, Fut>(&self, key: &K, load: F) -> Start<V, E>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        with_name(key, |name| self.0.start(name, || self.1.of(key), load))
+        let group = || self.1.of(key);
+        with_name(key, |name| match self.0.local_hit(name, group, load) {
+            Ok(hit) => Start::Hit(hit),
+            Err(load) => Start::Queued(self.0.enqueue(name, group(), boxed(load), Known::Nothing)),
+        })
     }
 }
 
@@ -134,33 +171,33 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Returns a local hit, and starts the background work that is due; or enqueues a waiter.
-    fn start<F, Fut>(
+    /// Returns a local hit, and starts the background work that is due. The error is the loader.
+    fn local_hit<F, Fut>(
         self: &Arc<Self>,
         name: &str,
         group: impl FnOnce() -> Option<Group>,
         load: F,
-    ) -> Start<V, E>
+    ) -> Result<CachedValue<V>, F>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        self.counters.requests.one();
-        if let Some((value, entry)) = self.get_local(name) {
-            let hits = self.counters.local_hits.next();
-            let now = Instant::now();
-            if entry.start_refresh(now) {
-                let (namespace, name) = (Arc::clone(self), name.to_owned());
-                let refresh = refresh::run(namespace, name, group(), boxed(load));
-                self.shared.spawn(refresh);
-            } else if self.is_sample(hits) {
-                let (namespace, name) = (Arc::clone(self), name.to_owned());
-                tokio::spawn(sample::run(namespace, name, boxed(load)));
-            }
-            let age = now.saturating_duration_since(entry.times.loaded);
-            return Start::Hit(CachedValue::new(value, Source::Local, Some(age)));
+        let now = Moment::now();
+        let Some((value, entry)) = self.get_local(self.entry_key(name), now) else {
+            self.counters.requests.one();
+            return Err(load);
+        };
+        let hits = self.counters.local_hits.next();
+        if entry.start_refresh(now) {
+            let (namespace, name) = (Arc::clone(self), name.to_owned());
+            let refresh = refresh::run(namespace, name, group(), boxed(load));
+            self.shared.spawn(refresh);
+        } else if self.is_sample(hits) {
+            let (namespace, name) = (Arc::clone(self), name.to_owned());
+            tokio::spawn(sample::run(namespace, name, boxed(load)));
         }
-        Start::Queued(self.enqueue(name, group(), boxed(load)))
+        let age = now.since(entry.times.loaded);
+        Ok(CachedValue::new(value, Source::Local, Some(age)))
     }
 
     /// The time after which a last known value is served instead of waiting for a load.
@@ -177,6 +214,7 @@ where
         name: &str,
         group: Option<Group>,
         load: Loader<V, E>,
+        known: Known,
     ) -> Queued<V, E> {
         let (reply, outcome) = oneshot::channel();
         let waiter = Waiter {
@@ -193,7 +231,7 @@ where
             .and_then(|limit| Some((limit, self.last_known(name)?)));
         Queued {
             reply: outcome,
-            fetch: slot.map(|slot| Fetch::new(Arc::clone(self), group, slot)),
+            fetch: slot.map(|slot| Fetch::new(Arc::clone(self), group, slot, known)),
             limit,
         }
     }

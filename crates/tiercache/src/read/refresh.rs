@@ -3,13 +3,11 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join;
-
 use crate::connection::CommandError;
 use crate::local::group::Group;
 use crate::namespace::Inner;
-use crate::protocol::commands::WithExpiry;
 use crate::protocol::marker::Stored;
+use crate::protocol::read::Expiry;
 use crate::read::in_flight::Loader;
 
 /// Loads the value and stores it unless the key has changed meanwhile, by a write or by another
@@ -48,22 +46,16 @@ where
 {
     let key = namespace.key(name);
     let shared = &namespace.shared;
-    let limit = shared.settings.read_timeout;
     let connection = shared.connection().ok_or(CommandError::CircuitOpen)?;
     let snapshot = namespace.snapshot(name, group);
     if namespace.is_pending(&key, group) {
         return Ok(false);
     }
-    let reading = connection.get_with_expiry(&key, limit);
-    let (found, state) = join(reading, namespace.group_state(&connection, group)).await;
-    let (
-        WithExpiry {
-            stored: Stored::Payload(old),
-            expiry,
-        },
-        state,
-    ) = (found?, state?)
-    else {
+    let found = namespace
+        .read(&connection, &key, Expiry::Time, group)
+        .await?;
+    let state = found.group;
+    let (Stored::Payload(old), Some(expiry)) = (found.stored, found.expiry) else {
         return Ok(false);
     };
     // Otherwise it belongs to a write, or to the next read.
@@ -80,6 +72,7 @@ where
     let Some((new, ttl)) = namespace.to_store(name, &value) else {
         return Ok(false);
     };
+    let limit = shared.settings.read_timeout;
     connection
         .refresh(&key, (expiry, &old), &state.tagged(new), ttl, limit)
         .await

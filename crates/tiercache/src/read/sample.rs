@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use crate::clock::Moment;
 use crate::event::Event;
 use crate::namespace::config::Same;
 use crate::namespace::{Inner, Namespace, with_name};
@@ -49,7 +50,8 @@ pub(crate) async fn run<V, E>(namespace: Arc<Inner<V, E>>, name: String, load: L
 where
     V: Clone + Send + Sync + 'static,
 {
-    let Some((value, entry)) = namespace.get_local(&name) else {
+    let (key, now) = (namespace.entry_key(&name), Moment::now());
+    let Some((value, entry)) = namespace.get_local(key, now) else {
         return;
     };
     let Ok(loaded) = load().await else {
@@ -57,7 +59,7 @@ where
     };
     namespace.counters.samples.one();
     let same = namespace.same().is_none_or(|same| same(&value, &loaded));
-    if !same && namespace.is_current(&name, &entry) {
+    if !same && namespace.is_current(&entry, Moment::now()) {
         namespace.counters.samples_stale.one();
         let key = namespace.key(&name);
         namespace

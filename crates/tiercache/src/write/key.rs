@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::local::entry;
 use crate::stats::Counters;
 
 /// A key of a namespace, to be fenced by a write, and perhaps the value that the write then
@@ -14,8 +15,8 @@ use crate::stats::Counters;
 #[must_use = "a key is changed only by the write that fences it"]
 pub struct Key {
     pub(crate) text: Arc<str>,
-    /// The namespace's id and the name in it, which identify the local entry.
-    pub(crate) local: (u32, Box<str>),
+    /// The key of the local entry.
+    pub(crate) local: entry::Key,
     pub(crate) counters: Arc<Counters>,
     /// The payload to store once the write has committed, and its TTL.
     pub(crate) value: Option<(Bytes, Duration)>,

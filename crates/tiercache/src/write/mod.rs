@@ -168,7 +168,7 @@ impl Progress {
         self.shared.invalidate(&targets).await;
         if let Some(store) = &self.shared.local {
             for key in fences.iter().map(|fence| &fence.key).chain(also) {
-                store.remove(key.local.0, &key.local.1);
+                store.remove(key.local.borrowed());
             }
         }
     }

@@ -87,8 +87,8 @@ async fn a_cancelled_request_does_not_cancel_the_flight() {
     let database = fixture.database.clone();
     let (mut gate, load) = Gate::after(move || Ok(database.select()));
     let leader = enqueue(&fixture.rows, load);
-    let second = enqueue(&fixture.rows, no_load);
     gate.entered().await;
+    let second = enqueue(&fixture.rows, no_load);
     leader.abort();
     assert!(leader.await.unwrap_err().is_cancelled());
     gate.open();

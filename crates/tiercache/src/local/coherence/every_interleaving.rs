@@ -18,7 +18,7 @@ fn connecting(coherence: &Coherence) -> u64 {
 fn a_thread_that_sees_tracking_live_sees_earlier_stamps_invalid() {
     model(|| {
         let coherence = Arc::new(Coherence::new());
-        let (key, now) = (KeyHash::of("MARI"), Instant::now());
+        let (key, now) = (KeyHash::of("MARI"), Moment::now());
         let id = connecting(&coherence);
         let stamp = coherence.stamp(key);
         let tracker = thread::spawn({
@@ -36,7 +36,7 @@ fn a_thread_that_sees_tracking_live_sees_earlier_stamps_invalid() {
 fn a_lost_connection_stays_lost() {
     model(|| {
         let coherence = Arc::new(Coherence::new());
-        let now = Instant::now();
+        let now = Moment::now();
         let id = connecting(&coherence);
         let tracker = thread::spawn({
             let coherence = Arc::clone(&coherence);

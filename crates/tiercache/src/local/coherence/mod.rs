@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use crate::clock::Moment;
 use crate::local::versions::{KeyHash, KeyVersions};
 use crate::sync::{AtomicU64, Mutex, lock};
 
@@ -27,9 +27,8 @@ pub(crate) struct Coherence {
     versions: KeyVersions,
     /// The version of all keys: changed by a flush, a lost and a new connection.
     global_version: AtomicU64,
-    /// The time until which the versions are up to date, in µs since `origin`; 0 if they are not.
+    /// The time until which the versions are up to date, in nanoseconds; in the past if they are not.
     valid_until: AtomicU64,
-    origin: Instant,
     /// Locked for every change of `valid_until`.
     state: Mutex<TrackingState>,
     became_live: Notify,
@@ -42,7 +41,7 @@ struct TrackingState {
     connection: u64,
     is_connected: bool,
     /// The first confirmed heartbeat since the connection or the last prefix was added.
-    live_since: Option<Instant>,
+    live_since: Option<Moment>,
     /// The server of the tracking connection.
     tracking_server: ServerId,
     /// The server that commands are sent to. Changes on another one would not be pushed.
@@ -81,8 +80,7 @@ impl Coherence {
         Self {
             versions: KeyVersions::new(),
             global_version: AtomicU64::new(0),
-            valid_until: AtomicU64::new(0),
-            origin: Instant::now(),
+            valid_until: AtomicU64::new(Moment::PAST.nanos()),
             state: Mutex::new(TrackingState::default()),
             became_live: Notify::new(),
             prefix_added: Notify::new(),
@@ -101,13 +99,13 @@ impl Coherence {
     ///
     /// Checks liveness first: a stamp that is right *afterwards* was right while tracking was
     /// live. In the other order, a whole reconnection could happen in between.
-    pub(crate) fn is_current(&self, stamp: VersionStamp, key: KeyHash, now: Instant) -> bool {
+    pub(crate) fn is_current(&self, stamp: VersionStamp, key: KeyHash, now: Moment) -> bool {
         self.is_live(now) && self.stamp(key) == stamp
     }
 
     /// Whether the versions are up to date.
-    pub(crate) fn is_live(&self, now: Instant) -> bool {
-        self.micros(now) < self.valid_until.load(Ordering::Acquire)
+    pub(crate) fn is_live(&self, now: Moment) -> bool {
+        Moment::from_nanos(self.valid_until.load(Ordering::Acquire)).is_after(now)
     }
 
     pub(crate) fn key_changed(&self, key: KeyHash) {
@@ -146,12 +144,7 @@ impl Coherence {
 
     /// Records that a heartbeat, sent at `sent`, got a reply on a connection that has
     /// subscribed to the first `subscribed` prefixes.
-    pub(crate) fn confirm(
-        &self,
-        connection: u64,
-        subscribed: usize,
-        sent: Instant,
-    ) -> Confirmation {
+    pub(crate) fn confirm(&self, connection: u64, subscribed: usize, sent: Moment) -> Confirmation {
         let mut state = lock(&self.state);
         let is_present = state.connection == connection && state.is_connected;
         if !is_present || state.tracking_server != state.command_server {
@@ -169,7 +162,7 @@ impl Coherence {
             self.all_changed();
         }
         self.valid_until
-            .store(self.micros(sent + MAX_SILENCE), Ordering::Release);
+            .store((sent + MAX_SILENCE).nanos(), Ordering::Release);
         self.became_live.notify_waiters();
         Confirmation::Live
     }
@@ -231,7 +224,8 @@ impl Coherence {
 
     fn suspend(&self, state: &mut TrackingState) {
         state.live_since = None;
-        self.valid_until.store(0, Ordering::Release);
+        self.valid_until
+            .store(Moment::PAST.nanos(), Ordering::Release);
         self.all_changed();
     }
 
@@ -239,7 +233,7 @@ impl Coherence {
     pub(crate) async fn wait_until_live(&self) {
         loop {
             let became_live = self.became_live.notified();
-            if self.is_live(Instant::now()) {
+            if self.is_live(Moment::now()) {
                 return;
             }
             became_live.await;
@@ -249,12 +243,7 @@ impl Coherence {
     /// The time since tracking became live.
     pub(crate) fn age(&self) -> Option<Duration> {
         let live_since = lock(&self.state).live_since;
-        live_since.map(|since| since.elapsed())
-    }
-
-    fn micros(&self, time: Instant) -> u64 {
-        let since = time.saturating_duration_since(self.origin);
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        live_since.map(|since| Moment::now().since(since))
     }
 }
 

@@ -6,7 +6,7 @@ fn live() -> (Coherence, u64) {
     let coherence = Coherence::new();
     coherence.set_command_server(server());
     let id = connecting(&coherence);
-    coherence.confirm(id, 0, Instant::now());
+    coherence.confirm(id, 0, Moment::now());
     (coherence, id)
 }
 
@@ -26,7 +26,7 @@ async fn a_change_invalidates_the_stamps_of_its_key_only() {
     let (mari, let_) = (MARI(), KeyHash::of("spec:LET"));
     let stamps = (coherence.stamp(mari), coherence.stamp(let_));
     coherence.key_changed(mari);
-    let now = Instant::now();
+    let now = Moment::now();
     assert!(!coherence.is_current(stamps.0, mari, now));
     assert!(coherence.is_current(stamps.1, let_, now));
     coherence.all_changed();
@@ -36,7 +36,7 @@ async fn a_change_invalidates_the_stamps_of_its_key_only() {
 #[tokio::test(start_paused = true)]
 async fn entries_are_valid_for_max_silence_after_the_heartbeat_was_sent() {
     let (coherence, id) = live();
-    let (stamp, sent) = (coherence.stamp(MARI()), Instant::now());
+    let (stamp, sent) = (coherence.stamp(MARI()), Moment::now());
     tokio::time::advance(Duration::from_millis(400)).await;
     coherence.confirm(id, 0, sent);
     let good_at =
@@ -49,14 +49,14 @@ async fn a_lost_connection_invalidates_all_stamps_and_cannot_be_confirmed() {
     let (coherence, id) = live();
     let stamp = coherence.stamp(MARI());
     coherence.lost(id);
-    coherence.confirm(id, 0, Instant::now());
-    assert!(!coherence.is_live(Instant::now()));
+    coherence.confirm(id, 0, Moment::now());
+    assert!(!coherence.is_live(Moment::now()));
     let next = connecting(&coherence);
     coherence.lost(id);
-    assert!(!coherence.is_live(Instant::now()));
-    coherence.confirm(next, 0, Instant::now());
-    assert!(coherence.is_live(Instant::now()));
-    assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
+    assert!(!coherence.is_live(Moment::now()));
+    coherence.confirm(next, 0, Moment::now());
+    assert!(coherence.is_live(Moment::now()));
+    assert!(!coherence.is_current(stamp, MARI(), Moment::now()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,17 +64,17 @@ async fn tracking_another_server_than_the_command_server_is_rejected() {
     let (coherence, id) = live();
     let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
     coherence.set_command_server(b.clone());
-    assert!(!coherence.is_live(Instant::now()));
+    assert!(!coherence.is_live(Moment::now()));
     assert_eq!(
-        coherence.confirm(id, 0, Instant::now()),
+        coherence.confirm(id, 0, Moment::now()),
         Confirmation::Rejected
     );
     for (server, expected) in [(a, false), (b, true)] {
         let id = coherence.connecting();
         coherence.set_tracking_server(id, server);
-        let is_live = coherence.confirm(id, 0, Instant::now()) == Confirmation::Live;
+        let is_live = coherence.confirm(id, 0, Moment::now()) == Confirmation::Live;
         assert_eq!(is_live, expected);
-        assert_eq!(coherence.is_live(Instant::now()), expected);
+        assert_eq!(coherence.is_live(Moment::now()), expected);
     }
 }
 
@@ -84,15 +84,15 @@ async fn servers_of_unknown_identity_do_not_count_as_the_same() {
     coherence.set_command_server(None);
     let id = coherence.connecting();
     coherence.set_tracking_server(id, None);
-    let confirmation = coherence.confirm(id, 0, Instant::now());
+    let confirmation = coherence.confirm(id, 0, Moment::now());
     assert_eq!(confirmation, Confirmation::Unidentified);
-    assert!(!coherence.is_live(Instant::now()));
+    assert!(!coherence.is_live(Moment::now()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_prefix_added_later_bypasses_the_local_cache_until_it_is_subscribed() {
     let (coherence, id) = live();
-    let now = Instant::now();
+    let now = Moment::now();
     coherence.add_prefix("spec:").unwrap();
     let stamp = coherence.stamp(MARI());
     assert!(!coherence.is_live(now));
@@ -129,7 +129,7 @@ async fn a_stamp_taken_before_tracking_became_live_is_not_current() {
     coherence.set_command_server(server());
     let id = connecting(&coherence);
     let stamp = coherence.stamp(MARI());
-    coherence.confirm(id, 0, Instant::now());
-    assert!(!coherence.is_current(stamp, MARI(), Instant::now()));
+    coherence.confirm(id, 0, Moment::now());
+    assert!(!coherence.is_current(stamp, MARI(), Moment::now()));
     assert!(coherence.age().is_some());
 }

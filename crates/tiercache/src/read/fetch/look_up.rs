@@ -1,5 +1,6 @@
 //! The look-up of a fetch in the shared level: GET, then GETLEASE.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::namespace::Inner;
 use crate::protocol::commands::LeaseReply;
 use crate::protocol::generation::GroupState;
 use crate::protocol::marker::{Lease, Stored};
-use crate::read::fetch::{Fetch, Grant};
+use crate::read::fetch::{Fetch, Grant, Known};
 use crate::read::get_shared::SharedRead;
 
 /// The pauses between polls of a key that another process is loading.
@@ -38,13 +39,24 @@ where
     /// Reads the key, and acquires its lease on a miss. Waits so long for another process that is
     /// loading the value.
     pub(crate) async fn look_up(&mut self, wait: Duration) -> Lookup<V> {
-        self.namespace.counters.fetches.one();
+        let known = mem::take(&mut self.known);
+        if let Known::Nothing = known {
+            self.namespace.counters.fetches.one();
+        }
         if !self.namespace.uses_shared_level() {
             return Lookup::Miss(None);
         }
         let Some(connection) = self.namespace.shared.connection() else {
             return self.unavailable();
         };
+        match known {
+            Known::Nothing => {}
+            Known::Absent { rejected } => {
+                return self.acquire_lease(connection, rejected, wait).await;
+            }
+            Known::Fenced => return self.fenced(),
+            Known::Unavailable => return self.unavailable(),
+        }
         // Before the check for a pending invalidation: one that is queued after that check
         // changes the versions in this snapshot.
         let snapshot = self.snapshot();

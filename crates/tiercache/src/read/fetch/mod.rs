@@ -26,6 +26,8 @@ pub(super) mod look_up;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::connection::{CommandError, Connection};
 use crate::local::group::Group;
 use crate::namespace::Inner;
@@ -41,6 +43,22 @@ pub(crate) struct Fetch<V, E> {
     pub(super) key: String,
     pub(super) group: Option<Group>,
     pub(super) flight: Flight<V, E>,
+    /// What its first look-up need not read again.
+    known: Known,
+}
+
+/// What the caller of a fetch has read of the key just before.
+#[derive(Default)]
+pub(crate) enum Known {
+    /// It has read nothing.
+    #[default]
+    Nothing,
+    /// There is no value. A payload that was rejected may be replaced.
+    Absent { rejected: Option<Bytes> },
+    /// A write of the key, or of its group, was in progress.
+    Fenced,
+    /// The shared level is unavailable.
+    Unavailable,
 }
 
 /// The right to fill a key.
@@ -60,6 +78,7 @@ where
         namespace: Arc<Inner<V, E>>,
         group: Option<Group>,
         slot: InFlightSlot<V, E>,
+        known: Known,
     ) -> Self {
         let flight = Flight::new(slot);
         Self {
@@ -67,6 +86,7 @@ where
             namespace,
             group,
             flight,
+            known,
         }
     }
 

@@ -10,6 +10,8 @@
 //! A slot exists as long as a task serves it. Its removal and the check that nobody waits are
 //! one step under the lock, so no waiter is left in a slot without a task.
 
+mod alone;
+
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use crate::local::versions::KeyHash;
+use crate::read::in_flight::alone::{LoneRead, LoneReads};
 use crate::read::outcome::{CachedValue, Failure};
 use crate::sync::{Mutex, lock};
 
@@ -45,11 +49,17 @@ type Waiters<V, E> = Vec<Waiter<V, E>>;
 type Slots<V, E> = HashMap<Arc<str>, Waiters<V, E>, RandomState>;
 
 /// The slots of a namespace, one for each key that is being fetched.
-pub(crate) struct InFlight<V, E>(Mutex<Slots<V, E>>);
+pub(crate) struct InFlight<V, E> {
+    slots: Mutex<Slots<V, E>>,
+    lone: LoneReads,
+}
 
 impl<V, E> InFlight<V, E> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(HashMap::default()))
+        Self {
+            slots: Mutex::new(HashMap::default()),
+            lone: LoneReads::new(),
+        }
     }
 
     /// Adds a waiter to the slot of `name`. If there was no slot, the caller gets the new one and
@@ -59,7 +69,7 @@ impl<V, E> InFlight<V, E> {
         name: &str,
         waiter: Waiter<V, E>,
     ) -> Option<InFlightSlot<V, E>> {
-        let mut slots = lock(&self.0);
+        let mut slots = lock(&self.slots);
         if let Some(waiters) = slots.get_mut(name) {
             waiters.push(waiter);
             return None;
@@ -73,9 +83,15 @@ impl<V, E> InFlight<V, E> {
         })
     }
 
+    /// Begins a lone read, unless there is one of this key, or a fetch.
+    pub(crate) fn begin_alone(&self, name: &str, key: KeyHash) -> Option<LoneRead<'_>> {
+        let is_fetched = lock(&self.slots).contains_key(name);
+        (!is_fetched).then(|| self.lone.begin(key)).flatten()
+    }
+
     #[cfg(all(test, loom))]
     fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+        lock(&self.slots).is_empty()
     }
 }
 
@@ -90,7 +106,7 @@ pub(crate) struct InFlightSlot<V, E> {
 impl<V, E> InFlightSlot<V, E> {
     /// Removes the slot if it has no waiters. Returns whether it did.
     fn remove_if_empty(&mut self) -> bool {
-        let mut slots = lock(&self.in_flight.0);
+        let mut slots = lock(&self.in_flight.slots);
         if slots.get(&self.name).is_none_or(Vec::is_empty) {
             slots.remove(&self.name);
             self.is_removed = true;
@@ -99,7 +115,7 @@ impl<V, E> InFlightSlot<V, E> {
     }
 
     fn with_waiters<T>(&self, act: impl FnOnce(&mut Waiters<V, E>) -> T) -> Option<T> {
-        lock(&self.in_flight.0).get_mut(&self.name).map(act)
+        lock(&self.in_flight.slots).get_mut(&self.name).map(act)
     }
 }
 
@@ -107,7 +123,7 @@ impl<V, E> Drop for InFlightSlot<V, E> {
     fn drop(&mut self) {
         if !self.is_removed {
             // A statement of its own, so that the waiters are dropped after the lock is released.
-            let removed = lock(&self.in_flight.0).remove(&self.name);
+            let removed = lock(&self.in_flight.slots).remove(&self.name);
             drop(removed);
         }
     }

@@ -1,0 +1,50 @@
+//! Reads of the shared level by their callers, without a fetch.
+//!
+//! Most fetches find a payload, and most have a single waiter. The caller of such a read sends the
+//! GET itself: no task is started, and nobody waits for it, so nobody is delayed if its future is
+//! dropped or not polled. A second read of the key meanwhile starts a fetch, which coalesces all
+//! later ones (see [`crate::read::in_flight`]), and so does a lone read that finds no value.
+
+use crate::local::group::Group;
+use crate::namespace::Inner;
+use crate::read::fetch::Known;
+use crate::read::get_shared::SharedRead;
+use crate::read::outcome::{CachedValue, Source};
+
+impl<V, E> Inner<V, E>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Reads the shared level if nobody else reads this key. The error is what is known for a
+    /// fetch.
+    pub(super) async fn read_alone(
+        &self,
+        name: &str,
+        group: Option<&Group>,
+    ) -> Result<CachedValue<V>, Known> {
+        if !self.uses_shared_level() {
+            return Err(Known::Nothing);
+        }
+        let alone = self.in_flight.begin_alone(name, self.hash(name));
+        let (Some(_alone), Some(connection)) = (alone, self.shared.connection()) else {
+            return Err(Known::Nothing);
+        };
+        // In this order, as in a fetch.
+        let (key, snapshot) = (self.key(name), self.snapshot(name, group));
+        if self.is_pending(&key, group) {
+            return Err(Known::Nothing);
+        }
+        self.counters.fetches.one();
+        let target = (name, &*key, group);
+        match self.get_shared(&connection, target, snapshot).await {
+            Ok(SharedRead::Hit(value, age)) => {
+                self.counters.hits.one();
+                Ok(CachedValue::new(value, Source::Shared, age))
+            }
+            Ok(SharedRead::Miss { rejected }) => Err(Known::Absent { rejected }),
+            Ok(SharedRead::Fenced) => Err(Known::Fenced),
+            Err(_) => Err(Known::Unavailable),
+        }
+    }
+}
