@@ -3,8 +3,9 @@
 -- name of an instrument, for jobs that of their run, or empty for all of them. Can be repeated;
 -- changes no data.
 BEGIN;
--- Limits how long this waits for locks, as other statements queue behind it.
-SET LOCAL lock_timeout = 5000;
+-- Limits how long this waits for locks, as other statements queue behind it, to less than the time
+-- after which PostgreSQL looks for deadlocks and may end the transaction of another client.
+SET LOCAL lock_timeout = 500;
 SELECT pg_advisory_xact_lock(7305804402566922593);
 CREATE OR REPLACE FUNCTION fia_api_instruments_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

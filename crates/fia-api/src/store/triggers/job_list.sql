@@ -2,8 +2,9 @@
 -- filter and order by. Triggers keep it in the transaction of each change, whoever makes it. Can be
 -- repeated; changes no data of the other tables.
 BEGIN;
--- Limits how long this waits for locks, as other statements queue behind it.
-SET LOCAL lock_timeout = 5000;
+-- Limits how long this waits for locks, as other statements queue behind it, to less than the time
+-- after which PostgreSQL looks for deadlocks and may end the transaction of another client.
+SET LOCAL lock_timeout = 500;
 SELECT pg_advisory_xact_lock(7305804402566922594);
 CREATE TABLE IF NOT EXISTS fia_api_job_list (
   id integer PRIMARY KEY,

@@ -5,11 +5,16 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::error::SqlState;
+
 use crate::store::instruments::changing_columns;
 use crate::store::{Db, StoreError};
 
 /// The time limit to create triggers.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The statements of the change feed, with placeholders for the columns.
 const CHANGE_FEED: &str = include_str!("change_feed.sql");
@@ -44,13 +49,41 @@ impl Triggers {
         }
     }
 
-    /// Creates them, or replaces them.
+    /// Creates them, or replaces them. Transactions of others that hold locks on the tables are
+    /// waited for in short attempts, between which theirs proceed.
     ///
     /// # Errors
-    /// When the database fails, or a table does not exist or belongs to another role.
+    /// When the database fails, a table does not exist or belongs to another role, or its locks are
+    /// never free.
     pub async fn install(self, db: &Db) -> Result<(), StoreError> {
-        db.batch(&self.statements(), INSTALL_TIMEOUT).await
+        let (sql, begun) = (self.statements(), Instant::now());
+        let session = db.open_session().await?;
+        let client = session.client();
+        client
+            .batch_execute("SET statement_timeout = DEFAULT")
+            .await?;
+        loop {
+            let installed = timeout(INSTALL_TIMEOUT, client.batch_execute(&sql)).await;
+            match installed.map_err(|_| StoreError::timeout())? {
+                Ok(()) => return Ok(()),
+                Err(error) if is_locked(&error) && begun.elapsed() < INSTALL_TIMEOUT => {
+                    tracing::debug!(%error, "triggers: another attempt");
+                }
+                Err(error) => return Err(error.into()),
+            }
+            client.batch_execute("ROLLBACK").await?;
+            sleep(PAUSE.mul_f64(rand::random_range(0.5..1.0))).await;
+        }
     }
+}
+
+/// Whether a statement failed because of the locks of another transaction.
+fn is_locked(error: &tokio_postgres::Error) -> bool {
+    let of_locks = [
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+    ];
+    error.code().is_some_and(|code| of_locks.contains(code))
 }
 
 #[cfg(test)]

@@ -118,3 +118,31 @@ async fn installing_the_trigger_is_idempotent_and_works_through_a_pooler() {
         .await
         .unwrap();
 }
+
+/// PostgreSQL would end one of the two in a deadlock after a second, and maybe the client's.
+/// Takes over a second: the client holds its locks until an attempt to install has failed.
+#[tokio::test]
+async fn installing_the_triggers_ends_no_transaction_of_a_client() {
+    for triggers in [Triggers::ChangeFeed, Triggers::ListTable] {
+        let database = Database::seeded().await;
+        let (mut client, observer) = (database.client().await, database.client().await);
+        let transaction = client.transaction().await.unwrap();
+        transaction
+            .batch_execute("LOCK TABLE job_owners IN ROW EXCLUSIVE MODE")
+            .await
+            .unwrap();
+        let db = Db::new(&config(&[&database.vars()]).database).unwrap();
+        let installing = tokio::spawn(async move { triggers.install(&db).await });
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually(SOON, async || {
+            let row = observer.query_one(waiting, &[]).await.unwrap();
+            row.get::<_, i64>(0) > 0
+        })
+        .await;
+        let others = "LOCK TABLE instruments, runs, jobs IN ROW EXCLUSIVE MODE";
+        transaction.batch_execute(others).await.unwrap();
+        transaction.commit().await.unwrap();
+        installing.await.unwrap().unwrap();
+    }
+}
