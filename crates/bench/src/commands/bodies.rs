@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use devstack::{Api, Stack, tokens};
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -41,8 +41,12 @@ const READ_PAUSE: Duration = Duration::from_millis(2);
 const READS: usize = 1000;
 /// The most times that they are sent.
 const MAX_ROUNDS: usize = 200;
+/// The pause between two times, in which nothing is measured.
+const BETWEEN: Duration = Duration::from_millis(50);
 /// The reads before the first body: those that are not cached yet, and the first of a connection.
 const WARM_UP: usize = 20;
+/// The buffer for what a sender has written and the server's machine has not received, in bytes.
+const SEND_BUFFER: u32 = 64 * 1024;
 /// Time limit of a refusal.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -124,19 +128,22 @@ impl Large {
         let probes = Probes::start(api).await?;
         let (stop, stopped) = oneshot::channel();
         // On a runtime of its own: the senders of this program must not delay it.
-        let (address, count) = (api.addr(), Arc::new(AtomicUsize::new(0)));
+        let (address, meanwhile) = (api.addr(), Arc::new(Meanwhile::default()));
         let (warm, is_warm) = oneshot::channel();
-        let counted = Arc::clone(&count);
+        let measured = Arc::clone(&meanwhile);
         let reads = tokio::task::spawn_blocking(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| error.to_string())?;
-            runtime.block_on(cached_reads(address, warm, &counted, stopped))
+            runtime.block_on(cached_reads(address, warm, &measured, stopped))
         });
         // An error ends the reads, and is returned by them.
         let _ = is_warm.await;
         let (mut sent, mut refused, mut refusal) = (0, 0, Duration::ZERO);
-        while count.load(Ordering::Relaxed) < READS && sent < MAX_ROUNDS * AT_ONCE {
+        while meanwhile.reads.load(Ordering::Relaxed) < READS && sent < MAX_ROUNDS * AT_ONCE {
+            meanwhile.is_sending.store(true, Ordering::Relaxed);
             let round = join_all((0..AT_ONCE).map(|_| refuse(api.addr(), body))).await;
+            meanwhile.is_sending.store(false, Ordering::Relaxed);
+            sleep(BETWEEN).await;
             sent += AT_ONCE;
             for outcome in round {
                 let (status, took) = outcome.unwrap_or((0, LIMIT));
@@ -168,11 +175,21 @@ impl Large {
     }
 }
 
-/// Reads a cached route until stopped; returns the duration of each read after the first ones.
+/// What the senders of bodies and the reader tell each other.
+#[derive(Default)]
+struct Meanwhile {
+    /// Whether bodies are on their way.
+    is_sending: AtomicBool,
+    /// The reads meanwhile.
+    reads: AtomicUsize,
+}
+
+/// Reads a cached route until stopped; returns the duration of each read while bodies were on their
+/// way, after the first ones.
 async fn cached_reads(
     address: SocketAddr,
     warm: oneshot::Sender<()>,
-    count: &AtomicUsize,
+    meanwhile: &Meanwhile,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Vec<Duration>, String> {
     let bearer = format!("Bearer {}", tokens::API_KEY);
@@ -185,8 +202,13 @@ async fn cached_reads(
     let _ = warm.send(());
     let mut durations = Vec::new();
     while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
-        durations.push(cached_read(&mut connection).await?);
-        count.store(durations.len(), Ordering::Relaxed);
+        let is_sending = || meanwhile.is_sending.load(Ordering::Relaxed);
+        let was_sending = is_sending();
+        let duration = cached_read(&mut connection).await?;
+        if was_sending || is_sending() {
+            durations.push(duration);
+            meanwhile.reads.store(durations.len(), Ordering::Relaxed);
+        }
         sleep(READ_PAUSE).await;
     }
     Ok(durations)
@@ -204,7 +226,10 @@ async fn cached_read(connection: &mut Connection) -> Result<Duration, String> {
 
 /// Sends a body without a token. Returns the status, and the time from the last byte to it.
 async fn refuse(address: SocketAddr, body: &str) -> std::io::Result<(u16, Duration)> {
-    let mut stream = TcpStream::connect(address).await?;
+    let socket = TcpSocket::new_v4()?;
+    // What is written has then nearly arrived: otherwise the operating system takes all of a body.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    let mut stream = socket.connect(address).await?;
     let head = head("", body.len());
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body.as_bytes()).await?;

@@ -36,6 +36,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
 /// The limit of a connection's read and write buffers, in bytes; a request's head must fit.
 const MAX_BUFFER: usize = 64 * 1024;
+/// The limit of what the operating system keeps of a connection before this server reads it, in bytes.
+/// Otherwise it grows to several MiB, and clients that send faster than their bodies are checked fill
+/// the container's memory with bodies, each refused only after those before it. An upload reaches so
+/// many bytes a round trip.
+const RECEIVE_BUFFER: u32 = 256 * 1024;
 /// Connections that wait to be accepted; the operating system may have a lower limit.
 const BACKLOG: u32 = 4096;
 /// The pause after a failed accept, such as for want of file descriptors.
@@ -240,6 +245,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A server that is restarted can listen at once.
     socket.set_reuseaddr(true)?;
+    // Connections inherit it from the listener.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -270,4 +277,22 @@ pub async fn shutdown_signal() {
     let (_, index, _) = futures_util::future::select_all(received).await;
     let name = ["SIGTERM", "SIGINT", "SIGHUP"][index];
     tracing::info!(signal = name, "shutdown signal received");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connections_receive_buffer_is_limited() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let size = SockRef::from(&accepted.unwrap().0)
+            .recv_buffer_size()
+            .unwrap();
+        // Linux doubles it, for its own administration.
+        assert!(size <= 2 * RECEIVE_BUFFER as usize, "{size}");
+        drop(client);
+    }
 }
