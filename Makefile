@@ -71,10 +71,22 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench sockets
 	target/release/fia-bench overload
 	target/release/fia-bench schedules
+	$(MAKE) soak-cache
 	scripts/check-clients target/release/fia-api
 	$(MAKE) fuzz FUZZ_SECONDS=120
 	scripts/check-openapi target/release/devstack target/release/fia-api
 	scripts/fuzz-openapi target/release/devstack target/release/fia-api 120
+
+# Seconds for each schedule with failovers.
+SOAK_SECONDS ?= 600
+
+.PHONY: soak-cache
+soak-cache: ## Runs the cache's tests with TLS, Sentinel and a cluster, then failovers for $SOAK_SECONDS each (600).
+	for topology in tls sentinel cluster; do \
+	  TIERCACHE_TEST_TOPOLOGY=$$topology cargo test --package tiercache --test it -- --skip model:: || exit 1; \
+	done
+	TIERCACHE_SOAK_SECONDS=$(SOAK_SECONDS) \
+	  cargo test --release --package tiercache --test it -- --ignored --nocapture --test-threads 1 schedules::
 
 # The commit whose interface of the cache the present one must be compatible with.
 BASELINE ?= origin/main

@@ -50,4 +50,4 @@ pub use running::Running;
 pub use scratch::Scratch;
 pub use stack::{Stack, StackBuilder};
 pub use upstreams::Upstreams;
-pub use valkey::{Certificates, SentinelService, Valkey};
+pub use valkey::{Certificates, Sentinel, SentinelService, Valkey, ValkeyCluster};

@@ -98,6 +98,22 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets the number of replicas that must have a fence before COMMIT, for at most 50 ms (`WAIT`); 0
+    /// by default. With one, a failover to a replica loses only fences that were not waited for in
+    /// time, which [`NamespaceStats::fences_unreplicated`](crate::NamespaceStats) counts.
+    pub fn wait_replicas(mut self, replicas: u32) -> Self {
+        self.0.wait_replicas = replicas;
+        self
+    }
+
+    /// Sets the longest replication lag of a promoted replica that writes survive; 10 s by default, and
+    /// 20 s with a cluster, whose nodes accept writes for a while after they were cut off. Each
+    /// invalidation is kept as long, to be repeated after a failover.
+    pub fn replication_lag(mut self, lag: Duration) -> Self {
+        self.0.replication_lag = Some(lag);
+        self
+    }
+
     /// Sets a hook that is called for each [`Event`].
     pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.0.events = Events(Some(Arc::new(hook)));
@@ -137,6 +153,8 @@ impl fmt::Debug for CacheBuilder {
         debug.field("is_shared", &self.0.url.is_some());
         debug.field("memory", &self.0.memory);
         debug.field("max_payload", &self.0.max_payload);
+        debug.field("wait_replicas", &self.0.wait_replicas);
+        debug.field("replication_lag", &self.0.replication_lag);
         for (name, duration) in self.durations() {
             debug.field(name, &duration);
         }

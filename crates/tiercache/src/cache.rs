@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::breaker::CircuitBreaker;
+use crate::link::Link;
 use crate::local::store::Store;
 use crate::shared::Shared;
 use crate::stats::{CacheStats, SharedLevel};
@@ -12,7 +12,7 @@ use crate::stats::{CacheStats, SharedLevel};
 pub struct Cache(pub(crate) Arc<Shared>);
 
 impl Cache {
-    /// Whether the shared level is available now.
+    /// Whether the shared level is available now; of a cluster, all primaries.
     pub fn is_shared_level_up(&self) -> bool {
         self.0.shared_level() == SharedLevel::Up
     }
@@ -20,8 +20,8 @@ impl Cache {
     /// Waits until the shared level is available, or until it is unavailable. Returns at once if
     /// there is none by configuration.
     pub async fn wait_for_shared_level(&self, up: bool) {
-        if let Some(breaker) = &self.0.breaker {
-            breaker.wait_for(up).await;
+        if let Some(link) = &self.0.link {
+            link.wait_for(up).await;
         }
     }
 
@@ -36,10 +36,9 @@ impl Cache {
     /// The counters and gauges, each read separately while the cache is in use.
     pub fn stats(&self) -> CacheStats {
         let local = self.0.local.as_ref();
-        let openings = |breaker: &Arc<CircuitBreaker>| breaker.openings();
         CacheStats {
             shared_level: self.0.shared_level(),
-            breaker_openings: self.0.breaker.as_ref().map_or(0, openings),
+            breaker_openings: self.0.link.as_ref().map_or(0, Link::openings),
             pending_invalidations: self.0.pending.count() + self.0.bypassed.count(),
             tracking: self.0.tracking(),
             local_bytes: local.map_or(0, Store::bytes),

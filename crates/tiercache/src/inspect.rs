@@ -118,7 +118,7 @@ where
         if !self.config.is_shared {
             return None;
         }
-        let connection = self.shared.connection()?;
+        let connection = self.shared.connection(key)?;
         let limit = self.shared.settings.read_timeout;
         inspect(&connection, key, limit).await.ok()
     }

@@ -27,6 +27,7 @@
 //! * `protocol`: the control values a key may hold, and the commands and scripts;
 //! * `server`: the URL, TLS, and the current primary;
 //! * `connection`: timeouts, circuit breaker, reconnection, client tracking;
+//! * `cluster`: the nodes of a cluster; `link`: one server, or a cluster;
 //! * `local`: the local cache, key versions, and when an entry is valid;
 //! * `read`: coalesced fetches, fills, early refresh, comparison with the origin;
 //! * `write`: fences, invalidation, and the queue of invalidations to retry;
@@ -37,6 +38,7 @@
 mod builder;
 mod cache;
 mod clock;
+mod cluster;
 mod codec;
 mod connection;
 mod event;
@@ -44,6 +46,7 @@ mod event;
 pub mod fuzzing;
 mod group;
 mod inspect;
+mod link;
 mod local;
 mod namespace;
 mod observer;

@@ -20,6 +20,10 @@ pub(crate) struct Settings {
     pub(crate) fence: Duration,
     pub(crate) memory: Option<u64>,
     pub(crate) max_payload: usize,
+    /// The number of replicas that must have a fence.
+    pub(crate) wait_replicas: u32,
+    /// How long invalidations are kept to be repeated; `None` for the default of the set-up.
+    pub(crate) replication_lag: Option<Duration>,
     pub(crate) events: Events,
     /// Observes commands and tasks.
     pub(crate) observer: Observed,
@@ -38,6 +42,8 @@ impl Settings {
             fence: Duration::from_secs(10),
             memory: None,
             max_payload: 8 << 20,
+            wait_replicas: 0,
+            replication_lag: None,
             events: Events::default(),
             observer: Observed::default(),
         }

@@ -6,13 +6,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::clock::Moment;
 use crate::connection::Connection;
-use crate::connection::breaker::CircuitBreaker;
-use crate::connection::reconnect;
-use crate::connection::tracker::Tracker;
+use crate::link::{Invalidated, Link};
 use crate::local::coherence::Coherence;
 use crate::local::store::Store;
 use crate::local::versions::KeyVersions;
@@ -26,7 +24,8 @@ use crate::write::pending::PendingInvalidations;
 /// The parts of a cache that its namespaces share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) breaker: Option<Arc<CircuitBreaker>>,
+    /// The way to the shared level, if there is one.
+    pub(crate) link: Option<Link>,
     pub(crate) pending: Arc<PendingInvalidations>,
     pub(crate) bypassed: BypassedPrefixes,
     /// Counts the writes of this process for each key.
@@ -35,7 +34,6 @@ pub(crate) struct Shared {
     pub(crate) coherence: Arc<Coherence>,
     namespaces: Mutex<Registered>,
     longest_ttl_millis: AtomicU64,
-    tasks: Vec<AbortHandle>,
 }
 
 /// The namespaces in use.
@@ -65,38 +63,12 @@ impl Shared {
     /// Starts the background tasks on the current Tokio runtime.
     pub(crate) fn start(settings: Settings) -> Result<Arc<Self>, ConfigError> {
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
-        let pending = Arc::new(PendingInvalidations::default());
-        let coherence = Arc::new(Coherence::new());
-        let mut tasks = Vec::new();
-        let mut breaker = None;
-        if let Some(url) = settings.url.as_deref() {
-            let server = Server::parse(url)?;
-            let circuit = Arc::new(CircuitBreaker::new());
-            breaker = Some(Arc::clone(&circuit));
-            let reconnect = reconnect::Loop {
-                server: server.clone(),
-                timeouts: reconnect::Timeouts::from(&settings),
-                breaker: circuit,
-                pending: Arc::clone(&pending),
-                coherence: Arc::clone(&coherence),
-                events: settings.events.clone(),
-            };
-            tasks.push(runtime.spawn(reconnect.run()).abort_handle());
-            if settings.memory.is_some() {
-                let tracker = Tracker {
-                    server,
-                    coherence: Arc::clone(&coherence),
-                    pending: Arc::clone(&pending),
-                    connect_timeout: settings.connect_timeout,
-                    write_timeout: settings.write_timeout,
-                    heartbeat: settings.heartbeat,
-                    events: settings.events.clone(),
-                };
-                tasks.push(runtime.spawn(tracker.run()).abort_handle());
-            }
-        }
+        let server = settings.url.as_deref().map(Server::parse).transpose()?;
+        let invalidated = Invalidated::by(server.as_ref(), &settings);
+        let link = server.map(|server| Link::start(server, &settings, &invalidated, runtime));
+        let Invalidated { pending, coherence } = invalidated;
         Ok(Arc::new(Self {
-            breaker,
+            link,
             pending,
             bypassed: BypassedPrefixes::default(),
             write_versions: KeyVersions::new(),
@@ -104,7 +76,6 @@ impl Shared {
             coherence,
             namespaces: Mutex::default(),
             longest_ttl_millis: AtomicU64::new(0),
-            tasks,
             settings,
         }))
     }
@@ -162,26 +133,36 @@ impl Shared {
 
     /// Whether a shared level is configured.
     pub(crate) fn has_shared_level(&self) -> bool {
-        self.breaker.is_some()
+        self.link.is_some()
     }
 
-    /// The connection for commands, unless the circuit breaker is open.
-    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
-        self.breaker.as_ref()?.connection()
+    /// Whether keys may be on several servers.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.link, Some(Link::Cluster(_)))
+    }
+
+    /// The connection for the commands of a key, unless its circuit breaker is open.
+    pub(crate) fn connection(&self, key: &str) -> Option<Arc<Connection>> {
+        self.link.as_ref()?.connection(key)
+    }
+
+    /// The connections to all servers, if each of them is available and no key moves between them.
+    pub(crate) fn connections(&self) -> Option<Vec<Arc<Connection>>> {
+        self.link.as_ref()?.connections()
     }
 
     /// The availability of the shared level.
     pub(crate) fn shared_level(&self) -> SharedLevel {
-        match &self.breaker {
+        match &self.link {
             None => SharedLevel::Off,
-            Some(breaker) if breaker.connection().is_some() => SharedLevel::Up,
+            Some(link) if link.is_up() => SharedLevel::Up,
             Some(_) => SharedLevel::Down,
         }
     }
 
     /// Whether client tracking is needed.
     pub(crate) fn is_tracked(&self) -> bool {
-        self.local.is_some() && self.breaker.is_some() && self.coherence.has_prefixes()
+        self.local.is_some() && self.link.is_some() && self.coherence.has_prefixes()
     }
 
     /// The state of client tracking.
@@ -212,13 +193,5 @@ impl Shared {
         F: Future<Output: Send> + Send + 'static,
     {
         self.settings.observer.spawn(task)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
     }
 }

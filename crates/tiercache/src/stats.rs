@@ -108,6 +108,9 @@ namespace_stats! {
     puts,
     /// Writes whose fence was not confirmed.
     fences_unconfirmed,
+    /// Writes whose fence had not reached the [required](crate::CacheBuilder::wait_replicas) number
+    /// of replicas in time.
+    fences_unreplicated,
     /// Invalidations that were not confirmed at once, and were queued.
     invalidations_queued,
 }

@@ -1,5 +1,6 @@
-//! Private Valkey servers without persistence: a single one, with TLS, and with Sentinel.
+//! Private Valkey servers without persistence: a single one, with TLS, with Sentinel, and a cluster.
 
+mod cluster;
 mod sentinel;
 mod tls;
 
@@ -16,18 +17,21 @@ use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{Result, probe};
 
-pub use sentinel::SentinelService;
+pub use cluster::ValkeyCluster;
+pub use sentinel::{Sentinel, SentinelService};
 pub use tls::Certificates;
 
+const VALKEY: &str = "valkey-server";
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// Settings of every server. The command `DEBUG` is enabled for tests (`DEBUG SLEEP`).
-const SETTINGS: [(&str, &str); 5] = [
+/// Settings of every server. Replicas do not wait for others before they are in sync. The command `DEBUG` is enabled for tests (`DEBUG SLEEP`).
+const SETTINGS: [(&str, &str); 6] = [
     ("bind", "127.0.0.1"),
     ("save", ""),
     ("appendonly", "no"),
     ("daemonize", "no"),
     ("enable-debug-command", "yes"),
+    ("repl-diskless-sync-delay", "0"),
 ];
 
 /// A private Valkey server. Dropping it stops it. It can be used from any runtime.
@@ -63,7 +67,15 @@ impl Valkey {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        blocking(move || retry_on_clash(|| Self::launch(&settings, false))).await
+        blocking(move || retry_on_clash(|| Self::launch(VALKEY, &settings, false))).await
+    }
+
+    /// Starts Redis instead of Valkey.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_redis() -> Result<Self> {
+        blocking(|| retry_on_clash(|| Self::launch("redis-server", &[], false))).await
     }
 
     /// Starts a server that also has a port with TLS, which requires a client certificate.
@@ -71,7 +83,7 @@ impl Valkey {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with_tls() -> Result<Self> {
-        blocking(|| retry_on_clash(|| Self::launch(&[], true))).await
+        blocking(|| retry_on_clash(|| Self::launch(VALKEY, &[], true))).await
     }
 
     /// Blocking variant of [`start`](Self::start).
@@ -79,10 +91,10 @@ impl Valkey {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_blocking() -> Result<Self> {
-        retry_on_clash(|| Self::launch(&[], false))
+        retry_on_clash(|| Self::launch(VALKEY, &[], false))
     }
 
-    fn launch(settings: &[(String, String)], with_tls: bool) -> Result<Self> {
+    fn launch(program: &str, settings: &[(String, String)], with_tls: bool) -> Result<Self> {
         let user = ServerUser::find();
         let scratch = Scratch::new("valkey", user.as_ref())?;
         let port = Port::lease()?;
@@ -121,7 +133,7 @@ impl Valkey {
             );
         }
         let launch = Launch {
-            program: find_program("valkey-server", &[])?,
+            program: find_program(program, &[])?,
             args,
             env: Vec::new(),
             user,

@@ -31,7 +31,7 @@ pub struct SentinelService {
 
 /// A sentinel.
 #[derive(Debug)]
-struct Sentinel {
+pub struct Sentinel {
     _running: Running,
     port: Port,
 }
@@ -42,6 +42,18 @@ impl SentinelService {
     /// # Errors
     /// As [`Valkey::start`].
     pub async fn start() -> Result<Self> {
+        Self::start_with(Duration::from_millis(500)).await
+    }
+
+    /// As [`start`](Self::start), but the sentinels promote no replica for a minute.
+    ///
+    /// # Errors
+    /// As [`Valkey::start`].
+    pub async fn start_idle() -> Result<Self> {
+        Self::start_with(Duration::from_secs(60)).await
+    }
+
+    async fn start_with(down_after: Duration) -> Result<Self> {
         let primary = Valkey::start().await?;
         let origin = format!("127.0.0.1 {}", primary.port());
         let settings = [("replicaof", origin.as_str()), ("replica-read-only", "no")];
@@ -54,7 +66,9 @@ impl SentinelService {
         .await?;
         let mut sentinels = Vec::new();
         for _ in 0..SENTINELS {
-            sentinels.push(blocking(move || retry_on_clash(|| Sentinel::launch(addr))).await?);
+            sentinels.push(
+                blocking(move || retry_on_clash(|| Sentinel::launch(addr, down_after))).await?,
+            );
         }
         let addrs: Vec<SocketAddr> = sentinels
             .iter()
@@ -82,18 +96,55 @@ impl SentinelService {
 }
 
 impl Sentinel {
-    fn launch(primary: SocketAddr) -> Result<Self> {
+    /// Starts a sentinel that watches a server with TLS as service `main`, and has TLS itself.
+    ///
+    /// # Errors
+    /// As [`Valkey::start`]; [`Error::Io`] if the server has no port with TLS.
+    pub async fn start_with_tls(server: &Valkey) -> Result<Self> {
+        let no_tls = || Error::io("starting a sentinel")(ErrorKind::Unsupported.into());
+        let (tls_port, files) = server.tls().ok_or_else(no_tls)?;
+        let settings = format!(
+            "tls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-replication yes\n\
+             sentinel monitor main 127.0.0.1 {tls_port} 1\n",
+            files.certificate.display(),
+            files.key.display(),
+            files.authority.display(),
+        );
+        let start = move || {
+            let port = |port: &Port| format!("port 0\ntls-port {}\n{settings}", port.number());
+            Self::start(port, probe::listens)
+        };
+        blocking(move || retry_on_clash(start)).await
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    fn launch(primary: SocketAddr, down_after: Duration) -> Result<Self> {
+        let settings = |port: &Port| {
+            format!(
+                "port {}\nsentinel monitor main 127.0.0.1 {} 2\n\
+                 sentinel down-after-milliseconds main {}\nsentinel failover-timeout main 3000\n\
+                 sentinel parallel-syncs main 2\n",
+                port.number(),
+                primary.port(),
+                down_after.as_millis(),
+            )
+        };
+        Self::start(settings, probe::valkey)
+    }
+
+    fn start(
+        settings: impl FnOnce(&Port) -> String,
+        is_ready: fn(SocketAddr) -> bool,
+    ) -> Result<Self> {
         let user = ServerUser::find();
         let scratch = Scratch::new("sentinel", user.as_ref())?;
         let port = Port::lease()?;
-        let config = format!(
-            "port {}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 2\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n\
-             sentinel parallel-syncs main 2\n",
-            port.number(),
-            scratch.run().display(),
-            primary.port(),
-        );
+        let dir = scratch.run();
+        let config = format!("bind 127.0.0.1\ndir {}\n{}", dir.display(), settings(&port));
         // Sentinels keep their state in it.
         let config = scratch.write("sentinel.conf", &config, user.as_ref())?;
         let launch = Launch {
@@ -106,7 +157,7 @@ impl Sentinel {
             limit: START_LIMIT,
         };
         let addr = port.addr();
-        let ready = Box::new(move || probe::valkey(addr));
+        let ready = Box::new(move || is_ready(addr));
         let server = Server::start("sentinel", scratch, launch, ready)?;
         Ok(Self {
             _running: Running::new(server),
@@ -115,7 +166,11 @@ impl Sentinel {
     }
 }
 
-async fn wait_until(what: &'static str, is_so: impl Fn() -> bool + Send + 'static) -> Result<()> {
+/// Waits until a condition holds; an error after 20 s.
+pub(super) async fn wait_until(
+    what: &'static str,
+    is_so: impl Fn() -> bool + Send + 'static,
+) -> Result<()> {
     blocking(move || {
         let deadline = Instant::now() + START_LIMIT;
         while !is_so() {

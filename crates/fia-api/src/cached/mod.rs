@@ -128,7 +128,7 @@ impl Cached {
     ) -> Result<Self, tiercache::ConfigError> {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         let mut builder = match url {
-            Some(url) => Cache::builder(url.expose_secret()),
+            Some(url) => Cache::builder(url.expose_secret()).wait_replicas(config.wait_replicas),
             None => Cache::local_builder(),
         };
         if config.local {

@@ -19,8 +19,11 @@ settings! {
         /// Whether Valkey is used as a cache.
         pub shared: bool = flag("CACHE_SHARED", true);
         /// URL of Valkey, which also holds the live logs, as redis-py reads it, or that of a service of
-        /// Sentinel; empty = none.
+        /// Sentinel, or of a cluster; empty = none.
         pub valkey_url: Option<SecretString> = valkey_url("VALKEY_URL", "redis://valkey.valkey.svc.cluster.local:6379/0");
+        /// The number of Valkey's replicas that must have a write's fence before COMMIT, for at most 50 ms; 0 = a
+        /// write does not wait for replicas.
+        pub wait_replicas: u32 = number("CACHE_WAIT_REPLICAS", 0);
         /// Whether responses are also cached in this process.
         pub local: bool = flag("CACHE_LOCAL", true);
         /// Size limit of the cache in this process, in bytes.

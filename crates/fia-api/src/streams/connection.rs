@@ -30,6 +30,8 @@ pub(super) enum CommandError {
 /// A connection for commands that only read: each may be sent twice.
 pub(super) struct Connection {
     server: Server,
+    /// The key of its commands, if it is one to a node of a cluster.
+    key: Option<String>,
     state: Mutex<State>,
 }
 
@@ -53,17 +55,33 @@ impl Connection {
     pub(super) fn new(server: Server) -> Self {
         Self {
             server,
+            key: None,
+            state: Mutex::default(),
+        }
+    }
+
+    /// To the node of a cluster that has a key.
+    pub(super) fn of_key(server: Server, key: &str) -> Self {
+        Self {
+            server,
+            key: Some(key.to_owned()),
             state: Mutex::default(),
         }
     }
 
     /// Sends a command and waits for its reply for at most `limit`.
     ///
-    /// If the connection was closed, it is replaced, and the command is sent once more.
+    /// If the connection was closed, or the key has moved to another node, it is replaced, and the command is
+    /// sent once more.
     pub(super) async fn call(&self, command: &Cmd, limit: Duration) -> Result<Value, CommandError> {
         let mut open = self.open(None).await?;
         let mut sent = timeout(limit, open.connection.send_packed_command(command)).await;
-        if let Ok(Err(_)) = sent {
+        let is_moved = |reply: &Value| {
+            let error = reply.clone().extract_error().err();
+            error.is_some_and(|error| error.redirect_node().is_some())
+        };
+        let is_moved = matches!(&sent, Ok(Ok(reply @ Value::ServerError(_))) if is_moved(reply));
+        if is_moved || matches!(sent, Ok(Err(_))) {
             open = self.open(Some(open.number)).await?;
             sent = timeout(limit, open.connection.send_packed_command(command)).await;
         }
@@ -116,7 +134,13 @@ impl Connection {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        match timeout(CONNECT_TIMEOUT, self.server.connect(&config)).await {
+        let connecting = async {
+            match &self.key {
+                Some(key) => self.server.connect_for(key, &config).await,
+                None => self.server.connect(&config).await,
+            }
+        };
+        match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error| error.to_string()),
             Err(_) => Err("connection timeout".to_owned()),
         }

@@ -1,8 +1,11 @@
 //! Stream commands and their replies.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+use parking_lot::Mutex;
 use redis::{Value, cmd};
 use tiercache::Server;
 
@@ -50,12 +53,32 @@ pub(super) struct StreamRead {
     pub(super) frames: Vec<Frame>,
 }
 
-/// A connection for stream commands.
-pub(super) struct Valkey(Connection);
+/// Connections for stream commands: one, or in a cluster one for each stream.
+pub(super) struct Valkey {
+    server: Server,
+    /// By the key of the stream, or without one.
+    connections: Mutex<HashMap<Option<String>, Arc<Connection>>>,
+}
 
 impl Valkey {
     pub(super) fn new(server: Server) -> Self {
-        Self(Connection::new(server))
+        Self {
+            server,
+            connections: Mutex::default(),
+        }
+    }
+
+    fn connection(&self, key: &str) -> Arc<Connection> {
+        let key = self.server.is_cluster().then(|| key.to_owned());
+        let mut connections = self.connections.lock();
+        let connection = connections.entry(key).or_insert_with_key(|key| {
+            let server = self.server.clone();
+            Arc::new(match key {
+                Some(key) => Connection::of_key(server, key),
+                None => Connection::new(server),
+            })
+        });
+        Arc::clone(connection)
     }
 
     /// Reads up to `count` entries; fewer at the end of the stream.
@@ -72,7 +95,7 @@ impl Valkey {
         };
         let mut command = cmd("EVAL");
         command.arg(READ).arg(1).arg(key).arg(start).arg(count);
-        let reply = list(self.0.call(&command, REPLY_TIMEOUT).await?)?;
+        let reply = list(self.connection(key).call(&command, REPLY_TIMEOUT).await?)?;
         let [last, added, entries] = <[Value; 3]>::try_from(reply).map_err(|_| unexpected())?;
         let Value::Int(added) = added else {
             return Err(unexpected());
@@ -90,6 +113,24 @@ impl Valkey {
         &self,
         streams: &[(&str, EntryId)],
     ) -> Result<HashSet<String>, CommandError> {
+        if !self.server.is_cluster() {
+            return self.wait_on_one(streams).await;
+        }
+        let waiting = streams
+            .iter()
+            .map(|stream| self.wait_on_one(std::slice::from_ref(stream)));
+        let ready: Vec<HashSet<String>> = try_join_all(waiting).await?;
+        Ok(ready.into_iter().flatten().collect())
+    }
+
+    /// As [`wait`](Self::wait), for streams on one server.
+    async fn wait_on_one(
+        &self,
+        streams: &[(&str, EntryId)],
+    ) -> Result<HashSet<String>, CommandError> {
+        let Some((first, _)) = streams.first() else {
+            return Ok(HashSet::new());
+        };
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(1);
         command.arg("BLOCK").arg(BLOCK.as_millis() as u64);
@@ -100,7 +141,11 @@ impl Valkey {
         for (_, after) in streams {
             command.arg(after.to_string());
         }
-        match self.0.call(&command, BLOCK + REPLY_TIMEOUT).await? {
+        match self
+            .connection(first)
+            .call(&command, BLOCK + REPLY_TIMEOUT)
+            .await?
+        {
             Value::Nil => Ok(HashSet::new()),
             reply => pairs(reply)?
                 .into_iter()
@@ -154,4 +199,48 @@ fn text(value: Value) -> Result<String, CommandError> {
 
 fn unexpected() -> CommandError {
     CommandError::Rejected("unexpected form of a reply".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use devstack::ValkeyCluster;
+
+    use super::*;
+
+    const KEYS: [&str; 4] = ["fia:a", "fia:b", "fia:c", "fia:d"];
+
+    /// Takes seconds: the nodes of a cluster find each other by gossip.
+    #[tokio::test]
+    async fn streams_of_a_cluster_are_followed_on_their_nodes() {
+        let cluster = ValkeyCluster::start().await.unwrap();
+        let server = Server::parse(&cluster.url()).unwrap();
+        let valkey = Valkey::new(server.clone());
+        let streams = KEYS.map(|key| (key, EntryId::ZERO));
+        let mut nodes = HashSet::new();
+        for key in KEYS {
+            nodes.insert(
+                cluster
+                    .owner_of(cluster.slot_of(key).await.unwrap())
+                    .await
+                    .unwrap(),
+            );
+        }
+        assert!(nodes.len() > 1, "all streams are on one node");
+        assert!(valkey.wait(&streams).await.unwrap().is_empty());
+        for key in KEYS {
+            let config = redis::AsyncConnectionConfig::new();
+            let mut owner = server.connect_for(key, &config).await.unwrap();
+            let mut add = cmd("XADD");
+            add.arg(key).arg("*").arg("line").arg("1");
+            let _id: String = add.query_async(&mut owner).await.unwrap();
+        }
+        let ready = valkey.wait(&streams).await.unwrap();
+        assert_eq!(ready, KEYS.map(str::to_owned).into());
+        let slot = cluster.slot_of(KEYS[0]).await.unwrap();
+        let from = cluster.owner_of(slot).await.unwrap();
+        cluster.move_slot(slot, from, (from + 1) % 3).await.unwrap();
+        let read = valkey.read(KEYS[0], ReadFrom::End, 1).await.unwrap();
+        assert_eq!(read.added, Some(1));
+        assert_eq!(valkey.wait(&streams).await.unwrap().len(), KEYS.len());
+    }
 }

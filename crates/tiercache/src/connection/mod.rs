@@ -1,24 +1,41 @@
 //! A connection to Valkey: commands with a deadline each, and when to close it.
 //!
 //! * [`breaker`]: the circuit breaker, which holds the connection for commands;
+//! * [`canary`]: the proof that two connections lead to the same server;
+//! * [`lacks`] and [`probe`]: what a server lacks of the commands that are used;
+//! * [`large`] and [`lane`]: a connection of their own for large values;
+//! * [`redirect`]: follows the redirections of a cluster;
 //! * [`reconnect`]: the loop that keeps it alive or replaces it;
+//! * [`pushes`]: what the server pushes on the tracking connection;
 //! * [`tracker`]: the dedicated connection for client tracking.
 
 pub(crate) mod backoff;
 pub(crate) mod breaker;
+mod canary;
+pub(crate) mod lacks;
+mod lane;
+pub(crate) mod large;
+mod probe;
+mod pushes;
 pub(crate) mod reconnect;
+mod redirect;
 pub(crate) mod tracker;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind,
     Value,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+
+use crate::connection::lacks::Lacks;
+use crate::connection::large::{Beside, LARGE, Large};
+use crate::server::Socket;
 
 /// Consecutive timeouts that close a connection. One may be a hiccup.
 const MAX_CONSECUTIVE_TIMEOUTS: u32 = 3;
@@ -31,6 +48,8 @@ pub(crate) enum CommandError {
     /// No reply in time, or the connection failed. The command may have been executed, or may
     /// yet be.
     Timeout,
+    /// As [`Timeout`](Self::Timeout), while a large reply was arriving.
+    Delayed,
     /// The server replied with an error, or the connection could not be established.
     Server(RedisError),
 }
@@ -40,6 +59,7 @@ impl fmt::Display for CommandError {
         match self {
             Self::CircuitOpen => f.write_str("not connected"),
             Self::Timeout => f.write_str("no reply in time"),
+            Self::Delayed => f.write_str("no reply in time, behind a large one"),
             Self::Server(error) => error.fmt(f),
         }
     }
@@ -49,10 +69,34 @@ impl fmt::Display for CommandError {
 pub(crate) struct Connection {
     /// Its use, for the log.
     purpose: &'static str,
-    socket: MultiplexedConnection,
+    socket: Socket,
     is_closed: AtomicBool,
     closed: Notify,
     consecutive_timeouts: AtomicU32,
+    lacks: Lacks,
+    /// The connection for large values, if this is one for commands.
+    large: Option<Large<Self>>,
+    /// What fences wait for, if they do.
+    replication: Option<Replication>,
+    /// Where the keys of a cluster are, if the server is a node of one.
+    redirects: Option<Arc<dyn Redirects>>,
+    /// The longest time that a reply may take while bytes move.
+    patience: Duration,
+}
+
+/// The replicas that must have a fence. The wait has a connection of its own: nothing that follows
+/// on it is executed meanwhile.
+struct Replication {
+    replicas: u32,
+    beside: Beside<Connection>,
+}
+
+/// Where the keys of a cluster are.
+pub(crate) trait Redirects: Send + Sync {
+    /// The connection for commands to the node at an address (`host:port`), which a node has named
+    /// as the one that has a slot; `None` while there is none. `is_moved` unless only a key of the
+    /// slot is there.
+    fn follow(&self, address: &str, slot: u16, is_moved: bool) -> Option<Arc<Connection>>;
 }
 
 impl Connection {
@@ -61,7 +105,7 @@ impl Connection {
     pub(crate) async fn open(
         purpose: &'static str,
         config: AsyncConnectionConfig,
-        connect: impl AsyncFnOnce(AsyncConnectionConfig) -> RedisResult<MultiplexedConnection>,
+        connect: impl AsyncFnOnce(AsyncConnectionConfig) -> RedisResult<Socket>,
     ) -> Result<Self, CommandError> {
         let config = config
             .set_connection_timeout(None)
@@ -72,7 +116,17 @@ impl Connection {
             is_closed: AtomicBool::new(false),
             closed: Notify::new(),
             consecutive_timeouts: AtomicU32::new(0),
+            lacks: Lacks::default(),
+            large: None,
+            replication: None,
+            redirects: None,
+            patience: Duration::ZERO,
         })
+    }
+
+    /// What the server lacks, as found when the connection was established.
+    pub(crate) fn lacks(&self) -> Lacks {
+        self.lacks
     }
 
     /// Sends a command and waits for its reply until the deadline.
@@ -81,13 +135,17 @@ impl Connection {
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Value, CommandError> {
-        let mut socket = self.socket.clone();
+        let mut socket = self.socket.connection.clone();
         let reply = self
             .reply(socket.send_packed_command(command), deadline)
             .await?;
-        reply
-            .extract_error()
-            .map_err(|error| self.server_error(error))
+        match reply.extract_error() {
+            Ok(reply) => Ok(reply),
+            Err(error) if self.is_redirected(&error) => {
+                Box::pin(self.follow(command, error, deadline)).await
+            }
+            Err(error) => Err(self.server_error(error)),
+        }
     }
 
     /// Sends commands in one pipeline, and returns the reply to each.
@@ -100,18 +158,14 @@ impl Connection {
         if count == 0 {
             return Vec::new();
         }
-        let mut socket = self.socket.clone();
+        let mut socket = self.socket.connection.clone();
         let sending = socket.send_packed_commands(commands, 0, count);
-        let extract = |value: Value| {
-            value
-                .extract_error()
-                .map_err(|error| self.server_error(error))
-        };
         match self.reply(sending, deadline).await {
-            Ok(replies) => replies.into_iter().map(extract).collect(),
+            Ok(replies) => self.results(commands, replies, deadline).await,
             Err(CommandError::CircuitOpen) => {
                 (0..count).map(|_| Err(CommandError::CircuitOpen)).collect()
             }
+            Err(CommandError::Delayed) => (0..count).map(|_| Err(CommandError::Delayed)).collect(),
             Err(_) => (0..count).map(|_| Err(CommandError::Timeout)).collect(),
         }
     }
@@ -124,16 +178,23 @@ impl Connection {
         if self.is_closed() {
             return Err(CommandError::CircuitOpen);
         }
-        match timeout_at(deadline, sending).await {
-            Ok(Ok(reply)) => {
+        let moved = self.socket.moved.count();
+        let replied = match self.patience {
+            Duration::ZERO => timeout_at(deadline, sending).await.ok(),
+            _ => Box::pin(self.while_moving(sending, deadline)).await,
+        };
+        match replied {
+            Some(Ok(reply)) => {
                 self.consecutive_timeouts.store(0, Ordering::Relaxed);
                 Ok(reply)
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 self.close(&error.to_string());
                 Err(CommandError::Timeout)
             }
-            Err(_) => {
+            // Behind a large reply that is arriving: the server is alive.
+            None if self.socket.moved.count() - moved >= LARGE as u64 => Err(CommandError::Delayed),
+            None => {
                 let before = self.consecutive_timeouts.fetch_add(1, Ordering::Relaxed);
                 if before + 1 >= MAX_CONSECUTIVE_TIMEOUTS {
                     self.close("consecutive timeouts");

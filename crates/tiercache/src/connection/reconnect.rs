@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::backoff::Backoff;
 use crate::connection::breaker::CircuitBreaker;
-use crate::connection::{CommandError, Connection};
+use crate::connection::lacks::Lacks;
+use crate::connection::large::{Beside, Large, LargeKeys};
+use crate::connection::{CommandError, Connection, Redirects, Replication};
 use crate::event::{Event, Events};
-use crate::local::coherence::{Coherence, ServerId};
+use crate::local::coherence::{Coherence, NodeId, ServerId};
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
@@ -45,29 +47,53 @@ impl From<&Settings> for Timeouts {
 /// The task that reconnects.
 pub(crate) struct Loop {
     pub(crate) server: Server,
+    pub(crate) node: NodeId,
     pub(crate) timeouts: Timeouts,
     pub(crate) breaker: Arc<CircuitBreaker>,
     pub(crate) pending: Arc<PendingInvalidations>,
     pub(crate) coherence: Arc<Coherence>,
     pub(crate) events: Events,
+    pub(crate) large_keys: Arc<LargeKeys>,
+    /// The number of replicas that must have a fence.
+    pub(crate) waits_for: u32,
+    /// For a node of a cluster.
+    pub(crate) member: Option<Member>,
 }
+
+/// What a node of a cluster needs to know of it.
+pub(crate) struct Member {
+    pub(crate) redirects: Arc<dyn Redirects>,
+    /// Whether the node has a key.
+    pub(crate) owns: Arc<Owns>,
+}
+
+type Owns = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Loop {
     /// Connects, sends heartbeats, and reconnects. Never returns.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new();
         let mut lost = Instant::now();
+        let mut lacks = Lacks::default();
         loop {
             let (connection, server) = self.connect_until_success(&mut backoff, lost).await;
             let connection = Arc::new(connection);
-            self.coherence.set_command_server(server);
+            self.coherence.set_command_server(self.node, server);
             let since = Instant::now();
             self.breaker.close(Arc::clone(&connection));
             tracing::info!("Valkey available: shared cache in use");
+            if connection.lacks() != lacks {
+                lacks = connection.lacks();
+                tracing::warn!(%lacks, "Valkey lacks commands, or forbids them");
+            }
             self.events.emit(Event::SharedLevelUp);
             self.watch(&connection).await;
             lost = Instant::now();
             self.breaker.open();
+            if self.member.is_some() {
+                // Another node may take over the keys, long after now.
+                self.pending.enqueue_recent(lost);
+            }
             self.events.emit(Event::SharedLevelDown);
             if since.elapsed() >= STABLE_AFTER {
                 backoff = Backoff::new();
@@ -89,8 +115,7 @@ impl Loop {
             let error = match timeout(self.timeouts.connect, self.connect()).await {
                 Ok(Ok((connection, server))) => {
                     self.pending.enqueue_recent(lost);
-                    let flushed = self.pending.flush(&connection, self.timeouts.write).await;
-                    match flushed {
+                    match self.flush(&connection).await {
                         Ok(()) => return (connection, server),
                         Err(error) => error,
                     }
@@ -111,12 +136,30 @@ impl Loop {
         }
     }
 
+    async fn flush(&self, connection: &Connection) -> Result<(), CommandError> {
+        let member = self.member.as_ref();
+        let owns = |key: &str| member.is_none_or(|member| (member.owns)(key));
+        let limit = self.timeouts.write;
+        self.pending.flush(connection, owns, limit).await
+    }
+
     async fn connect(&self) -> Result<(Connection, ServerId), CommandError> {
         let config = AsyncConnectionConfig::new().set_pipeline_buffer_size(PIPELINE_BUFFER);
-        let connect = async |config| self.server.connect(&config).await;
-        let connection = Connection::open("commands", config, connect).await?;
+        let connect = async |config| self.server.open(&config).await;
+        let mut connection = Connection::open("commands", config, connect).await?;
         connection.ping(self.timeouts.connect).await?;
+        connection.lacks = connection.probe(self.timeouts.connect).await?;
         let server = connection.server(self.timeouts.connect).await?;
+        connection.large = Some(Large {
+            keys: Arc::clone(&self.large_keys),
+            beside: Beside::new(&self.server, &server),
+        });
+        connection.replication = (self.waits_for > 0).then(|| Replication {
+            replicas: self.waits_for,
+            beside: Beside::new(&self.server, &server),
+        });
+        let member = self.member.as_ref();
+        connection.redirects = member.map(|member| Arc::clone(&member.redirects));
         Ok((connection, server))
     }
 
@@ -133,7 +176,7 @@ impl Loop {
                 // Without a pause: consecutive timeouts open the breaker.
                 Err(_) => continue,
             }
-            if let Err(error) = self.pending.flush(connection, self.timeouts.write).await {
+            if let Err(error) = self.flush(connection).await {
                 tracing::warn!(?error, "invalidations not confirmed: they stay pending");
             }
             if !self.server.is_unmoved().await {

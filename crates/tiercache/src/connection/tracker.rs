@@ -15,30 +15,61 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::SendError;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
+use redis::{AsyncConnectionConfig, PushInfo, cmd};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Moment;
 use crate::connection::backoff::Backoff;
+use crate::connection::breaker::CircuitBreaker;
+use crate::connection::canary::Canary;
+use crate::connection::lacks::is_unavailable;
+use crate::connection::pushes::Receiver;
 use crate::connection::{CommandError, Connection};
 use crate::event::{Event, Events};
-use crate::local::coherence::{Coherence, Confirmation, MAX_SILENCE};
-use crate::local::versions::KeyHash;
+use crate::local::coherence::{Coherence, Confirmation, MAX_SILENCE, NodeId};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
+
+/// The pause before another attempt on a server that cannot track, or does not permit it.
+const RETRY_UNABLE: Duration = Duration::from_secs(10);
 
 /// The task that keeps client tracking established.
 pub(crate) struct Tracker {
-    pub(crate) server: Server,
-    pub(crate) coherence: Arc<Coherence>,
-    pub(crate) pending: Arc<PendingInvalidations>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) write_timeout: Duration,
-    pub(crate) heartbeat: Duration,
-    pub(crate) events: Events,
+    server: Server,
+    node: NodeId,
+    /// Has the connection for commands.
+    breaker: Arc<CircuitBreaker>,
+    coherence: Arc<Coherence>,
+    pending: Arc<PendingInvalidations>,
+    connect_timeout: Duration,
+    write_timeout: Duration,
+    heartbeat: Duration,
+    events: Events,
 }
 
 impl Tracker {
+    /// The tracker of a node whose connection for commands is in the circuit breaker.
+    pub(crate) fn new(
+        (server, node): (Server, NodeId),
+        breaker: &Arc<CircuitBreaker>,
+        coherence: &Arc<Coherence>,
+        pending: &Arc<PendingInvalidations>,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            server,
+            node,
+            breaker: Arc::clone(breaker),
+            coherence: Arc::clone(coherence),
+            pending: Arc::clone(pending),
+            connect_timeout: settings.connect_timeout,
+            write_timeout: settings.write_timeout,
+            heartbeat: settings.heartbeat,
+            events: settings.events.clone(),
+        }
+    }
+
     /// Connects, sends heartbeats, and reconnects. Never returns.
     pub(crate) async fn run(self) {
         // BCAST without a prefix would track every key of the server.
@@ -46,10 +77,11 @@ impl Tracker {
         let mut backoff = Backoff::new();
         let mut is_logged = false;
         loop {
-            let id = self.coherence.connecting();
+            let id = self.coherence.connecting(self.node);
+            let mut pause = None;
             match timeout(self.connect_timeout, self.connect(id)).await {
-                Ok(Ok((connection, subscribed))) => {
-                    if self.keep_alive(&connection, id, subscribed).await {
+                Ok(Ok(tracking)) => {
+                    if self.keep_alive(tracking, id, &mut is_logged).await {
                         self.events.emit(Event::TrackingDown);
                         (backoff, is_logged) = (Backoff::new(), true);
                         tracing::warn!(
@@ -57,36 +89,56 @@ impl Tracker {
                         );
                     }
                 }
-                Ok(Err(error)) if !is_logged => {
-                    is_logged = true;
-                    tracing::warn!(
-                        ?error,
-                        "client tracking unavailable: local cache bypassed; retrying"
-                    );
+                Ok(Err(error)) => {
+                    let is_unable =
+                        matches!(&error, CommandError::Server(error) if is_unavailable(error));
+                    pause = is_unable.then_some(RETRY_UNABLE);
+                    if !is_logged {
+                        is_logged = true;
+                        tracing::warn!(
+                            %error,
+                            "client tracking unavailable: local cache bypassed; retrying"
+                        );
+                    }
                 }
-                Ok(Err(_)) | Err(_) => {}
+                Err(_) => {}
             }
-            self.coherence.lost(id);
-            sleep(backoff.next()).await;
+            self.coherence.lost(self.node, id);
+            sleep(pause.unwrap_or_else(|| backoff.next())).await;
         }
     }
 
-    /// A connection, and the number of prefixes that it has subscribed to.
-    async fn connect(&self, id: u64) -> Result<(Connection, usize), CommandError> {
-        let coherence = Arc::clone(&self.coherence);
+    async fn connect(&self, id: u64) -> Result<Tracking, CommandError> {
+        let receiver = Receiver {
+            coherence: Arc::clone(&self.coherence),
+            node: self.node,
+            id,
+            canary: Arc::default(),
+        };
+        let canary = Arc::clone(&receiver.canary);
         let config = AsyncConnectionConfig::new().set_push_sender(move |push: PushInfo| {
-            apply(&coherence, id, &push);
+            receiver.apply(&push);
             Ok::<(), SendError>(())
         });
         // On RESP2 the server accepts the subscription but sends no invalidations.
-        let connect = async |config| self.server.connect_resp3(&config).await;
+        let connect = async |config| self.server.open_resp3(&config).await;
         let connection = Connection::open("client tracking", config, connect).await?;
         let limit = self.connect_timeout;
         let subscribed = self.subscribe(&connection, 0, limit).await?;
         let server = connection.server(limit).await?;
-        self.coherence.set_tracking_server(id, server);
-        self.pending.flush(&connection, self.write_timeout).await?;
-        Ok((connection, subscribed))
+        self.coherence.set_tracking_server(self.node, id, server);
+        // In a cluster the connections for commands do it.
+        if self.node == NodeId::ONLY {
+            let flushed = self
+                .pending
+                .flush(&connection, |_| true, self.write_timeout);
+            flushed.await?;
+        }
+        Ok(Tracking {
+            connection,
+            subscribed,
+            canary,
+        })
     }
 
     /// Subscribes to the prefixes after the first `subscribed`, and returns their number. (The
@@ -111,90 +163,77 @@ impl Tracker {
 
     /// Sends heartbeats and subscribes to added prefixes. Returns when the connection has failed
     /// or was silent for [`MAX_SILENCE`]; `true` if tracking was live before.
-    async fn keep_alive(&self, connection: &Connection, id: u64, mut subscribed: usize) -> bool {
-        let (mut was_live, mut is_unidentified) = (false, false);
+    async fn keep_alive(&self, mut tracking: Tracking, id: u64, is_logged: &mut bool) -> bool {
+        let mut was_live = false;
+        let connection = &tracking.connection;
         loop {
             let sent = Moment::now();
             if connection.ping(MAX_SILENCE).await.is_err() {
                 return was_live;
             }
-            match self.coherence.confirm(id, subscribed, sent) {
+            match self
+                .coherence
+                .confirm(self.node, id, tracking.subscribed, sent)
+            {
                 Confirmation::Live if !was_live => {
                     was_live = true;
                     self.events.emit(Event::TrackingUp);
                     tracing::info!("client tracking established: local cache in use");
                 }
-                Confirmation::Unidentified if !is_unidentified => {
-                    is_unidentified = true;
-                    tracing::warn!(
-                        "server not identified (INFO refused): local cache bypassed until reconnect"
-                    );
-                }
-                Confirmation::Live | Confirmation::PrefixMissing | Confirmation::Unidentified => {}
+                Confirmation::Live | Confirmation::Waiting | Confirmation::PrefixMissing => {}
+                Confirmation::Unidentified => match self.prove(&tracking, id).await {
+                    Some(true) => continue,
+                    Some(false) => {
+                        if !std::mem::replace(is_logged, true) {
+                            tracing::warn!(
+                                "INFO is refused, and changes are not pushed: commands may reach another server than \
+                                 client tracking; local cache bypassed; retrying"
+                            );
+                        }
+                        return was_live;
+                    }
+                    None => {}
+                },
                 Confirmation::Rejected => return was_live,
             }
             let pause = async {
                 tokio::select! {
                     () = connection.wait_closed() => {}
-                    () = self.coherence.wait_for_prefix_after(subscribed) => {}
+                    () = self.coherence.wait_for_prefix_after(tracking.subscribed) => {}
                 }
             };
             let _ = timeout(self.heartbeat, pause).await;
-            match self.subscribe(connection, subscribed, MAX_SILENCE).await {
-                Ok(count) => subscribed = count,
+            match self
+                .subscribe(connection, tracking.subscribed, MAX_SILENCE)
+                .await
+            {
+                Ok(count) => tracking.subscribed = count,
                 Err(_) => return was_live,
             }
         }
     }
-}
 
-/// Applies a push message. The connection's task calls it in the order of arrival.
-fn apply(coherence: &Coherence, id: u64, push: &PushInfo) {
-    match (&push.kind, push.data.as_slice()) {
-        (PushKind::Invalidate, [Value::Array(keys)]) => {
-            for key in keys {
-                match key {
-                    Value::BulkString(key) => coherence.key_changed(KeyHash::of_bytes(key)),
-                    _ => coherence.all_changed(),
-                }
-            }
+    /// Tries to prove that changes on the command connection are pushed on the tracking connection.
+    /// `None` without a command connection, or if it fails.
+    async fn prove(&self, tracking: &Tracking, id: u64) -> Option<bool> {
+        // In this order: a later connection has a higher number.
+        let number = self.coherence.command_connection(self.node);
+        let commands = self.breaker.connection()?;
+        let prefix = self.coherence.prefixes_after(0).into_iter().next()?;
+        let limit = self.connect_timeout;
+        let pushed = tracking.canary.is_pushed(&prefix, &commands, limit);
+        let is_pushed = pushed.await.ok()?;
+        if is_pushed {
+            self.coherence.proved(self.node, id, number);
         }
-        // FLUSHALL and FLUSHDB name no keys.
-        (PushKind::Invalidate, _) => coherence.all_changed(),
-        (PushKind::Disconnection, _) => coherence.lost(id),
-        _ => {}
+        Some(is_pushed)
     }
 }
 
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn push(kind: PushKind, data: Vec<Value>) -> PushInfo {
-        PushInfo { kind, data }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_push_invalidates_its_keys_and_a_flush_all_of_them() {
-        let coherence = Coherence::new();
-        coherence.set_command_server(Some("a".to_owned()));
-        let id = coherence.connecting();
-        coherence.set_tracking_server(id, Some("a".to_owned()));
-        coherence.confirm(id, 0, Moment::now());
-        let keys = ["spec:MARI", "spec:LET", "spec:IRIS"].map(KeyHash::of);
-        let stamps = keys.map(|key| coherence.stamp(key));
-        let current = |i: usize| coherence.is_current(stamps[i], keys[i], Moment::now());
-        let named = ["spec:MARI", "spec:LET"].map(|key| Value::BulkString(key.into()));
-        let message = push(PushKind::Invalidate, vec![Value::Array(named.to_vec())]);
-        apply(&coherence, id, &message);
-        assert_eq!([0, 1, 2].map(current), [false, false, true]);
-        apply(
-            &coherence,
-            id,
-            &push(PushKind::Invalidate, vec![Value::Nil]),
-        );
-        assert!(!current(2));
-        apply(&coherence, id, &push(PushKind::Disconnection, vec![]));
-        assert!(!coherence.is_live(Moment::now()));
-    }
+/// An established tracking connection.
+struct Tracking {
+    connection: Connection,
+    /// The number of prefixes that it has subscribed to.
+    subscribed: usize,
+    canary: Arc<Canary>,
 }

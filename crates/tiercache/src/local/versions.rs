@@ -50,6 +50,10 @@ impl KeyVersions {
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn of(key: &str) -> Self {
         Self::of_bytes(key.as_bytes())
     }

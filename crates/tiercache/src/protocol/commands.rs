@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd, from_redis_value};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value, cmd, from_redis_value};
 use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::local::coherence::ServerId;
-use crate::protocol::marker::{FenceToken, Lease, Stored};
-use crate::protocol::script::{FILL, GET_LEASE, INVALIDATE, REFRESH, RELEASE, Script};
+use crate::protocol::marker::{Lease, Stored};
+use crate::protocol::script::{FILL, GET_LEASE, REFRESH, RELEASE, Script};
 
 /// The number of keys that one step of an iteration visits, approximately.
 const SCAN_COUNT: u32 = 1_000;
@@ -37,7 +37,8 @@ impl Connection {
         let rejected = rejected.unwrap_or(lease.as_ref());
         let life = millis(life);
         let args = [lease.as_ref(), life.as_bytes(), rejected];
-        match self.eval(&GET_LEASE, key, &args, limit).await? {
+        let lane = self.lane(key, 0).await?;
+        match lane.eval(&GET_LEASE, key, &args, limit).await? {
             Value::Array(reply) => match reply.into_iter().next().map(bytes).transpose()?.flatten()
             {
                 None => Ok(LeaseReply::Acquired),
@@ -59,11 +60,12 @@ impl Connection {
     ) -> Result<bool, CommandError> {
         let ttl = millis(ttl);
         let args = [own.as_ref(), payload, ttl.as_bytes()];
-        flag(self.eval(&FILL, key, &args, limit).await?)
+        let lane = self.lane(key, payload.len()).await?;
+        flag(lane.eval(&FILL, key, &args, limit).await?)
     }
 
     /// Replaces a payload if nothing was written since it was read with
-    /// [`get_with_expiry`](Self::get_with_expiry). Returns whether it did.
+    /// [`read`](Self::read). Returns whether it did.
     pub(crate) async fn refresh(
         &self,
         key: &str,
@@ -74,7 +76,8 @@ impl Connection {
     ) -> Result<bool, CommandError> {
         let (expiry, ttl) = (expiry.to_string(), millis(ttl));
         let args = [expiry.as_bytes(), old, new, ttl.as_bytes()];
-        flag(self.eval(&REFRESH, key, &args, limit).await?)
+        let lane = self.lane(key, new.len()).await?;
+        flag(lane.eval(&REFRESH, key, &args, limit).await?)
     }
 
     /// Deletes an unused lease.
@@ -85,41 +88,6 @@ impl Connection {
         limit: Duration,
     ) -> Result<bool, CommandError> {
         flag(self.eval(&RELEASE, key, &[lease.as_ref()], limit).await?)
-    }
-
-    /// Replaces the content of each key by its fence, for at most `life`, in one round trip.
-    pub(crate) async fn raise<'a>(
-        &self,
-        fences: impl Iterator<Item = (&'a str, &'a FenceToken)>,
-        life: Duration,
-        limit: Duration,
-    ) -> Vec<Result<(), CommandError>> {
-        let life = millis(life);
-        let mut commands = Pipeline::new();
-        for (key, fence) in fences {
-            let set = commands.cmd("SET").arg(key).arg(fence.as_ref());
-            set.arg("PX").arg(&life);
-        }
-        let replies = self.call_all(&commands, Instant::now() + limit).await;
-        let confirmed = |reply| match reply {
-            Ok(Value::Okay) => Ok(()),
-            Ok(_) => Err(unexpected_reply()),
-            Err(error) => Err(error),
-        };
-        replies.into_iter().map(confirmed).collect()
-    }
-
-    /// Ends a write: invalidates the key unless it holds another writer's fence. `own` is the
-    /// caller's fence **only if it was confirmed**: an unconfirmed one may have replaced, or may
-    /// yet replace, the fence of another writer.
-    pub(crate) async fn invalidate(
-        &self,
-        key: &str,
-        own: Option<&FenceToken>,
-        limit: Duration,
-    ) -> Result<bool, CommandError> {
-        let own = own.map_or(&b""[..], AsRef::as_ref);
-        flag(self.eval(&INVALIDATE, key, &[own], limit).await?)
     }
 
     /// One step of an iteration over the keys with a prefix: the next cursor and some keys.
@@ -135,21 +103,6 @@ impl Connection {
         scan.arg("COUNT").arg(SCAN_COUNT);
         let reply = self.call(&scan, Instant::now() + limit).await?;
         from_redis_value(reply).map_err(|_| unexpected_reply())
-    }
-
-    /// As [`invalidate`](Self::invalidate), for many keys in one round trip.
-    pub(crate) async fn invalidate_all<'a>(
-        &self,
-        keys: impl Iterator<Item = (&'a str, Option<&'a FenceToken>)>,
-        limit: Duration,
-    ) -> Vec<Result<bool, CommandError>> {
-        let mut commands = Pipeline::new();
-        for (key, own) in keys {
-            let own = own.map_or(&b""[..], FenceToken::as_ref);
-            commands.add_command(INVALIDATE.eval(key, &[own]));
-        }
-        let replies = self.call_all(&commands, Instant::now() + limit).await;
-        replies.into_iter().map(|reply| flag(reply?)).collect()
     }
 
     /// Sends a heartbeat.
@@ -182,6 +135,9 @@ impl Connection {
         limit: Duration,
     ) -> Result<Value, CommandError> {
         let deadline = Instant::now() + limit;
+        if self.lacks().script_cache {
+            return self.call(&script.eval(key, args), deadline).await;
+        }
         match self.call(&script.evalsha(key, args), deadline).await {
             // Nothing was executed, so this is not a retry.
             Err(CommandError::Server(error)) if is_noscript(&error) => {
@@ -222,7 +178,7 @@ pub(super) fn bytes(value: Value) -> Result<Option<Bytes>, CommandError> {
     }
 }
 
-fn flag(value: Value) -> Result<bool, CommandError> {
+pub(super) fn flag(value: Value) -> Result<bool, CommandError> {
     match value {
         Value::Int(flag) => Ok(flag != 0),
         _ => Err(unexpected_reply()),

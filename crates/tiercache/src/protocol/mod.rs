@@ -9,3 +9,4 @@ mod group_commands;
 pub(crate) mod marker;
 pub(crate) mod read;
 mod script;
+mod write_commands;

@@ -52,8 +52,20 @@ impl Expiry {
 impl Connection {
     /// Reads the content of a key.
     pub(crate) async fn get(&self, key: &str, limit: Duration) -> Result<Stored, CommandError> {
-        let reply = self.call(cmd("GET").arg(key), Instant::now() + limit).await;
+        let lane = self.lane(key, 0).await?;
+        let reply = lane.call(cmd("GET").arg(key), Instant::now() + limit).await;
+        self.learn(key, &reply);
         stored(reply)
+    }
+
+    /// Reads the state of a group whose key is not on the server of its entry.
+    pub(crate) async fn get_group(
+        &self,
+        group: &Group,
+        limit: Duration,
+    ) -> Result<GroupState, CommandError> {
+        let deadline = Instant::now() + limit;
+        state(self.call(cmd("GET").arg(&*group.key), deadline).await)
     }
 
     /// Reads a key, its expiry, and the state of its group.
@@ -80,11 +92,14 @@ impl Connection {
         if let Some(group) = group {
             commands.cmd("GET").arg(&*group.key);
         }
-        let replies = self.call_all(&commands, Instant::now() + limit).await;
+        let lane = self.lane(key, 0).await?;
+        let replies = lane.call_all(&commands, Instant::now() + limit).await;
         let mut replies = replies.into_iter();
         let mut next = || replies.next().unwrap_or_else(|| Err(unexpected_reply()));
+        let held = next();
+        self.learn(key, &held);
         Ok(Found {
-            stored: stored(next())?,
+            stored: stored(held)?,
             expiry: expiry.map(|_| integer(next()?)).transpose()?,
             group: match group {
                 Some(_) => state(next())?,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 
 use crate::clock::Moment;
 use crate::connection::{CommandError, Connection};
@@ -55,8 +56,8 @@ where
     E: Send + Sync + 'static,
 {
     async fn peek_shared(&self, name: &str, group: Option<&Group>) -> Option<V> {
-        let connection = self.shared.connection()?;
         let (key, snapshot) = (self.key(name), self.snapshot(name, group));
+        let connection = self.shared.connection(&key)?;
         if !self.uses_shared_level() || self.is_pending(&key, group) {
             return None;
         }
@@ -124,6 +125,16 @@ where
     ) -> Result<Found, CommandError> {
         let limit = self.shared.settings.read_timeout;
         let _command = self.shared.command("GET");
-        connection.read(key, expiry, group, limit).await
+        let Some(elsewhere) = group.filter(|_| self.shared.is_cluster()) else {
+            return connection.read(key, expiry, group, limit).await;
+        };
+        let other = self.shared.connection(&elsewhere.key);
+        let other = other.ok_or(CommandError::CircuitOpen)?;
+        let reading = Box::pin(connection.read(key, expiry, None, limit));
+        let (found, state) = join(reading, Box::pin(other.get_group(elsewhere, limit))).await;
+        Ok(Found {
+            group: state?,
+            ..found?
+        })
     }
 }

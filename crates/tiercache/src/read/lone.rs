@@ -27,11 +27,12 @@ where
             return Err(Known::Nothing);
         }
         let alone = self.in_flight.begin_alone(name, self.hash(name));
-        let (Some(_alone), Some(connection)) = (alone, self.shared.connection()) else {
+        let key = self.key(name);
+        let (Some(_alone), Some(connection)) = (alone, self.shared.connection(&key)) else {
             return Err(Known::Nothing);
         };
         // In this order, as in a fetch.
-        let (key, snapshot) = (self.key(name), self.snapshot(name, group));
+        let snapshot = self.snapshot(name, group);
         if self.is_pending(&key, group) {
             return Err(Known::Nothing);
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::CommandError;
+use crate::connection::{CommandError, Connection};
 use crate::local::group::Group;
 use crate::namespace::Inner;
 use crate::protocol::marker::Stored;
@@ -21,6 +21,12 @@ pub(crate) async fn run<V, E>(
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
+    let lacks = |connection: Arc<Connection>| connection.lacks();
+    let connection = namespace.shared.connection(&namespace.key(&name));
+    let lacks = connection.map(lacks).unwrap_or_default();
+    if lacks.scripts || lacks.expiry_times {
+        return;
+    }
     namespace.counters.refreshes.one();
     let is_stored = match refresh(&namespace, &name, group.as_ref(), load).await {
         Ok(is_stored) => is_stored,
@@ -46,7 +52,7 @@ where
 {
     let key = namespace.key(name);
     let shared = &namespace.shared;
-    let connection = shared.connection().ok_or(CommandError::CircuitOpen)?;
+    let connection = shared.connection(&key).ok_or(CommandError::CircuitOpen)?;
     let snapshot = namespace.snapshot(name, group);
     if namespace.is_pending(&key, group) {
         return Ok(false);

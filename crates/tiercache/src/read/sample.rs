@@ -35,7 +35,7 @@ impl<V, E> Inner<V, E> {
     }
 
     async fn payload(&self, key: &str) -> Option<Bytes> {
-        let connection = self.shared.connection()?;
+        let connection = self.shared.connection(key)?;
         let limit = self.shared.settings.read_timeout;
         match connection.get(key, limit).await {
             Ok(Stored::Payload(payload)) => Some(payload),

@@ -2,30 +2,39 @@
 //!
 //! * [`mod@url`] and [`parameters`] parse the URL as redis-py does;
 //! * [`tls`] reads certificates;
-//! * [`sentinel`] finds the current primary of a service.
+//! * [`sentinel`] finds the current primary of a service;
+//! * [`slots`] has the slots of a cluster;
+//! * [`socket`] counts the bytes of a connection.
 //!
 //! [`Server`] opens connections; its callers do not depend on the set-up.
 
 mod invalid_url;
 mod parameters;
 mod sentinel;
+pub(crate) mod slots;
+mod socket;
 mod tcp;
 mod tls;
 mod url;
 
 use std::fmt;
+use std::sync::Arc;
 
+use futures_util::future::select_ok;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisResult,
+    RedisConnectionInfo, RedisError, RedisResult, cmd,
 };
 
 use crate::server::sentinel::Sentinels;
-use crate::server::tcp::connection;
-use crate::server::url::{Endpoint, HostPort, Login, Target};
+use crate::server::slots::View;
+use crate::server::tcp::{Transport, connection};
+use crate::server::url::{Endpoint, Login, Target};
 
 pub use invalid_url::InvalidUrl;
+pub(crate) use socket::Socket;
+pub(crate) use url::HostPort;
 
 /// A server, parsed from its URL. Cheap to clone.
 ///
@@ -37,7 +46,9 @@ pub use invalid_url::InvalidUrl;
 ///   `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs`, `ssl_check_hostname`;
 /// * `unix:///path/to/socket?db=2`;
 /// * `redis+sentinel://[user:password@]host:port,host:port/service[/db]`, with
-///   `sentinel_username` and `sentinel_password`: the primary that the sentinels name.
+///   `sentinel_username` and `sentinel_password`: the primary that the sentinels name;
+/// * `redis+cluster://[user:password@]host:port,host:port`: the cluster that these nodes belong to;
+/// * `rediss+sentinel://…`, `rediss+cluster://…`: with TLS, also to the sentinels.
 ///
 /// `db`, `username` and `password` may stand in the query.
 #[derive(Clone)]
@@ -50,6 +61,45 @@ pub struct Server {
 enum Location {
     Fixed(Box<ConnectionInfo>),
     Sentinel(Sentinels),
+    Cluster(Seeds),
+}
+
+/// The nodes of a cluster that the URL names.
+#[derive(Clone)]
+struct Seeds {
+    transport: Arc<Transport>,
+    addresses: Arc<[HostPort]>,
+}
+
+impl Seeds {
+    fn to(&self, address: &HostPort, login: &RedisConnectionInfo) -> ConnectionInfo {
+        self.transport.to(address).set_redis_settings(login.clone())
+    }
+
+    /// Connects to the node that accepts first.
+    async fn connect(
+        &self,
+        login: &RedisConnectionInfo,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<(HostPort, MultiplexedConnection)> {
+        let connecting = self.addresses.iter().map(|address| {
+            let info = self.to(address, login);
+            Box::pin(async move {
+                Ok::<_, RedisError>((address.clone(), connect(&info, config).await?))
+            })
+        });
+        Ok(select_ok(connecting).await?.0)
+    }
+}
+
+async fn connect(
+    info: &ConnectionInfo,
+    config: &AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
+    let client = Client::open(info.clone())?;
+    client
+        .get_multiplexed_async_connection_with_config(config)
+        .await
 }
 
 impl Server {
@@ -60,23 +110,22 @@ impl Server {
     pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let target = Target::parse(url)?;
         let location = match target.endpoint {
-            Endpoint::Sentinel { sentinels, service } => {
+            Endpoint::Sentinel {
+                sentinels,
+                service,
+                tls,
+            } => {
                 let login = settings(&target.sentinel_login, 0);
-                Location::Sentinel(Sentinels::new(&sentinels, &login, service)?)
+                let transport = Transport::new(tls.as_ref())?;
+                Location::Sentinel(Sentinels::new(&sentinels, &login, service, transport)?)
             }
-            Endpoint::Tcp(HostPort { host, port }) => {
-                fixed(connection(ConnectionAddr::Tcp(host, port))?)
-            }
+            Endpoint::Cluster { seeds, tls } => Location::Cluster(Seeds {
+                transport: Arc::new(Transport::new(tls.as_ref())?),
+                addresses: seeds.into(),
+            }),
+            Endpoint::Tcp(address) => fixed(Transport::new(None)?.to(&address)),
+            Endpoint::Tls(address, tls) => fixed(Transport::new(Some(&tls))?.to(&address)),
             Endpoint::Unix(path) => fixed(connection(ConnectionAddr::Unix(path.into()))?),
-            Endpoint::Tls(HostPort { host, port }, tls) => {
-                let address = ConnectionAddr::TcpTls {
-                    host,
-                    port,
-                    insecure: !tls.verifies,
-                    tls_params: None,
-                };
-                fixed(tls.apply(connection(address)?)?)
-            }
         };
         Ok(Self {
             location,
@@ -84,8 +133,9 @@ impl Server {
         })
     }
 
-    /// Opens a connection to the server, with Sentinel to the current primary. Of the waits, only
-    /// those for sentinels have a timeout unless `config` sets one.
+    /// Opens a connection to the server: with Sentinel to the current primary, of a cluster to one
+    /// of the nodes in the URL. Of the waits, only those for sentinels have a timeout unless
+    /// `config` sets one.
     ///
     /// # Errors
     /// The client's error; with Sentinel also if no sentinel names a primary, or if the named
@@ -94,32 +144,93 @@ impl Server {
         &self,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        self.open(self.login.clone(), config).await
+        if let Location::Cluster(seeds) = &self.location {
+            return Ok(seeds.connect(&self.login, config).await?.1);
+        }
+        let info = self.locate().await?;
+        let mut connection = connect(&info, config).await?;
+        self.check(&info, &mut connection).await?;
+        Ok(connection)
     }
 
-    /// As [`connect`](Self::connect), with RESP3.
-    pub(crate) async fn connect_resp3(
+    /// As [`connect`](Self::connect), of a cluster to the node that has a key now. Where the key
+    /// moves to, the node says in an error (`MOVED`): connect again.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), or if no node has the key.
+    pub async fn connect_for(
         &self,
+        key: &str,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        let login = self.login.clone().set_protocol(ProtocolVersion::RESP3);
-        self.open(login, config).await
+        let Location::Cluster(seeds) = &self.location else {
+            return self.connect(config).await;
+        };
+        let (asked, mut connection) = seeds.connect(&self.login, config).await?;
+        let nodes: Vec<u8> = cmd("CLUSTER")
+            .arg("NODES")
+            .query_async(&mut connection)
+            .await?;
+        let nodes = String::from_utf8_lossy(&nodes);
+        let view = View::parse(&nodes, &asked, seeds.transport.is_encrypted());
+        let owner = view.owner(key).filter(|owner| **owner != asked);
+        match owner {
+            Some(owner) => connect(&seeds.to(owner, &self.login), config).await,
+            None => Ok(connection),
+        }
     }
 
-    async fn open(
+    /// Whether this is a cluster, whose keys are on several servers.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.location, Location::Cluster(_))
+    }
+
+    /// As [`connect`](Self::connect), with a count of bytes.
+    pub(crate) async fn open(&self, config: &AsyncConnectionConfig) -> RedisResult<Socket> {
+        self.open_at(self.locate().await?, config).await
+    }
+
+    /// As [`open`](Self::open), with RESP3.
+    pub(crate) async fn open_resp3(&self, config: &AsyncConnectionConfig) -> RedisResult<Socket> {
+        let info = self.locate().await?;
+        let login = info.redis_settings().clone();
+        let info = info.set_redis_settings(login.set_protocol(ProtocolVersion::RESP3));
+        self.open_at(info, config).await
+    }
+
+    async fn open_at(
         &self,
-        login: RedisConnectionInfo,
+        info: ConnectionInfo,
         config: &AsyncConnectionConfig,
-    ) -> RedisResult<MultiplexedConnection> {
-        match &self.location {
-            Location::Fixed(info) => {
-                let info = info.as_ref().clone().set_redis_settings(login);
-                let client = Client::open(info)?;
-                client
-                    .get_multiplexed_async_connection_with_config(config)
-                    .await
+    ) -> RedisResult<Socket> {
+        let mut socket = Socket::open(&info, config).await?;
+        self.check(&info, &mut socket.connection).await?;
+        Ok(socket)
+    }
+
+    /// Where the server is now.
+    async fn locate(&self) -> RedisResult<ConnectionInfo> {
+        let info = match &self.location {
+            Location::Fixed(info) => info.as_ref().clone(),
+            Location::Sentinel(sentinels) => sentinels.locate().await?,
+            Location::Cluster(seeds) => {
+                let seed = rand::random_range(0..seeds.addresses.len());
+                seeds.transport.to(&seeds.addresses[seed])
             }
-            Location::Sentinel(sentinels) => sentinels.connect(login, config).await,
+        };
+        Ok(info.set_redis_settings(self.login.clone()))
+    }
+
+    /// With Sentinel, the server itself must confirm that it is a primary.
+    async fn check(
+        &self,
+        info: &ConnectionInfo,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<()> {
+        match &self.location {
+            Location::Fixed(_) | Location::Cluster(_) => Ok(()),
+            Location::Sentinel(sentinels) => sentinels.check(info, connection).await,
         }
     }
 
@@ -127,8 +238,33 @@ impl Server {
     /// it; a clone has to connect itself.
     pub(crate) async fn is_unmoved(&self) -> bool {
         match &self.location {
-            Location::Fixed(_) => true,
+            Location::Fixed(_) | Location::Cluster(_) => true,
             Location::Sentinel(sentinels) => sentinels.is_unmoved().await,
+        }
+    }
+
+    /// The addresses of some nodes, if this is a cluster.
+    pub(crate) fn seeds(&self) -> Option<&[HostPort]> {
+        match &self.location {
+            Location::Cluster(seeds) => Some(&seeds.addresses),
+            Location::Fixed(_) | Location::Sentinel(_) => None,
+        }
+    }
+
+    /// Whether a cluster is reached with TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(&self.location, Location::Cluster(seeds) if seeds.transport.is_encrypted())
+    }
+
+    /// The node of a cluster at an address.
+    pub(crate) fn node(&self, address: &HostPort) -> Self {
+        let location = match &self.location {
+            Location::Cluster(seeds) => fixed(seeds.transport.to(address)),
+            Location::Fixed(_) | Location::Sentinel(_) => self.location.clone(),
+        };
+        Self {
+            location,
+            login: self.login.clone(),
         }
     }
 }
@@ -139,6 +275,7 @@ impl fmt::Debug for Server {
         match &self.location {
             Location::Fixed(info) => debug.field("address", &info.addr().to_string()),
             Location::Sentinel(sentinels) => debug.field("service", &sentinels.service()),
+            Location::Cluster(seeds) => debug.field("seeds", &seeds.addresses),
         };
         debug.finish_non_exhaustive()
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
-    RedisResult, Value, cmd, pipe,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisConnectionInfo,
+    RedisError, RedisResult, Value, cmd, pipe,
 };
 use tokio::time::timeout;
 
 use crate::server::invalid_url::InvalidUrl;
-use crate::server::tcp::connection;
+use crate::server::tcp::Transport;
 use crate::server::url::HostPort;
 use crate::sync::{Mutex, lock};
 
@@ -29,6 +29,7 @@ pub(super) struct Sentinels {
 struct Service {
     name: String,
     sentinels: Vec<Client>,
+    transport: Transport,
 }
 
 /// The address of a primary.
@@ -48,16 +49,21 @@ impl Sentinels {
         sentinels: &[HostPort],
         login: &RedisConnectionInfo,
         service: String,
+        transport: Transport,
     ) -> Result<Self, InvalidUrl> {
-        let client = |HostPort { host, port }: &HostPort| {
-            let info = connection(ConnectionAddr::Tcp(host.clone(), *port))?;
+        let client = |sentinel: &HostPort| {
+            let info = transport.to(sentinel);
             Client::open(info.set_redis_settings(login.clone()))
                 .map_err(|_| InvalidUrl::new("host", "not a valid address of a sentinel"))
         };
         let sentinels = sentinels.iter().map(client).collect::<Result<_, _>>()?;
         let name = service;
         Ok(Self {
-            service: Arc::new(Service { name, sentinels }),
+            service: Arc::new(Service {
+                name,
+                sentinels,
+                transport,
+            }),
             primary: Mutex::default(),
         })
     }
@@ -66,25 +72,20 @@ impl Sentinels {
         &self.service.name
     }
 
-    /// Connects to the current primary. The server itself must confirm that it is one: a sentinel
-    /// may have missed a failover.
-    pub(super) async fn connect(
+    /// The current primary.
+    pub(super) async fn locate(&self) -> RedisResult<ConnectionInfo> {
+        let primary = self.primary().await;
+        let (host, port) = primary.ok_or_else(|| unavailable("no sentinel names a primary"))?;
+        Ok(self.service.transport.to(&HostPort { host, port }))
+    }
+
+    /// Checks that a server is a primary: a sentinel may have missed a failover.
+    pub(super) async fn check(
         &self,
-        login: RedisConnectionInfo,
-        config: &AsyncConnectionConfig,
-    ) -> RedisResult<MultiplexedConnection> {
-        let primary = self
-            .primary()
-            .await
-            .ok_or_else(|| unavailable("no sentinel names a primary"))?;
-        let (host, port) = primary.clone();
-        let address = connection(ConnectionAddr::Tcp(host, port));
-        let info = address.map_err(|_| unavailable("invalid address of a primary"))?;
-        let client = Client::open(info.set_redis_settings(login))?;
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(config)
-            .await?;
-        let role: Value = cmd("ROLE").query_async(&mut connection).await?;
+        info: &ConnectionInfo,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<()> {
+        let role: Value = cmd("ROLE").query_async(connection).await?;
         let is_primary = matches!(&role, Value::Array(role)
             if matches!(role.first(), Some(Value::BulkString(name)) if name == b"master"));
         if !is_primary {
@@ -92,8 +93,13 @@ impl Sentinels {
                 "the server that the sentinels name is no primary",
             ));
         }
-        *lock(&self.primary) = Some(primary);
-        Ok(connection)
+        *lock(&self.primary) = match info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Some((host.clone(), *port))
+            }
+            _ => None,
+        };
+        Ok(())
     }
 
     /// Whether the sentinels name the primary that was connected to last. Without a sentinel that

@@ -11,10 +11,10 @@ const SERVER_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 /// A host and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HostPort {
-    pub(super) host: String,
-    pub(super) port: u16,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct HostPort {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 /// The way to a server.
@@ -26,6 +26,12 @@ pub(super) enum Endpoint {
     Sentinel {
         sentinels: Vec<HostPort>,
         service: String,
+        /// To the sentinels and to the servers.
+        tls: Option<TlsOptions>,
+    },
+    Cluster {
+        seeds: Vec<HostPort>,
+        tls: Option<TlsOptions>,
     },
 }
 
@@ -62,25 +68,32 @@ impl Target {
         let parts = Parts::split(&url)?;
         let mut parameters = Parameters::parse(parts.query);
         let target = match parts.scheme {
-            "redis" | "valkey" => parts.tcp(&mut parameters, None),
-            "rediss" | "valkeys" => {
-                let tls = TlsOptions::take(&mut parameters)?;
-                parts.tcp(&mut parameters, Some(tls))
-            }
             "unix" => parts.unix(&mut parameters),
-            "redis+sentinel" | "valkey+sentinel" => parts.sentinel(&mut parameters),
-            "redis+cluster" | "valkey+cluster" => Err(InvalidUrl::new(
-                "scheme",
-                "a cluster is not supported; use one server or Sentinel",
-            )),
-            _ => Err(InvalidUrl::new(
-                "scheme",
-                "must be redis, rediss, valkey, valkeys, unix or redis+sentinel",
-            )),
+            scheme => {
+                let (protocol, set_up) = scheme.split_once('+').unwrap_or((scheme, ""));
+                let tls = match protocol {
+                    "redis" | "valkey" => None,
+                    "rediss" | "valkeys" => Some(TlsOptions::take(&mut parameters)?),
+                    _ => return Err(unknown_scheme()),
+                };
+                match set_up {
+                    "" if !scheme.contains('+') => parts.tcp(&mut parameters, tls),
+                    "sentinel" => parts.sentinel(&mut parameters, tls),
+                    "cluster" => parts.cluster(&mut parameters, tls),
+                    _ => return Err(unknown_scheme()),
+                }
+            }
         }?;
         parameters.refuse_rest()?;
         Ok(target)
     }
+}
+
+fn unknown_scheme() -> InvalidUrl {
+    InvalidUrl::new(
+        "scheme",
+        "must be redis, rediss, valkey, valkeys or unix, or redis+sentinel or redis+cluster",
+    )
 }
 
 impl<'a> Parts<'a> {
@@ -155,13 +168,48 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn sentinel(&self, parameters: &mut Parameters) -> Result<Target, InvalidUrl> {
-        let parse = |host| host_port(host, SENTINEL_PORT);
-        let sentinels: Vec<HostPort> =
+    /// The addresses of several servers.
+    fn addresses(
+        &self,
+        default_port: u16,
+        missing: &'static str,
+    ) -> Result<Vec<HostPort>, InvalidUrl> {
+        let parse = |host| host_port(host, default_port);
+        let addresses: Vec<HostPort> =
             self.hosts.split(',').map(parse).collect::<Result<_, _>>()?;
-        if sentinels.iter().any(|sentinel| sentinel.host.is_empty()) {
-            return Err(InvalidUrl::new("host", "a sentinel has no name"));
+        match addresses.iter().any(|address| address.host.is_empty()) {
+            true => Err(InvalidUrl::new("host", missing)),
+            false => Ok(addresses),
         }
+    }
+
+    fn cluster(
+        &self,
+        parameters: &mut Parameters,
+        tls: Option<TlsOptions>,
+    ) -> Result<Target, InvalidUrl> {
+        let in_query = parameters.take("db");
+        let db = in_query.unwrap_or_else(|| self.path.replace('/', ""));
+        if database(&db)? != 0 {
+            return Err(InvalidUrl::new("db", "a cluster has database 0 only"));
+        }
+        Ok(Target {
+            endpoint: Endpoint::Cluster {
+                seeds: self.addresses(SERVER_PORT, "a node has no name")?,
+                tls,
+            },
+            login: self.login(parameters),
+            sentinel_login: Login::default(),
+            db: 0,
+        })
+    }
+
+    fn sentinel(
+        &self,
+        parameters: &mut Parameters,
+        tls: Option<TlsOptions>,
+    ) -> Result<Target, InvalidUrl> {
+        let sentinels = self.addresses(SENTINEL_PORT, "a sentinel has no name")?;
         let path = self.path.trim_start_matches('/');
         let (service, db) = path.split_once('/').unwrap_or((path, ""));
         let service = decode(service);
@@ -171,7 +219,11 @@ impl<'a> Parts<'a> {
         }
         let in_query = parameters.take("db");
         Ok(Target {
-            endpoint: Endpoint::Sentinel { sentinels, service },
+            endpoint: Endpoint::Sentinel {
+                sentinels,
+                service,
+                tls,
+            },
             login: self.login(parameters),
             sentinel_login: Login {
                 username: parameters.take("sentinel_username"),

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::{join, join_all};
+
+use crate::connection::{CommandError, Connection};
 use crate::event::Event;
 use crate::protocol::marker::FenceToken;
 use crate::shared::Shared;
@@ -68,27 +71,88 @@ impl Progress {
         let mut fences: Vec<Fence> = keys.into_iter().map(new).collect();
         // Recorded before they are sent: from now on the keys are invalidated at the end.
         lock(&self.fences).clone_from(&fences);
-        let Some(connection) = self.shared.connection() else {
-            return;
+        let confirmed = {
+            let _command = self.shared.command("FENCE");
+            self.send(&fences).await
         };
-        let settings = &self.shared.settings;
-        let markers = fences
-            .iter()
-            .map(|fence| (fence.key.as_str(), &fence.token));
-        let command = self.shared.command("FENCE");
-        let confirmed = connection
-            .raise(markers, settings.fence, settings.write_timeout)
-            .await;
-        drop(command);
+        let events = &self.shared.settings.events;
         for (fence, result) in fences.iter_mut().zip(confirmed) {
             fence.is_confirmed = result.is_ok();
-            if let Err(error) = result {
-                let key = fence.key.as_str();
-                settings.events.emit(Event::FenceUnconfirmed { key });
-                tracing::warn!(key, ?error, "write fence not confirmed");
+            match result {
+                // It is known that there is no connection.
+                Ok(()) | Err(CommandError::CircuitOpen) => {}
+                Err(error) => {
+                    let key = fence.key.as_str();
+                    events.emit(Event::FenceUnconfirmed { key });
+                    tracing::warn!(key, ?error, "write fence not confirmed");
+                }
             }
         }
         *lock(&self.fences) = fences;
+    }
+
+    /// Sends the fences, those of each server in one pipeline.
+    async fn send(&self, fences: &[Fence]) -> Vec<Result<(), CommandError>> {
+        let mut batches: Vec<(Arc<Connection>, Vec<usize>)> = Vec::new();
+        for (i, fence) in fences.iter().enumerate() {
+            let Some(connection) = self.shared.connection(fence.key.as_str()) else {
+                continue;
+            };
+            match batches
+                .iter_mut()
+                .find(|(other, _)| Arc::ptr_eq(other, &connection))
+            {
+                Some((_, batch)) => batch.push(i),
+                None => batches.push((connection, vec![i])),
+            }
+        }
+        let sending = batches.into_iter().map(|(connection, batch)| async move {
+            let confirmed = self.send_to(&connection, fences, &batch).await;
+            batch.into_iter().zip(confirmed)
+        });
+        let absent = |_| Err(CommandError::CircuitOpen);
+        let mut results: Vec<_> = (0..fences.len()).map(absent).collect();
+        for (i, confirmed) in join_all(sending).await.into_iter().flatten() {
+            results[i] = confirmed;
+        }
+        results
+    }
+
+    /// Sends some of the fences to their server, and waits for its replicas if so configured.
+    async fn send_to(
+        &self,
+        connection: &Arc<Connection>,
+        fences: &[Fence],
+        batch: &[usize],
+    ) -> Vec<Result<(), CommandError>> {
+        let settings = &self.shared.settings;
+        let markers = batch
+            .iter()
+            .map(|i| (fences[*i].key.as_str(), &fences[*i].token));
+        let limit = settings.write_timeout;
+        let replicating = match batch.first() {
+            Some(first) => connection.replicating(fences[*first].key.as_str()).await,
+            None => Ok(None),
+        };
+        let (confirmed, is_replicated) = match replicating {
+            Ok(Some((replicating, replicas))) => {
+                let raising = replicating.raise(markers, settings.fence, limit);
+                let waiting = replicating.wait(replicas, limit);
+                let (confirmed, waited) = join(raising, waiting).await;
+                (confirmed, matches!(waited, Ok(true)))
+            }
+            Ok(None) => (connection.raise(markers, settings.fence, limit).await, true),
+            Err(_) => (
+                connection.raise(markers, settings.fence, limit).await,
+                false,
+            ),
+        };
+        if !is_replicated {
+            for i in batch {
+                fences[*i].key.counters.fences_unreplicated.one();
+            }
+        }
+        confirmed
     }
 }
 

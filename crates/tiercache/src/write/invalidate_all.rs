@@ -72,7 +72,19 @@ impl Shared {
         if !self.has_shared_level() {
             return Ok(());
         }
-        let connection = &*self.connection().ok_or(CommandError::CircuitOpen)?;
+        for connection in self.connections().ok_or(CommandError::CircuitOpen)? {
+            self.invalidate_found_on(&connection, prefix).await?;
+        }
+        // A key that has moved from one server to another may have been missed.
+        let is_complete = self.connections().is_some();
+        is_complete.then_some(()).ok_or(CommandError::CircuitOpen)
+    }
+
+    async fn invalidate_found_on(
+        &self,
+        connection: &Connection,
+        prefix: &str,
+    ) -> Result<(), CommandError> {
         let limit = self.settings.write_timeout;
         let mut cursor = b"0".to_vec();
         loop {

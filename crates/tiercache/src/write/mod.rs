@@ -6,7 +6,7 @@ mod invalidate_all;
 pub(crate) mod key;
 pub(crate) mod pending;
 mod put;
-mod recent;
+pub(crate) mod recent;
 mod transaction;
 
 use std::fmt::Display;
@@ -207,7 +207,7 @@ impl Shared {
     /// Ends a write of a key in the shared level.
     async fn invalidate_shared(&self, target: &Target<'_>) {
         let Target { key, own, .. } = *target;
-        if let Some(connection) = self.connection() {
+        if let Some(connection) = self.connection(key) {
             if self.put(&connection, target).await {
                 return self.pending.confirmed(key, self.longest_lifetime());
             }

@@ -30,7 +30,6 @@ const BATCH: usize = 500;
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The queue of commands to retry.
-#[derive(Default)]
 pub(crate) struct PendingInvalidations {
     queue: Mutex<Queue>,
     /// The number of queued invalidations, to be read without the lock before every fetch.
@@ -69,6 +68,17 @@ struct Invalidation {
 }
 
 impl PendingInvalidations {
+    /// `window` is the longest replication lag of a promoted replica after which no value is stale.
+    pub(crate) fn new(window: Duration) -> Self {
+        Self {
+            queue: Mutex::default(),
+            count: AtomicUsize::new(0),
+            all: AtomicBool::new(false),
+            recent: Mutex::new(RecentInvalidations::new(window)),
+            refusals: Mutex::default(),
+        }
+    }
+
     /// The number of keys with a queued invalidation.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
@@ -133,21 +143,29 @@ impl PendingInvalidations {
         }
     }
 
-    /// Retries everything, until the server does not reply. A command that it refuses stays
+    /// Retries everything about the keys that the server has, until it does not reply. A command that it refuses stays
     /// queued until its lifetime ends, and the next ones are retried all the same.
     pub(crate) async fn flush(
         &self,
         connection: &Connection,
+        owns: impl Fn(&str) -> bool,
         limit: Duration,
     ) -> Result<(), CommandError> {
         self.expire();
-        let releases = std::mem::take(&mut lock(&self.queue).releases);
+        let releases: Vec<(String, Lease)> = {
+            let mut queue = lock(&self.queue);
+            queue
+                .releases
+                .extract_if(.., |(key, _)| owns(key))
+                .collect()
+        };
         for (key, lease) in releases {
             self.is_executed(connection.release(&key, &lease, limit).await)?;
         }
         let invalidations: Vec<(String, Invalidation)> = lock(&self.queue)
             .invalidations
             .iter()
+            .filter(|(key, _)| owns(key))
             .map(|(key, invalidation)| (key.clone(), invalidation.clone()))
             .collect();
         for batch in invalidations.chunks(BATCH) {
@@ -217,7 +235,7 @@ mod tests {
 
     #[test]
     fn only_queued_keys_are_bypassed() {
-        let pending = PendingInvalidations::default();
+        let pending = PendingInvalidations::new(Duration::from_secs(10));
         assert!(!pending.contains("a"));
         pending.enqueue("a", None, LIFETIME);
         assert!(pending.contains("a") && !pending.contains("b"));
@@ -226,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_confirmed_fence_is_kept_when_a_later_one_is_not_confirmed() {
-        let pending = PendingInvalidations::default();
+        let pending = PendingInvalidations::new(Duration::from_secs(10));
         let own = FenceToken::new();
         pending.enqueue("a", Some(own.clone()), LIFETIME);
         pending.enqueue("a", None, LIFETIME);
@@ -235,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_invalidation_queued_during_a_flush_stays_queued() {
-        let pending = PendingInvalidations::default();
+        let pending = PendingInvalidations::new(Duration::from_secs(10));
         pending.enqueue("a", None, LIFETIME);
         let flushed = lock(&pending.queue).invalidations["a"].serial;
         pending.enqueue("a", None, LIFETIME);
@@ -248,7 +266,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn beyond_the_limit_all_keys_are_bypassed_until_their_entries_have_expired() {
-        let pending = PendingInvalidations::default();
+        let pending = PendingInvalidations::new(Duration::from_secs(10));
         for i in 0..=MAX_INVALIDATIONS {
             pending.enqueue(&i.to_string(), None, LIFETIME);
         }
@@ -264,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn recent_invalidations_are_queued_again_and_bypass_their_keys() {
-        let pending = PendingInvalidations::default();
+        let pending = PendingInvalidations::new(Duration::from_secs(10));
         pending.confirmed("a", LIFETIME);
         assert!(!pending.contains("a"));
         pending.enqueue_recent(Instant::now());
@@ -273,7 +291,7 @@ mod tests {
 
     #[test]
     fn queued_releases_are_bounded() {
-        let pending = PendingInvalidations::default();
+        let pending = PendingInvalidations::new(Duration::from_secs(10));
         for _ in 0..=MAX_RELEASES {
             pending.enqueue_release("a", Lease::new());
         }

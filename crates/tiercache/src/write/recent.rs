@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest replication lag of a promoted replica after which no value is stale.
-const WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 /// The most invalidations that are kept.
 const MAX_RECENT: usize = 10_000;
 
@@ -24,14 +24,22 @@ pub(super) struct Recent {
 }
 
 /// The recent invalidations, in order.
-#[derive(Default)]
 pub(super) struct RecentInvalidations {
+    window: Duration,
     queue: VecDeque<Recent>,
     /// The last time that an invalidation was dropped for want of space, and its lifetime.
     dropped: Option<(Instant, Duration)>,
 }
 
 impl RecentInvalidations {
+    pub(super) fn new(window: Duration) -> Self {
+        Self {
+            window,
+            queue: VecDeque::new(),
+            dropped: None,
+        }
+    }
+
     pub(super) fn record(&mut self, key: &str, lifetime: Duration, now: Instant) {
         self.expire(now);
         if self.queue.len() < MAX_RECENT {
@@ -50,7 +58,10 @@ impl RecentInvalidations {
     /// duration is that of which all keys must be bypassed, if an invalidation was dropped.
     pub(super) fn take(&mut self, lost: Instant) -> (VecDeque<Recent>, Option<Duration>) {
         self.expire(lost);
-        let dropped = self.dropped.take().filter(|(at, _)| *at + WINDOW >= lost);
+        let dropped = self
+            .dropped
+            .take()
+            .filter(|(at, _)| *at + self.window >= lost);
         (
             std::mem::take(&mut self.queue),
             dropped.map(|(_, lifetime)| lifetime),
@@ -61,7 +72,7 @@ impl RecentInvalidations {
         while self
             .queue
             .front()
-            .is_some_and(|oldest| oldest.confirmed + WINDOW < now)
+            .is_some_and(|oldest| oldest.confirmed + self.window < now)
         {
             self.queue.pop_front();
         }
@@ -80,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_was_confirmed_within_the_window_before_the_loss_is_taken_once() {
-        let (mut recent, began) = (RecentInvalidations::default(), Instant::now());
+        let (mut recent, began) = (RecentInvalidations::new(WINDOW), Instant::now());
         recent.record("old", LIFETIME, began);
         recent.record("new", LIFETIME, began + Duration::from_secs(1));
         let lost = began + WINDOW + Duration::from_millis(1);
@@ -91,7 +102,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_the_loss_of_invalidations_is_reported() {
-        let (mut recent, now) = (RecentInvalidations::default(), Instant::now());
+        let (mut recent, now) = (RecentInvalidations::new(WINDOW), Instant::now());
         for i in 0..=MAX_RECENT {
             recent.record(&i.to_string(), LIFETIME, now);
         }

@@ -175,6 +175,10 @@ async fn recovers_after_client_kill() {
 #[tokio::test]
 async fn a_valkey_demoted_to_replica_is_not_used() {
     let fixture = Fixture::defaults().await;
+    if !fixture.valkey.is_one_server() {
+        // There it cannot be done by hand.
+        return;
+    }
     fixture
         .raw
         .run::<()>(&[b"REPLICAOF", b"127.0.0.1", b"1"])
@@ -278,7 +282,12 @@ async fn after_failovers_to_a_lagging_server_recent_writes_are_not_undone() {
         wait_for_shared_level(&replica.cache, false).await;
         fixture.valkey.restart().await.unwrap();
         let promoted = Raw::connect(&fixture.valkey).await;
-        promoted.set(KEY, stored).await;
+        // A node of a cluster is not in use at once.
+        wait_until("a server that accepts writes", async || {
+            let set: &[&[u8]] = &[b"SET", KEY.as_bytes(), &stored, b"EX", b"60"];
+            promoted.try_run::<()>(set).await.is_ok()
+        })
+        .await;
         replica.proxy.refuse(false).await.unwrap();
 
         wait_for_shared_level(&replica.cache, true).await;

@@ -56,8 +56,8 @@ async fn peek_reads_a_key_of_other_programs_as_it_is() {
 async fn peek_returns_nothing_while_the_shared_level_is_unavailable() {
     let fixture = Fixture::new().await;
     fixture.raw.set("traceback", "an error\n").await;
-    let proxy = FaultProxy::start(fixture.valkey.addr()).await.unwrap();
-    let url = format!("redis://{}", proxy.addr());
+    let proxy = FaultProxy::start(fixture.valkey.entrance()).await.unwrap();
+    let url = fixture.valkey.url_at(proxy.addr());
     let cache = Cache::builder(url).connect().unwrap();
     let traceback = cache
         .namespace::<str, bytes::Bytes, ()>("traceback", Raw)

@@ -16,7 +16,7 @@ type NamespaceCounter = (
 );
 
 /// Counters of one name are adjacent, and the first of them has the HELP text.
-const NAMESPACE_COUNTERS: [NamespaceCounter; 28] = [
+const NAMESPACE_COUNTERS: [NamespaceCounter; 29] = [
     ("fia_api_cache_requests_total", "Cached reads.", None, |c| {
         c.requests
     }),
@@ -154,6 +154,12 @@ const NAMESPACE_COUNTERS: [NamespaceCounter; 28] = [
         "Writes whose fence Valkey did not acknowledge.",
         None,
         |c| c.fences_unconfirmed,
+    ),
+    (
+        "fia_api_cache_fences_unreplicated_total",
+        "Writes whose fence did not reach CACHE_WAIT_REPLICAS replicas of Valkey in time.",
+        None,
+        |c| c.fences_unreplicated,
     ),
     (
         "fia_api_cache_invalidations_lost_total",

@@ -7,9 +7,9 @@ use super::*;
 /// A connection to the server that commands are sent to.
 fn connecting(coherence: &Coherence) -> u64 {
     let server = || Some("a".to_owned());
-    coherence.set_command_server(server());
-    let id = coherence.connecting();
-    coherence.set_tracking_server(id, server());
+    coherence.set_command_server(NodeId::ONLY, server());
+    let id = coherence.connecting(NodeId::ONLY);
+    coherence.set_tracking_server(NodeId::ONLY, id, server());
     id
 }
 
@@ -23,7 +23,7 @@ fn a_thread_that_sees_tracking_live_sees_earlier_stamps_invalid() {
         let stamp = coherence.stamp(key);
         let tracker = thread::spawn({
             let coherence = Arc::clone(&coherence);
-            move || coherence.confirm(id, 0, now)
+            move || coherence.confirm(NodeId::ONLY, id, 0, now)
         });
         assert!(!coherence.is_current(stamp, key, now));
         assert_eq!(tracker.join().unwrap(), Confirmation::Live);
@@ -40,9 +40,9 @@ fn a_lost_connection_stays_lost() {
         let id = connecting(&coherence);
         let tracker = thread::spawn({
             let coherence = Arc::clone(&coherence);
-            move || coherence.confirm(id, 0, now)
+            move || coherence.confirm(NodeId::ONLY, id, 0, now)
         });
-        coherence.lost(id);
+        coherence.lost(NodeId::ONLY, id);
         tracker.join().unwrap();
         assert!(!coherence.is_live(now));
     });

@@ -9,6 +9,11 @@
 //! Versions are meaningful only while the connection works, and a half-open one is silent. So
 //! entries are valid for [`MAX_SILENCE`] after a heartbeat was **sent** that got a reply. (Not
 //! after the reply: it may overtake the push about a change made just before.)
+//!
+//! In a cluster every primary is a node with a tracking connection of its own, and the versions are
+//! up to date while all of them are heard: a key may move to another node at any time.
+
+mod node;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,6 +21,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Moment;
+pub(crate) use crate::local::coherence::node::{Confirmation, NodeId, ServerId};
+use crate::local::coherence::node::{Node, TrackingState};
 use crate::local::versions::{KeyHash, KeyVersions};
 use crate::sync::{AtomicU64, Mutex, lock};
 
@@ -35,39 +42,6 @@ pub(crate) struct Coherence {
     prefix_added: Notify,
 }
 
-#[derive(Default)]
-struct TrackingState {
-    /// Identifies the connection; earlier ones are ignored.
-    connection: u64,
-    is_connected: bool,
-    /// The first confirmed heartbeat since the connection or the last prefix was added.
-    live_since: Option<Moment>,
-    /// The server of the tracking connection.
-    tracking_server: ServerId,
-    /// The server that commands are sent to. Changes on another one would not be pushed.
-    command_server: ServerId,
-    /// The prefixes to subscribe to. Only appended to, so their number identifies a state.
-    prefixes: Vec<String>,
-}
-
-/// The result of a heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Confirmation {
-    /// The local cache may be used.
-    Live,
-    /// A prefix was added, and must be subscribed to first.
-    PrefixMissing,
-    /// The connection was lost or replaced, or its server is not the one for commands.
-    Rejected,
-    /// The server does not disclose its identity, so changes on the server for commands may not
-    /// be pushed here. The local cache stays bypassed.
-    Unidentified,
-}
-
-/// A server process, by its `run_id`; `None` if it does not disclose it. Two servers that do not
-/// disclose it may be different ones.
-pub(crate) type ServerId = Option<String>;
-
 /// The versions of a key and of all keys at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VersionStamp {
@@ -76,7 +50,17 @@ pub(crate) struct VersionStamp {
 }
 
 impl Coherence {
+    /// With one node, [`NodeId::ONLY`].
     pub(crate) fn new() -> Self {
+        let coherence = Self::without_nodes();
+        lock(&coherence.state)
+            .nodes
+            .insert(NodeId::ONLY, Node::default());
+        coherence
+    }
+
+    /// Without a node, for a cluster. Nothing is up to date until there is one.
+    pub(crate) fn without_nodes() -> Self {
         Self {
             versions: KeyVersions::new(),
             global_version: AtomicU64::new(0),
@@ -85,6 +69,22 @@ impl Coherence {
             became_live: Notify::new(),
             prefix_added: Notify::new(),
         }
+    }
+
+    /// Adds a node. Nothing is up to date until its changes are pushed, too. **Call it before a
+    /// command is sent to the node.**
+    pub(crate) fn add_node(&self) -> NodeId {
+        let mut state = lock(&self.state);
+        let node = state.add_node();
+        self.suspend(&mut state);
+        node
+    }
+
+    /// Removes a node, to which no command is sent any more.
+    pub(crate) fn remove_node(&self, node: NodeId) {
+        let mut state = lock(&self.state);
+        state.nodes.remove(&node);
+        self.suspend(&mut state);
     }
 
     /// The versions now. **Take it before the value is requested.**
@@ -117,52 +117,71 @@ impl Coherence {
         self.global_version.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Registers a new connection, which replaces the one before, and returns its id.
-    pub(crate) fn connecting(&self) -> u64 {
+    /// Registers a new tracking connection to a node, which replaces the one before, and returns
+    /// its id.
+    pub(crate) fn connecting(&self, node: NodeId) -> u64 {
         let mut state = lock(&self.state);
-        state.connection += 1;
-        state.is_connected = true;
-        state.live_since = None;
-        state.connection
+        let connection = state.connecting(node);
+        self.suspend(&mut state);
+        connection
     }
 
-    pub(crate) fn set_tracking_server(&self, connection: u64, server: ServerId) {
-        let mut state = lock(&self.state);
-        if state.connection == connection {
-            state.tracking_server = server;
+    pub(crate) fn set_tracking_server(&self, node: NodeId, connection: u64, server: ServerId) {
+        if let Some(node) = lock(&self.state).connected(node, connection) {
+            node.tracking_server = server;
         }
     }
 
-    /// **Call it before a command is sent to this server.**
-    pub(crate) fn set_command_server(&self, server: ServerId) {
+    /// Registers a new command connection. **Call it before a command is sent on it, and after the
+    /// one before is not used any more.**
+    pub(crate) fn set_command_server(&self, node: NodeId, server: ServerId) {
         let mut state = lock(&self.state);
-        state.command_server = server;
-        if state.tracking_server != state.command_server {
-            self.disconnect(&mut state);
+        if state.set_command_server(node, server) {
+            self.suspend(&mut state);
+        }
+    }
+
+    /// The number of the node's command connection, which [`proved`](Self::proved) takes. **Take
+    /// it before the connection.**
+    pub(crate) fn command_connection(&self, node: NodeId) -> u64 {
+        let state = lock(&self.state);
+        state
+            .nodes
+            .get(&node)
+            .map_or(0, |node| node.command_connection)
+    }
+
+    /// Records that a change on the command connection with this number was pushed on the tracking
+    /// connection.
+    pub(crate) fn proved(&self, node: NodeId, connection: u64, command_connection: u64) {
+        if let Some(node) = lock(&self.state).connected(node, connection) {
+            node.proof = Some(command_connection);
         }
     }
 
     /// Records that a heartbeat, sent at `sent`, got a reply on a connection that has
     /// subscribed to the first `subscribed` prefixes.
-    pub(crate) fn confirm(&self, connection: u64, subscribed: usize, sent: Moment) -> Confirmation {
+    pub(crate) fn confirm(
+        &self,
+        node: NodeId,
+        connection: u64,
+        subscribed: usize,
+        sent: Moment,
+    ) -> Confirmation {
         let mut state = lock(&self.state);
-        let is_present = state.connection == connection && state.is_connected;
-        if !is_present || state.tracking_server != state.command_server {
-            return Confirmation::Rejected;
+        if let Err(missing) = state.confirm(node, connection, subscribed, sent) {
+            return missing;
         }
-        if state.tracking_server.is_none() {
-            return Confirmation::Unidentified;
-        }
-        if state.prefixes.len() != subscribed {
-            return Confirmation::PrefixMissing;
-        }
+        let Some(earliest) = state.earliest_confirmed() else {
+            return Confirmation::Waiting;
+        };
         if state.live_since.is_none() {
             state.live_since = Some(sent);
             // Earlier entries may have missed invalidations.
             self.all_changed();
         }
         self.valid_until
-            .store((sent + MAX_SILENCE).nanos(), Ordering::Release);
+            .store((earliest + MAX_SILENCE).nanos(), Ordering::Release);
         self.became_live.notify_waiters();
         Confirmation::Live
     }
@@ -176,6 +195,7 @@ impl Coherence {
             return Err(other.clone());
         }
         state.prefixes.push(prefix.to_owned());
+        state.unconfirm_all();
         self.suspend(&mut state);
         drop(state);
         self.prefix_added.notify_waiters();
@@ -209,17 +229,13 @@ impl Coherence {
         }
     }
 
-    /// Records that a connection was lost.
-    pub(crate) fn lost(&self, connection: u64) {
+    /// Records that a tracking connection was lost.
+    pub(crate) fn lost(&self, node: NodeId, connection: u64) {
         let mut state = lock(&self.state);
-        if state.connection == connection {
-            self.disconnect(&mut state);
+        if let Some(node) = state.connected(node, connection) {
+            node.disconnect();
+            self.suspend(&mut state);
         }
-    }
-
-    fn disconnect(&self, state: &mut TrackingState) {
-        state.is_connected = false;
-        self.suspend(state);
     }
 
     fn suspend(&self, state: &mut TrackingState) {

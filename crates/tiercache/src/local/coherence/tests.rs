@@ -4,9 +4,9 @@ const MARI: fn() -> KeyHash = || KeyHash::of("spec:MARI");
 
 fn live() -> (Coherence, u64) {
     let coherence = Coherence::new();
-    coherence.set_command_server(server());
+    coherence.set_command_server(NodeId::ONLY, server());
     let id = connecting(&coherence);
-    coherence.confirm(id, 0, Moment::now());
+    coherence.confirm(NodeId::ONLY, id, 0, Moment::now());
     (coherence, id)
 }
 
@@ -15,8 +15,8 @@ fn server() -> ServerId {
 }
 
 fn connecting(coherence: &Coherence) -> u64 {
-    let id = coherence.connecting();
-    coherence.set_tracking_server(id, server());
+    let id = coherence.connecting(NodeId::ONLY);
+    coherence.set_tracking_server(NodeId::ONLY, id, server());
     id
 }
 
@@ -38,7 +38,7 @@ async fn entries_are_valid_for_max_silence_after_the_heartbeat_was_sent() {
     let (coherence, id) = live();
     let (stamp, sent) = (coherence.stamp(MARI()), Moment::now());
     tokio::time::advance(Duration::from_millis(400)).await;
-    coherence.confirm(id, 0, sent);
+    coherence.confirm(NodeId::ONLY, id, 0, sent);
     let good_at =
         |millis| coherence.is_current(stamp, MARI(), sent + Duration::from_millis(millis));
     assert!(good_at(999) && !good_at(1000));
@@ -48,13 +48,13 @@ async fn entries_are_valid_for_max_silence_after_the_heartbeat_was_sent() {
 async fn a_lost_connection_invalidates_all_stamps_and_cannot_be_confirmed() {
     let (coherence, id) = live();
     let stamp = coherence.stamp(MARI());
-    coherence.lost(id);
-    coherence.confirm(id, 0, Moment::now());
+    coherence.lost(NodeId::ONLY, id);
+    coherence.confirm(NodeId::ONLY, id, 0, Moment::now());
     assert!(!coherence.is_live(Moment::now()));
     let next = connecting(&coherence);
-    coherence.lost(id);
+    coherence.lost(NodeId::ONLY, id);
     assert!(!coherence.is_live(Moment::now()));
-    coherence.confirm(next, 0, Moment::now());
+    coherence.confirm(NodeId::ONLY, next, 0, Moment::now());
     assert!(coherence.is_live(Moment::now()));
     assert!(!coherence.is_current(stamp, MARI(), Moment::now()));
 }
@@ -63,16 +63,16 @@ async fn a_lost_connection_invalidates_all_stamps_and_cannot_be_confirmed() {
 async fn tracking_another_server_than_the_command_server_is_rejected() {
     let (coherence, id) = live();
     let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
-    coherence.set_command_server(b.clone());
+    coherence.set_command_server(NodeId::ONLY, b.clone());
     assert!(!coherence.is_live(Moment::now()));
     assert_eq!(
-        coherence.confirm(id, 0, Moment::now()),
+        coherence.confirm(NodeId::ONLY, id, 0, Moment::now()),
         Confirmation::Rejected
     );
     for (server, expected) in [(a, false), (b, true)] {
-        let id = coherence.connecting();
-        coherence.set_tracking_server(id, server);
-        let is_live = coherence.confirm(id, 0, Moment::now()) == Confirmation::Live;
+        let id = coherence.connecting(NodeId::ONLY);
+        coherence.set_tracking_server(NodeId::ONLY, id, server);
+        let is_live = coherence.confirm(NodeId::ONLY, id, 0, Moment::now()) == Confirmation::Live;
         assert_eq!(is_live, expected);
         assert_eq!(coherence.is_live(Moment::now()), expected);
     }
@@ -81,10 +81,10 @@ async fn tracking_another_server_than_the_command_server_is_rejected() {
 #[tokio::test(start_paused = true)]
 async fn servers_of_unknown_identity_do_not_count_as_the_same() {
     let coherence = Coherence::new();
-    coherence.set_command_server(None);
-    let id = coherence.connecting();
-    coherence.set_tracking_server(id, None);
-    let confirmation = coherence.confirm(id, 0, Moment::now());
+    coherence.set_command_server(NodeId::ONLY, None);
+    let id = coherence.connecting(NodeId::ONLY);
+    coherence.set_tracking_server(NodeId::ONLY, id, None);
+    let confirmation = coherence.confirm(NodeId::ONLY, id, 0, Moment::now());
     assert_eq!(confirmation, Confirmation::Unidentified);
     assert!(!coherence.is_live(Moment::now()));
 }
@@ -96,11 +96,11 @@ async fn a_prefix_added_later_bypasses_the_local_cache_until_it_is_subscribed() 
     coherence.add_prefix("spec:").unwrap();
     let stamp = coherence.stamp(MARI());
     assert!(!coherence.is_live(now));
-    let unsubscribed = coherence.confirm(id, 0, now);
+    let unsubscribed = coherence.confirm(NodeId::ONLY, id, 0, now);
     assert_eq!(unsubscribed, Confirmation::PrefixMissing);
     assert!(!coherence.is_live(now));
     assert_eq!(coherence.prefixes_after(0), ["spec:"]);
-    let subscribed = coherence.confirm(id, 1, now);
+    let subscribed = coherence.confirm(NodeId::ONLY, id, 1, now);
     assert_eq!(subscribed, Confirmation::Live);
     assert!(coherence.is_live(now));
     assert!(!coherence.is_current(stamp, MARI(), now), "read before");
@@ -126,10 +126,10 @@ fn a_prefix_of_another_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_stamp_taken_before_tracking_became_live_is_not_current() {
     let coherence = Coherence::new();
-    coherence.set_command_server(server());
+    coherence.set_command_server(NodeId::ONLY, server());
     let id = connecting(&coherence);
     let stamp = coherence.stamp(MARI());
-    coherence.confirm(id, 0, Moment::now());
+    coherence.confirm(NodeId::ONLY, id, 0, Moment::now());
     assert!(!coherence.is_current(stamp, MARI(), Moment::now()));
     assert!(coherence.age().is_some());
 }

@@ -46,7 +46,7 @@ where
         if !self.namespace.uses_shared_level() {
             return Lookup::Miss(None);
         }
-        let Some(connection) = self.namespace.shared.connection() else {
+        let Some(connection) = self.namespace.shared.connection(&self.key) else {
             return self.unavailable();
         };
         match known {
@@ -85,6 +85,9 @@ where
         mut rejected: Option<Bytes>,
         wait: Duration,
     ) -> Lookup<V> {
+        if connection.lacks().scripts {
+            return self.unavailable();
+        }
         let deadline = Instant::now() + wait;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -96,7 +99,7 @@ where
             let namespace = &*self.namespace;
             let acquiring =
                 namespace.get_lease(&connection, &self.key, &lease, rejected.as_deref());
-            let reading = namespace.generation(&connection, self.group.as_ref());
+            let reading = namespace.generation(self.group.as_ref());
             match join(acquiring, reading).await {
                 (Ok(LeaseReply::Acquired), Ok(group)) if group != GroupState::Fenced => {
                     return Lookup::Miss(Some(Grant {
@@ -182,14 +185,12 @@ impl<V, E> Inner<V, E> {
     }
 
     /// The state of a key's group, with a generation that the load may begin under.
-    async fn generation(
-        &self,
-        connection: &Connection,
-        group: Option<&Group>,
-    ) -> Result<GroupState, CommandError> {
+    async fn generation(&self, group: Option<&Group>) -> Result<GroupState, CommandError> {
         let Some(group) = group else {
             return Ok(GroupState::Ungrouped);
         };
+        let connection = self.shared.connection(&group.key);
+        let connection = connection.ok_or(CommandError::CircuitOpen)?;
         let _command = self.shared.command("GETGEN");
         let limit = self.shared.settings.read_timeout;
         connection.get_generation(&group.key, limit).await

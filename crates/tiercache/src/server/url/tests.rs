@@ -27,7 +27,7 @@ fn described(target: &Target) -> Map<String, Value> {
             add("port", json!(port));
         }
         Endpoint::Unix(path) => add("path", json!(path)),
-        Endpoint::Sentinel { .. } => panic!("redis-py has no such URL"),
+        Endpoint::Sentinel { .. } | Endpoint::Cluster { .. } => panic!("redis-py has no such URL"),
     }
     if let Endpoint::Tls(_, tls) = &target.endpoint {
         add(
@@ -87,6 +87,7 @@ fn a_sentinel_url_names_sentinels_service_and_database() {
     let expected = Endpoint::Sentinel {
         sentinels: vec![address("a", 26380), address("b", 26379), address("::1", 1)],
         service: "my service".to_owned(),
+        tls: None,
     };
     assert_eq!((target.endpoint, target.db), (expected, 3));
     assert_eq!(target.login.password.as_deref(), Some("p@"));
@@ -94,11 +95,26 @@ fn a_sentinel_url_names_sentinels_service_and_database() {
 }
 
 #[test]
+fn a_cluster_url_names_some_nodes() {
+    let target = Target::parse("valkeys+cluster://app:s@a:7000,b/0?ssl_cert_reqs=none");
+    let target = target.expect("the URL is valid");
+    let Endpoint::Cluster { seeds, tls } = target.endpoint else {
+        panic!("no cluster");
+    };
+    let seeds: Vec<_> = seeds.iter().map(|seed| (&*seed.host, seed.port)).collect();
+    assert_eq!(seeds, [("a", 7000), ("b", 6379)]);
+    assert!(tls.is_some_and(|tls| !tls.verifies));
+    assert_eq!(target.login.username.as_deref(), Some("app"));
+}
+
+#[test]
 fn what_is_refused_is_named_without_a_value() {
     for (url, text) in [
+        ("redis+cluster://a,", "host: a node has no name"),
+        ("redis+cluster://a/2", "db: a cluster has database 0 only"),
         (
-            "redis+cluster://a,b",
-            "scheme: a cluster is not supported; use one server or Sentinel",
+            "redis+ring://a",
+            "scheme: must be redis, rediss, valkey, valkeys or unix, or redis+sentinel or redis+cluster",
         ),
         (
             "redis+sentinel://a",

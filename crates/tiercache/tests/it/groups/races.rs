@@ -16,10 +16,10 @@ const NAMES: [&str; 5] = ["red:1", "red:2", "red:3", "red:4", "red:5"];
 async fn race(fixture: &Fixture, builder: fn(String) -> CacheBuilder) {
     let mut replicas = Vec::new();
     for delay in [300, 1_000] {
-        let proxy = devstack::FaultProxy::start(fixture.valkey.addr())
+        let proxy = devstack::FaultProxy::start(fixture.valkey.entrance())
             .await
             .unwrap();
-        let url = format!("redis://{}/0", proxy.addr());
+        let url = fixture.valkey.url_at(proxy.addr());
         let lists = Lists::connect(builder(url)).await;
         proxy.set_both(Mode::Delay(Duration::from_micros(delay)));
         replicas.push((Arc::new(lists), proxy));

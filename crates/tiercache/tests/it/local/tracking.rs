@@ -115,28 +115,3 @@ async fn a_frozen_valkey_bypasses_the_local_level_until_it_resumes() {
     wait_for_local_hit(&fixture).await;
     assert!(resumed.elapsed() < Duration::from_secs(2));
 }
-
-/// Through a load balancer, changes may be made on another server than the tracked one.
-#[tokio::test]
-async fn a_server_that_does_not_disclose_its_identity_bypasses_the_local_level() {
-    let fixture = Fixture::with(local_settings).await;
-    fixture.raw.set_acl(b"-info").await;
-    let cache = local_settings(fixture.valkey.url())
-        .heartbeat(Duration::from_millis(5))
-        .connect()
-        .unwrap();
-    let rows = Rows::build(local_config(&cache, TTL));
-    cache.wait_for_shared_level(true).await;
-    // Tracking connections are marked by `t`, and send only heartbeats once established.
-    wait_until("two heartbeats", async || {
-        let clients: String = fixture.raw.run(&[b"CLIENT", b"LIST"]).await;
-        let tracked = |line: &&str| line.contains("flags=t") && line.contains("cmd=ping");
-        clients.lines().filter(tracked).count() == 2
-    })
-    .await;
-    for _ in 0..50 {
-        let response = rows.get_or_load(NAME, fixture.database.loader()).await;
-        assert_ne!(response.unwrap().source, Source::Local);
-    }
-    assert_eq!(cache.stats().tracking, Tracking::Down);
-}

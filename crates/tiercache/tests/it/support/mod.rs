@@ -1,26 +1,32 @@
 //! The test fixture: a Valkey, a cache, and further replicas behind proxies.
 
 mod database;
+mod front;
+mod logs;
 mod raw;
+mod topology;
 mod wait;
+mod write;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use devstack::{FaultProxy, Valkey};
+use devstack::FaultProxy;
 use tiercache::{
-    Cache, CacheBuilder, CachedValue, CommitWith, Failure, Fenced, Key, Namespace,
-    NamespaceBuilder, NamespaceStats, Source, Write, codec,
+    Cache, CacheBuilder, CachedValue, Failure, Namespace, NamespaceBuilder, NamespaceStats, Source,
+    codec,
 };
-use tokio::sync::oneshot;
 
 pub(crate) use database::{Database, DbError, Gate, no_load};
+pub(crate) use front::Front;
+pub(crate) use logs::Warnings;
 pub(crate) use raw::{Raw, assert_marker, foreign_marker};
+pub(crate) use topology::Level;
 pub(crate) use wait::{enqueue, wait_for_shared_level, wait_until, within_a_second};
+pub(crate) use write::{WriteFence, put, put_named};
 
 pub(crate) const NAME: &str = "MARI";
 pub(crate) const KEY: &str = "test:row:MARI";
@@ -72,58 +78,6 @@ fn response(outcome: Result<CachedValue<u64>, Failure<Arc<DbError>>>) -> Respons
         Err(Failure::Failed(error)) => Err(Failure::Failed(*error)),
         Err(Failure::TimedOut) => Err(Failure::TimedOut),
         Err(_) => Err(Failure::Panicked),
-    }
-}
-
-/// The fence of a test's write. The transaction of the tests' database commits by itself.
-pub(crate) struct WriteFence {
-    write: Write,
-    key: Key,
-    also: Vec<Key>,
-    raised: oneshot::Sender<Fenced<Committing>>,
-}
-
-type Committing = CommitWith<fn() -> std::future::Ready<Result<(), Infallible>>>;
-
-impl WriteFence {
-    pub(crate) async fn raise(self) {
-        let transaction: Committing = CommitWith(|| std::future::ready(Ok(())));
-        let fenced = self.write.fence(transaction, [self.key]).await;
-        let _ = self.raised.send(fenced.also_invalidate(self.also));
-    }
-}
-
-impl Rows {
-    /// A write whose transaction must raise its fence to succeed.
-    pub(crate) async fn write<T, W, F, Fut>(
-        &self,
-        name: &str,
-        also: Vec<Key>,
-        transaction: F,
-    ) -> Result<T, Failure<W>>
-    where
-        F: FnOnce(WriteFence) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, W>> + Send + 'static,
-        T: Send + 'static,
-        W: Send + 'static,
-    {
-        let key = self.key(name);
-        let write = async move |write| {
-            let (raised, fenced) = oneshot::channel();
-            let fence = WriteFence {
-                write,
-                key,
-                also,
-                raised,
-            };
-            let result = transaction(fence).await?;
-            let fenced = fenced.await.expect("the fence was not raised");
-            match fenced.commit().await {
-                Ok(committed) => Ok(committed.with(result)),
-                Err(never) => match never {},
-            }
-        };
-        self.cache().write(write).await
     }
 }
 
@@ -213,7 +167,7 @@ pub(crate) fn local_settings(url: String) -> CacheBuilder {
 
 /// A Valkey, and a cache connected to it.
 pub(crate) struct Fixture {
-    pub(crate) valkey: Valkey,
+    pub(crate) valkey: Level,
     pub(crate) raw: Raw,
     pub(crate) cache: Cache,
     pub(crate) rows: Rows,
@@ -231,7 +185,7 @@ impl Fixture {
     }
 
     pub(crate) async fn with(settings: impl FnOnce(String) -> CacheBuilder) -> Self {
-        let valkey = Valkey::start().await.unwrap();
+        let valkey = Level::start().await;
         let raw = Raw::connect(&valkey).await;
         let (cache, rows) = cache(settings(valkey.url())).await;
         Self {
@@ -245,8 +199,8 @@ impl Fixture {
 
     /// Starts another replica on the same Valkey, behind a proxy.
     pub(crate) async fn replica(&self, settings: impl FnOnce(String) -> CacheBuilder) -> Replica {
-        let proxy = FaultProxy::start(self.valkey.addr()).await.unwrap();
-        let (cache, rows) = cache(settings(format!("redis://{}/0", proxy.addr()))).await;
+        let proxy = FaultProxy::start(self.valkey.entrance()).await.unwrap();
+        let (cache, rows) = cache(settings(self.valkey.url_at(proxy.addr()))).await;
         Replica { proxy, cache, rows }
     }
 
@@ -280,14 +234,4 @@ pub(crate) async fn cache(builder: CacheBuilder) -> (Cache, Rows) {
 
 pub(crate) fn stats(cache: &Cache) -> NamespaceStats {
     cache.stats().namespaces.swap_remove(0)
-}
-
-/// Updates the row in a transaction with a write fence.
-pub(crate) async fn put(rows: &Rows, database: &Database) -> u64 {
-    let database = database.clone();
-    rows.write(NAME, Vec::new(), move |fence| async move {
-        database.update(fence).await
-    })
-    .await
-    .unwrap()
 }

@@ -15,6 +15,16 @@ impl Raw {
         Self(client.get_multiplexed_async_connection().await.unwrap())
     }
 
+    /// `None` if the server is unavailable.
+    pub(crate) async fn try_connect(valkey: &Valkey) -> Option<Self> {
+        let client = redis::Client::open(valkey.url()).unwrap();
+        client
+            .get_multiplexed_async_connection()
+            .await
+            .ok()
+            .map(Self)
+    }
+
     pub(crate) async fn run<T: redis::FromRedisValue>(&self, args: &[&[u8]]) -> T {
         self.try_run(args).await.unwrap()
     }
@@ -44,6 +54,21 @@ impl Raw {
         let mut args: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"default"];
         args.extend(rules.split(|byte| *byte == b' '));
         self.run::<()>(&args).await;
+    }
+
+    /// Adds the user `app` with the password `secret` and the rules of the README, for the keys of
+    /// the tests, with some more rules.
+    pub(crate) async fn add_minimal_user(&self, more: &str) {
+        let rules = include_str!("../../../README.md")
+            .lines()
+            .find_map(|line| line.strip_prefix("ACL SETUSER app on >secret "))
+            .expect("the README has the rules");
+        assert!(rules.starts_with("~app:* "), "{rules}");
+        let rules = rules.replace("~app:*", "~test:*");
+        let mut command: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"app", b"on", b">secret"];
+        let rules = rules.split(' ').chain(more.split_ascii_whitespace());
+        command.extend(rules.map(str::as_bytes));
+        self.run::<()>(&command).await;
     }
 
     pub(crate) async fn pttl(&self, key: &str) -> Duration {

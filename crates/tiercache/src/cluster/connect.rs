@@ -1,0 +1,105 @@
+//! The connections to a node, and the redirections that they get.
+
+use std::sync::{Arc, Weak};
+
+use crate::cluster::{Cluster, Node, SlotMap};
+use crate::connection::breaker::CircuitBreaker;
+use crate::connection::reconnect::{self, Member};
+use crate::connection::tracker::Tracker;
+use crate::connection::{Connection, Redirects};
+use crate::server::HostPort;
+use crate::server::slots::parse_address;
+use crate::sync::lock;
+
+impl Cluster {
+    /// Starts the tasks of a node.
+    pub(super) fn connect(&self, address: &HostPort, node: &Arc<Node>) {
+        tracing::info!(
+            host = address.host,
+            port = address.port,
+            "cluster: primary found"
+        );
+        let (server, settings) = (self.server.node(address), &self.settings);
+        let (this, id) = (self.this.clone(), node.id);
+        let owns = move |key: &str| this.upgrade().is_some_and(|cluster| cluster.owns(id, key));
+        let reconnect = reconnect::Loop {
+            server: server.clone(),
+            node: id,
+            timeouts: reconnect::Timeouts::from(settings),
+            breaker: Arc::clone(&node.breaker),
+            pending: Arc::clone(&self.pending),
+            coherence: Arc::clone(&self.coherence),
+            events: settings.events.clone(),
+            large_keys: Arc::clone(&self.large_keys),
+            waits_for: settings.wait_replicas,
+            member: Some(Member {
+                redirects: Arc::new(ByRedirection(self.this.clone())),
+                owns: Arc::new(owns),
+            }),
+        };
+        let watching = watch(self.this.clone(), Arc::clone(&node.breaker));
+        let mut tasks = vec![
+            self.runtime.spawn(reconnect.run()).abort_handle(),
+            self.runtime.spawn(watching).abort_handle(),
+        ];
+        if settings.memory.is_some() {
+            let (breaker, coherence) = (&node.breaker, &self.coherence);
+            let tracker = Tracker::new((server, id), breaker, coherence, &self.pending, settings);
+            tasks.push(self.runtime.spawn(tracker.run()).abort_handle());
+        }
+        *lock(&node.tasks) = tasks;
+    }
+
+    /// Records that a node has a slot.
+    fn moved(&self, slot: usize, node: &Arc<Node>) {
+        self.slots.rcu(|slots| {
+            let mut owners = slots.owners.clone();
+            if let Some(owner) = owners.get_mut(slot) {
+                *owner = Some(Arc::clone(node));
+            }
+            SlotMap {
+                owners,
+                is_resharding: slots.is_resharding,
+            }
+        });
+    }
+}
+
+/// Follows the redirections of nodes.
+struct ByRedirection(Weak<Cluster>);
+
+impl Redirects for ByRedirection {
+    fn follow(&self, address: &str, slot: u16, is_moved: bool) -> Option<Arc<Connection>> {
+        let cluster = self.0.upgrade()?;
+        if is_moved {
+            cluster.outdated.notify_one();
+        }
+        let address = parse_address(address)?;
+        let node = {
+            let nodes = lock(&cluster.nodes);
+            let aliased = || {
+                nodes
+                    .values()
+                    .find(|node| node.alias.as_ref() == Some(&address))
+            };
+            Arc::clone(nodes.get(&address).or_else(aliased)?)
+        };
+        if is_moved {
+            cluster.moved(slot.into(), &node);
+        }
+        node.breaker.connection()
+    }
+}
+
+/// Keeps `is_up` as the circuit breaker of a node is.
+async fn watch(cluster: Weak<Cluster>, breaker: Arc<CircuitBreaker>) {
+    let mut is_closed = true;
+    loop {
+        breaker.wait_for(is_closed).await;
+        match cluster.upgrade() {
+            Some(cluster) => cluster.update_is_up(),
+            None => return,
+        }
+        is_closed = !is_closed;
+    }
+}

@@ -1,0 +1,238 @@
+//! A cluster: several primaries, each with a connection for commands and one for client tracking.
+//!
+//! Every node is used as a single server is: its reconnect loop repeats recent invalidations before
+//! its connection is used, and its tracker says whether its changes are pushed. Commands go to the
+//! node that has the slot of their key; redirections are followed (`connection::redirect`).
+//!
+//! [`connect`] starts the connections to a node; [`topology`] learns which nodes there are; `server::slots` has their slots.
+
+mod connect;
+mod topology;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+use crate::connection::breaker::CircuitBreaker;
+use crate::connection::large::LargeKeys;
+use crate::local::coherence::{Coherence, NodeId};
+use crate::server::slots::{Primary, SLOTS, slot_of};
+use crate::server::{HostPort, Server};
+use crate::settings::Settings;
+use crate::sync::{Mutex, lock};
+use crate::write::pending::PendingInvalidations;
+
+/// The longest replication lag of a promoted replica after which no value is stale. A node that is
+/// cut off from the others accepts writes for `cluster-node-timeout`, 15 s by default.
+pub(crate) const WINDOW: Duration = Duration::from_secs(20);
+
+/// The nodes of a cluster. Dropped, it closes their connections.
+pub(crate) struct Cluster {
+    server: Server,
+    settings: Settings,
+    pending: Arc<PendingInvalidations>,
+    coherence: Arc<Coherence>,
+    large_keys: Arc<LargeKeys>,
+    slots: ArcSwap<SlotMap>,
+    nodes: Mutex<BTreeMap<HostPort, Arc<Node>>>,
+    /// Asks for the nodes to be learnt anew.
+    outdated: Notify,
+    is_up: watch::Sender<bool>,
+    /// Openings of the circuit breakers of former nodes.
+    openings: AtomicU64,
+    runtime: Handle,
+    topology: Mutex<Option<AbortHandle>>,
+    this: Weak<Self>,
+}
+
+/// Which node has each slot.
+struct SlotMap {
+    owners: Vec<Option<Arc<Node>>>,
+    /// Whether the keys of a slot are moving.
+    is_resharding: bool,
+}
+
+/// A primary.
+struct Node {
+    id: NodeId,
+    alias: Option<HostPort>,
+    breaker: Arc<CircuitBreaker>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Cluster {
+    /// Starts to learn the nodes and to connect to them.
+    pub(crate) fn start(
+        server: Server,
+        settings: &Settings,
+        pending: &Arc<PendingInvalidations>,
+        coherence: &Arc<Coherence>,
+        runtime: Handle,
+    ) -> Arc<Self> {
+        let cluster = Arc::new_cyclic(|this| Self {
+            server,
+            settings: settings.clone(),
+            pending: Arc::clone(pending),
+            coherence: Arc::clone(coherence),
+            large_keys: Arc::new(LargeKeys::new()),
+            slots: ArcSwap::from_pointee(SlotMap {
+                owners: vec![None; SLOTS],
+                is_resharding: false,
+            }),
+            nodes: Mutex::default(),
+            outdated: Notify::new(),
+            is_up: watch::Sender::new(false),
+            openings: AtomicU64::new(0),
+            runtime,
+            topology: Mutex::default(),
+            this: this.clone(),
+        });
+        let learning = topology::run(Arc::downgrade(&cluster));
+        let learning = cluster.runtime.spawn(learning).abort_handle();
+        *lock(&cluster.topology) = Some(learning);
+        cluster
+    }
+
+    /// The connection for the commands of a key, unless its node is unavailable.
+    pub(crate) fn connection(&self, key: &str) -> Option<Arc<Connection>> {
+        let slots = self.slots.load();
+        slots.owners[slot_of(key)].as_ref()?.breaker.connection()
+    }
+
+    /// The connections to all nodes, unless one is unavailable, or keys are moving between nodes.
+    pub(crate) fn connections(&self) -> Option<Vec<Arc<Connection>>> {
+        if self.slots.load().is_resharding || !*self.is_up.borrow() {
+            return None;
+        }
+        let nodes = lock(&self.nodes);
+        nodes
+            .values()
+            .map(|node| node.breaker.connection())
+            .collect()
+    }
+
+    /// Whether all nodes are available.
+    pub(crate) fn is_up(&self) -> bool {
+        *self.is_up.borrow()
+    }
+
+    /// Waits until all nodes are available, or one is not.
+    pub(crate) async fn wait_for(&self, up: bool) {
+        // The sender is in `self`, so this cannot fail.
+        let _ = self.is_up.subscribe().wait_for(|is_up| *is_up == up).await;
+    }
+
+    /// The number of times that the circuit breaker of a node has opened.
+    pub(crate) fn openings(&self) -> u64 {
+        let nodes = lock(&self.nodes);
+        let present: u64 = nodes.values().map(|node| node.breaker.openings()).sum();
+        self.openings.load(Ordering::Relaxed) + present
+    }
+
+    fn update_is_up(&self) {
+        let nodes = lock(&self.nodes);
+        let mut available = nodes.values().map(|node| node.breaker.connection());
+        let is_up = !nodes.is_empty() && available.all(|connection| connection.is_some());
+        self.is_up
+            .send_if_modified(|before| std::mem::replace(before, is_up) != is_up);
+    }
+
+    /// Uses the nodes that were learnt, and no others.
+    fn apply(&self, primaries: &[Primary], owners: &[Option<usize>], is_resharding: bool) {
+        let mut nodes = lock(&self.nodes);
+        let is_present =
+            |address: &HostPort| primaries.iter().any(|primary| primary.address == *address);
+        let gone: Vec<HostPort> = nodes
+            .keys()
+            .filter(|node| !is_present(node))
+            .cloned()
+            .collect();
+        for address in gone {
+            if let Some(node) = nodes.remove(&address) {
+                self.remove(&address, &node);
+            }
+        }
+        let mut added = Vec::new();
+        let learnt: Vec<Arc<Node>> = primaries
+            .iter()
+            .map(|primary| {
+                let node = nodes.entry(primary.address.clone()).or_insert_with(|| {
+                    let node = Arc::new(Node {
+                        id: self.coherence.add_node(),
+                        alias: primary.alias.clone(),
+                        breaker: Arc::new(CircuitBreaker::new()),
+                        tasks: Mutex::default(),
+                    });
+                    added.push((primary.address.clone(), Arc::clone(&node)));
+                    node
+                });
+                Arc::clone(node)
+            })
+            .collect();
+        let owners = owners
+            .iter()
+            .map(|owner| Some(Arc::clone(&learnt[(*owner)?])));
+        // Before the nodes are connected to: their loops ask which keys they have.
+        self.slots.store(Arc::new(SlotMap {
+            owners: owners.collect(),
+            is_resharding,
+        }));
+        drop(nodes);
+        for (address, node) in added {
+            self.connect(&address, &node);
+        }
+        self.update_is_up();
+    }
+
+    /// Ends the use of a node that has no slots any more. What was written to it last may be unknown
+    /// to the node that has them now.
+    fn remove(&self, address: &HostPort, node: &Node) {
+        tracing::info!(
+            host = address.host,
+            port = address.port,
+            "cluster: primary gone"
+        );
+        node.stop();
+        self.openings
+            .fetch_add(node.breaker.openings(), Ordering::Relaxed);
+        self.coherence.remove_node(node.id);
+        self.pending.enqueue_recent(Instant::now());
+    }
+
+    fn owns(&self, node: NodeId, key: &str) -> bool {
+        let slots = self.slots.load();
+        slots.owners[slot_of(key)]
+            .as_ref()
+            .is_some_and(|owner| owner.id == node)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in lock(&self.nodes).values() {
+            node.stop();
+        }
+        if let Some(topology) = lock(&self.topology).take() {
+            topology.abort();
+        }
+    }
+}
+
+impl Node {
+    fn stop(&self) {
+        for task in lock(&self.tasks).drain(..) {
+            task.abort();
+        }
+        if let Some(connection) = self.breaker.connection() {
+            connection.close("no primary of the cluster any more");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Sockets that count the bytes that move: the sign of life of a server whose reply is long.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::task::AbortHandle;
+
+/// A connection of the client, which is closed when this is dropped.
+pub(crate) struct Socket {
+    pub(crate) connection: MultiplexedConnection,
+    /// The bytes that were sent and received. They are not counted with TLS.
+    pub(crate) moved: Moved,
+    /// The task that drives the connection, unless the connection ends it itself.
+    driver: Option<AbortHandle>,
+}
+
+/// A count of bytes.
+#[derive(Clone, Default)]
+pub(crate) struct Moved(Arc<AtomicU64>);
+
+impl Moved {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Socket {
+    pub(crate) fn is_counted(&self) -> bool {
+        self.driver.is_some()
+    }
+
+    /// Connects to an address.
+    pub(super) async fn open(
+        info: &ConnectionInfo,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<Self> {
+        match info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                // Commands are pipelined: none may wait for the ACK of another.
+                stream.set_nodelay(true)?;
+                Self::over(stream, info, config).await
+            }
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                Self::over(stream, info, config).await
+            }
+            _ => {
+                let client = Client::open(info.clone())?;
+                let connecting = client.get_multiplexed_async_connection_with_config(config);
+                Ok(Self {
+                    connection: connecting.await?,
+                    moved: Moved::default(),
+                    driver: None,
+                })
+            }
+        }
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        info: &ConnectionInfo,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<Self> {
+        let moved = Moved::default();
+        let counted = Counted {
+            stream,
+            moved: moved.clone(),
+        };
+        let (settings, config) = (info.redis_settings(), config.clone());
+        let opening = MultiplexedConnection::new_with_config(settings, counted, config);
+        let (connection, driver) = opening.await?;
+        Ok(Self {
+            connection,
+            moved,
+            driver: Some(tokio::spawn(driver).abort_handle()),
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
+    }
+}
+
+/// A stream whose bytes are counted.
+struct Counted<S> {
+    stream: S,
+    moved: Moved,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.moved.add(buffer.filled().len() - before);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            self.moved.add(count);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
