@@ -5,9 +5,11 @@ mod actions;
 mod browser;
 mod content;
 mod many_keys;
+mod outages;
 mod state;
 
 use axum::body::Body;
+use devstack::shared;
 use fia_api::app::{LogLevel, Service as _};
 use fia_api::operator::Operator;
 use http::{Method, Request, StatusCode, header};
@@ -15,7 +17,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tracing::Level;
 
-use crate::harness::{Fixture, Replica, Response, Vars, config, vars};
+use crate::harness::{Fixture, Replica, Response, Vars, config, upstream_vars, vars};
 
 const KEY: &str = "the-operators-own-key";
 /// The origin of the page in requests of browsers.
@@ -27,13 +29,16 @@ struct Operated {
     operator: Operator,
 }
 
-fn settings(fixture: &Fixture) -> Vars {
-    let own = vars(&[
+/// Settings with all dependencies: an open page probes them.
+async fn settings(fixture: &Fixture) -> Vars {
+    let (rabbitmq, upstreams) = tokio::join!(shared::rabbitmq(), shared::upstreams());
+    let mut all = fixture.vars();
+    all.extend(upstream_vars(upstreams.unwrap()));
+    all.extend(vars(&[
         ("FIA_API_ADMIN_BIND", "127.0.0.1:0"),
         ("FIA_API_ADMIN_KEY", KEY),
-    ]);
-    let mut all = fixture.vars();
-    all.extend(own);
+        ("QUEUE_HOST", &rabbitmq.unwrap().addr().to_string()),
+    ]));
     all
 }
 
@@ -43,7 +48,7 @@ impl Operated {
     }
 
     async fn with(fixture: &Fixture, more: &Vars) -> Self {
-        let mut all = settings(fixture);
+        let mut all = settings(fixture).await;
         all.extend(more.clone());
         let replica = fixture.replica_with(&all).await;
         let log_level = LogLevel::new(Level::INFO, |_| {});
