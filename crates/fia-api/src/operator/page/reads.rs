@@ -42,6 +42,22 @@ pub(super) fn section(overview: &Overview, context: &Context<'_>) -> Markup {
                     tbody { @for read in &overview.reads { (row(read, context)) } }
                 }
             }
+            (group_form(context))
+        }
+    }
+}
+
+/// Invalidates lists and counts, whose keys are digests: by what they show.
+fn group_form(context: &Context<'_>) -> Markup {
+    let Some(session) = context.session else {
+        return html! {};
+    };
+    html! {
+        form.inline.controls method="post" action="/actions/invalidate-group" {
+            input type="hidden" name="csrf" value=(session.csrf);
+            label for="group" { "Lists and counts of the jobs of" }
+            input id="group" name="group" required maxlength="100" placeholder="instrument, or all" autocomplete="off";
+            button type="submit" { "Invalidate" }
         }
     }
 }

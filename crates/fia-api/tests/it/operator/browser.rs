@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use devstack::{Browser, Page};
 use fia_api::app::Server;
+use http::StatusCode;
 use serde_json::json;
 
 use crate::harness::{Fixture, eventually};
-use crate::operator::outages::{CURRENT, Fault, LIMIT, OUTAGES, Proxied};
+use crate::operator::outages::{CURRENT, FailingOver, Fault, LIMIT, OUTAGES, Proxied};
 use crate::operator::{KEY, Operated};
 
 /// The script of axe, which `scripts/install-axe` installs.
@@ -18,6 +19,7 @@ const AXE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../target/tools/axe/node_modules/axe-core/axe.min.js"
 );
+const LATEST_RUN: &str = "/instrument/MARI/latest-run";
 const SIZES: [(&str, (u32, u32)); 2] = [("1280", (1280, 800)), ("390", (390, 844))];
 
 /// Serves a page; returns its URL.
@@ -100,6 +102,28 @@ async fn the_page_shows_an_outage_of_each_dependency_and_its_end() {
     assert_eq!(page.logged(), Vec::<String>::new());
 }
 
+/// Takes several seconds: the sentinels wait before they promote a replica.
+#[tokio::test]
+async fn the_page_shows_a_failover_and_a_put_during_it() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let failing = FailingOver::new().await;
+    let page = browser.page((1280, 800), false).await.unwrap();
+    page.open(&serve(&failing.page)).await.unwrap();
+    sentence_contains(&page, CURRENT).await;
+    failing.kill_primary();
+    shows(&page, ("valkey", "down"), OUTAGES[1].1).await;
+    let body = json!({"latest_run": "2"});
+    let put = failing.page.replica.put(LATEST_RUN, "staff", &body).await;
+    assert_eq!(put.status, StatusCode::OK);
+    let older = "may be up to 120 s old: a change made here is not known to other replicas yet.";
+    shows(&page, ("valkey", "down"), older).await;
+    failing.promoted().await;
+    shows(&page, ("valkey", "up"), CURRENT).await;
+    assert_eq!(page.logged(), Vec::<String>::new());
+}
+
 /// Waits until the page shows a state of a dependency and a sentence, both at once.
 async fn shows(page: &Page, (id, state): (&str, &str), sentence: &str) {
     let start = Instant::now();
@@ -131,6 +155,18 @@ async fn an_operator_signs_in_and_acts() {
     );
     page.evaluate(&sign_in).await.unwrap();
     page.wait_for(&format!("{forms} > 5"), LIMIT).await.unwrap();
+    page.evaluate(
+        "document.querySelector('#group').value = 'MARI'; \
+         document.querySelector('form[action=\"/actions/invalidate-group\"]').requestSubmit()",
+    )
+    .await
+    .unwrap();
+    page.wait_for(
+        "document.body.textContent.includes('invalidate lists and counts of MARI')",
+        LIMIT,
+    )
+    .await
+    .unwrap();
     page.evaluate(
         "document.querySelector('#level').value = 'trace'; \
          document.querySelector('form[action=\"/actions/log-level\"]').requestSubmit()",

@@ -7,6 +7,7 @@ mod content;
 mod many_keys;
 mod outages;
 mod state;
+mod tables;
 
 use axum::body::Body;
 use devstack::shared;
@@ -14,6 +15,7 @@ use fia_api::app::{LogLevel, Service as _};
 use fia_api::operator::Operator;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tracing::Level;
 
@@ -110,4 +112,12 @@ fn post(path: &str) -> http::request::Builder {
         .method(Method::POST)
         .uri(path)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+async fn ask<T: redis::FromRedisValue>(redis: &mut MultiplexedConnection, words: &[&str]) -> T {
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(*word);
+    }
+    command.query_async(redis).await.unwrap()
 }

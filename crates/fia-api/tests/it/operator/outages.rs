@@ -9,7 +9,7 @@ use devstack::{FaultProxy, Mode, SentinelService, Valkey, shared};
 use redis::aio::MultiplexedConnection;
 
 use crate::harness::{Database, Fixture, Vars, eventually, vars};
-use crate::operator::Operated;
+use crate::operator::{Operated, ask};
 
 /// How soon a change is shown.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
@@ -175,7 +175,7 @@ async fn a_loss_of_client_tracking_is_shown_and_its_end() {
     let mut redis = fixture.redis().await;
     shows(&page, ("tracking", "up"), CURRENT, LIMIT).await;
     permit_tracking(&mut redis, false).await;
-    let clients: String = call(&mut redis, &["CLIENT", "LIST"]).await;
+    let clients: String = ask(&mut redis, &["CLIENT", "LIST"]).await;
     let is_tracking = |client: &&str| {
         let mut fields = client.split(' ');
         fields.any(|field| {
@@ -190,7 +190,7 @@ async fn a_loss_of_client_tracking_is_shown_and_its_end() {
         .next()
         .unwrap()
         .trim_start_matches("id=");
-    let _: u64 = call(&mut redis, &["CLIENT", "KILL", "ID", id]).await;
+    let _: u64 = ask(&mut redis, &["CLIENT", "KILL", "ID", id]).await;
     let slower = "reads are slower: client tracking has been interrupted since ";
     shows(&page, ("tracking", "down"), slower, LIMIT).await;
     assert_eq!(page.dependency("valkey").await["state"], "up");
@@ -201,45 +201,62 @@ async fn a_loss_of_client_tracking_is_shown_and_its_end() {
 async fn permit_tracking(redis: &mut MultiplexedConnection, is_permitted: bool) {
     let sign = if is_permitted { '+' } else { '-' };
     let rule = format!("{sign}client|tracking");
-    let _: String = call(redis, &["ACL", "SETUSER", "default", &rule]).await;
+    let _: String = ask(redis, &["ACL", "SETUSER", "default", &rule]).await;
 }
 
-async fn call<T: redis::FromRedisValue>(redis: &mut MultiplexedConnection, words: &[&str]) -> T {
-    let mut command = redis::cmd(words[0]);
-    for word in &words[1..] {
-        command.arg(*word);
+/// A replica whose Valkey fails over.
+pub(super) struct FailingOver {
+    pub(super) page: Operated,
+    service: SentinelService,
+    _fixture: Fixture,
+}
+
+impl FailingOver {
+    pub(super) async fn new() -> Self {
+        let (fixture, service) = tokio::join!(Fixture::new(), SentinelService::start());
+        let service = service.unwrap();
+        let settings: Vars = vars(&[("VALKEY_URL", &service.url())]);
+        Self {
+            page: Operated::with(&fixture, &settings).await,
+            service,
+            _fixture: fixture,
+        }
     }
-    command.query_async(redis).await.unwrap()
+
+    pub(super) fn kill_primary(&self) {
+        self.service.servers()[0].kill();
+    }
+
+    /// Waits until the sentinels have promoted a replica.
+    pub(super) async fn promoted(&self) {
+        eventually(Duration::from_secs(20), async || {
+            for replica in &self.service.servers()[1..] {
+                if is_primary(replica).await {
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+    }
 }
 
 /// Takes several seconds: the sentinels wait before they promote a replica.
 #[tokio::test]
 async fn a_failover_of_valkey_is_shown_and_its_end() {
-    let (fixture, service) = tokio::join!(Fixture::new(), SentinelService::start());
-    let service = service.unwrap();
-    let settings: Vars = vars(&[("VALKEY_URL", &service.url())]);
-    let page = Operated::with(&fixture, &settings).await;
-    shows(&page, ("valkey", "up"), CURRENT, LIMIT).await;
-    let [primary, replicas @ ..] = service.servers();
-    primary.kill();
-    let slower = "reads are slower: Valkey has been unavailable since ";
-    shows(&page, ("valkey", "down"), slower, LIMIT).await;
-    eventually(Duration::from_secs(20), async || {
-        for replica in replicas {
-            if is_primary(replica).await {
-                return true;
-            }
-        }
-        false
-    })
-    .await;
-    shows(&page, ("valkey", "up"), CURRENT, LIMIT).await;
-    shows(&page, ("tracking", "up"), CURRENT, LIMIT).await;
+    let failing = FailingOver::new().await;
+    let page = &failing.page;
+    shows(page, ("valkey", "up"), CURRENT, LIMIT).await;
+    failing.kill_primary();
+    shows(page, ("valkey", "down"), OUTAGES[1].1, LIMIT).await;
+    failing.promoted().await;
+    shows(page, ("valkey", "up"), CURRENT, LIMIT).await;
+    shows(page, ("tracking", "up"), CURRENT, LIMIT).await;
 }
 
 async fn is_primary(server: &Valkey) -> bool {
     let client = redis::Client::open(server.url()).unwrap();
     let mut redis = client.get_multiplexed_async_connection().await.unwrap();
-    let info: String = call(&mut redis, &["INFO", "replication"]).await;
+    let info: String = ask(&mut redis, &["INFO", "replication"]).await;
     info.contains("role:master")
 }
