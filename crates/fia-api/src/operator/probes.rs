@@ -21,6 +21,8 @@ use crate::upstream;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// The time limit of a probe.
 const LIMIT: Duration = Duration::from_millis(900);
+/// That of the first one, which has to connect, and before which nothing is shown.
+const FIRST_LIMIT: Duration = Duration::from_secs(3);
 /// How long after a request for the page somebody is taken to look at it.
 const ATTENTION: Duration = Duration::from_secs(10);
 
@@ -134,7 +136,9 @@ impl Findings {
     /// Awaits a probe within its limit, records its outcome, and waits until the next one is due.
     async fn record<E: Display>(&self, probe: impl Future<Output = Result<(), E>>) {
         let start = Instant::now();
-        let outcome = timeout(LIMIT, probe).await;
+        let is_first = self.0.lock().is_none();
+        let limit = if is_first { FIRST_LIMIT } else { LIMIT };
+        let outcome = timeout(limit, probe).await;
         {
             let mut found = self.0.lock();
             let found = found.get_or_insert_default();
@@ -173,13 +177,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_without_a_response_fails_in_time() {
         let findings = Findings::default();
+        let silent = std::future::pending::<Result<(), String>>;
         let start = Instant::now();
-        findings
-            .record(std::future::pending::<Result<(), String>>())
-            .await;
-        assert_eq!(start.elapsed(), LIMIT);
+        findings.record(silent()).await;
+        assert_eq!(start.elapsed(), FIRST_LIMIT);
+        findings.record(silent()).await;
+        assert_eq!(start.elapsed(), FIRST_LIMIT + LIMIT);
         findings.record(async { Ok::<_, String>(()) }).await;
-        assert_eq!(start.elapsed(), LIMIT + INTERVAL);
+        assert_eq!(start.elapsed(), FIRST_LIMIT + LIMIT + INTERVAL);
         let found = findings.0.lock().take().unwrap();
         assert_eq!(found.health.snapshot().up, Some(true));
         assert!(found.health.snapshot().last_failure.is_some());

@@ -90,8 +90,8 @@ fn one(row: &KeyRow, by: &str, amount: Option<&'static str>, context: &Context<'
             }
             td data-label="Stored by" {
                 @match row.stored_by {
-                    Some("older") => { span.tag data-kind="older" { "older server" } },
-                    Some(_) => { "this server" },
+                    Some("older") => { span.tag data-kind="older" title="by a replica of the older server" { "older" } },
+                    Some(_) => { span title="by a replica of this server" { "this" } },
                     None => { span.zero { "–" } },
                 }
             }

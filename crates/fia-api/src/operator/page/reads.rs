@@ -80,7 +80,7 @@ fn row(read: &ReadRow, context: &Context<'_>) -> Markup {
             (share("Valkey", "hits_valkey", read.hits_valkey, read.requests))
             (share("Miss", "misses", read.misses, read.requests))
             (share("Stale", "stale", read.stale, read.requests))
-            td.number data-label="Coalesced" data-field="coalesced" { (count(read.coalesced)) }
+            td.number data-label="Coalesced" data-field="coalesced" { (quiet(read.coalesced)) }
             td.number data-label="Load ms, p50 / p99" { (loads(read)) }
             td.number data-label="Conflicts" {
                 (quiet(read.fills_refused)) " / " (quiet(read.lease_conflicts)) " / " (quiet(read.fence_conflicts))

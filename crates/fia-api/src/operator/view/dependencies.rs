@@ -25,7 +25,7 @@ pub(in crate::operator) struct Dependency {
     pub(in crate::operator) state: State,
     /// The state in words.
     pub(in crate::operator) text: String,
-    /// When the state began; `None` for a dependency that is not used.
+    /// When the state began; `None` for a dependency that is not used, and where that is not known.
     pub(in crate::operator) since: Option<At>,
     pub(in crate::operator) last_failure: Option<Failure>,
 }
@@ -129,15 +129,20 @@ fn called(state: &AppState, probes: &Probes) -> Vec<Dependency> {
     ];
     let dependency = |(id, name)| {
         let operations = state.dependencies.iter().filter(|one| one.name == id);
-        let operations = operations.map(|one| one.calls.health()).collect();
+        let operations: Vec<HealthSnapshot> = operations.map(|one| one.calls.health()).collect();
+        let was_called = operations.iter().any(|one| one.up.is_some());
         let probed = probes.found(id);
-        let text = if probed.is_some() {
-            "responds"
-        } else {
-            "last call succeeded"
+        let text = match probed {
+            Some(_) => "responds",
+            None => "last call succeeded",
         };
         let health = state_of(operations, probed)?;
-        Some(Dependency::new(id, name, health, text.to_owned()))
+        let mut found = Dependency::new(id, name, health, text.to_owned());
+        // The first probe found it available; since when is not known.
+        if found.state == State::Up && !was_called && found.last_failure.is_none() {
+            found.since = None;
+        }
+        Some(found)
     };
     NAMES.into_iter().filter_map(dependency).collect()
 }

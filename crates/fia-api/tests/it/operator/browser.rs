@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::harness::{Fixture, eventually};
-use crate::operator::outages::{CURRENT, FailingOver, Fault, LIMIT, OUTAGES, Proxied};
+use crate::operator::outages::{CURRENT, FailingOver, Fault, LIMIT, OUTAGES, Proxied, START};
 use crate::operator::{KEY, Operated};
 
 /// The script of axe, which `scripts/install-axe` installs.
@@ -43,7 +43,7 @@ async fn sentence_contains(page: &Page, text: &str) {
         "document.querySelector('h1').textContent.includes({})",
         json!(text)
     );
-    page.wait_for(&condition, LIMIT).await.unwrap();
+    page.wait_for(&condition, START).await.unwrap();
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn shows(page: &Page, (id, state): (&str, &str), sentence: &str) {
     let start = Instant::now();
     let condition = format!(
         "document.querySelector('[data-dependency={id}]').dataset.state === '{state}' \
-             && document.querySelector('h1').textContent.includes({})",
+             && document.querySelector('h1').textContent.replaceAll('\\u00a0', ' ').includes({})",
         json!(sentence)
     );
     page.wait_for(&condition, LIMIT).await.unwrap();
@@ -184,6 +184,55 @@ async fn an_operator_signs_in_and_acts() {
     .await
     .unwrap();
     assert_eq!(page.logged(), Vec::<String>::new());
+}
+
+/// Only the keyboard, and no scripts: signs in, and invalidates the lists of an instrument.
+#[tokio::test]
+async fn an_operator_acts_by_keyboard_without_scripts() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let fixture = Fixture::new().await;
+    let operated = Operated::new(&fixture).await;
+    let page = browser.page((1280, 800), false).await.unwrap();
+    page.disable_scripts().await.unwrap();
+    page.open(&serve(&operated)).await.unwrap();
+    sentence_contains(&page, CURRENT).await;
+    press_until(
+        &page,
+        "document.activeElement.matches('details.session > summary')",
+    )
+    .await;
+    page.press("Enter").await.unwrap();
+    press_until(&page, "document.activeElement.id === 'credential'").await;
+    page.enter_text(KEY).await.unwrap();
+    page.press("Enter").await.unwrap();
+    let signed_in = "document.body.textContent.includes('Acting as operator key')";
+    page.wait_for(signed_in, LIMIT).await.unwrap();
+    press_until(&page, "document.activeElement.id === 'group'").await;
+    page.enter_text("MARI").await.unwrap();
+    page.press("Enter").await.unwrap();
+    let done = "document.querySelector('#actions').textContent\
+        .includes('invalidate lists and counts of MARI')";
+    page.wait_for(done, LIMIT).await.unwrap();
+    assert_eq!(page.logged(), Vec::<String>::new());
+}
+
+/// Presses Tab until a condition holds; each element has the focus visibly.
+async fn press_until(page: &Page, condition: &str) {
+    let outline = "getComputedStyle(document.activeElement).outlineStyle";
+    for _ in 0..60 {
+        page.press("Tab").await.unwrap();
+        assert_eq!(
+            page.evaluate(outline).await.unwrap(),
+            "solid",
+            "{condition}"
+        );
+        if page.evaluate(condition).await.unwrap() == true {
+            return;
+        }
+    }
+    panic!("not reached with Tab: {condition}");
 }
 
 /// Loads four pages, each with an image.

@@ -4,6 +4,7 @@ mod access;
 mod actions;
 mod browser;
 mod content;
+mod keys;
 mod many_keys;
 mod outages;
 mod state;

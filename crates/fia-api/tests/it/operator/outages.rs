@@ -13,6 +13,8 @@ use crate::operator::{Operated, ask};
 
 /// How soon a change is shown.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
+/// How soon the page is complete after the start.
+pub(super) const START: Duration = Duration::from_secs(10);
 pub(super) const CURRENT: &str = "Answers are current: ";
 /// The dependencies behind proxies, each with what the sentence says of its outage.
 pub(super) const OUTAGES: [(&str, &str); 5] = [
@@ -125,7 +127,7 @@ async fn assert_followed(id: &str) {
     let proxied = Proxied::new().await;
     let page = &proxied.page;
     let (_, sentence) = OUTAGES.iter().find(|(of, _)| *of == id).unwrap();
-    shows(page, (id, "up"), CURRENT, LIMIT).await;
+    shows(page, (id, "up"), CURRENT, START).await;
     for fault in [Fault::Refuse, Fault::Swallow] {
         proxied.inject(id, fault).await;
         shows(page, (id, "down"), sentence, LIMIT).await;
@@ -173,7 +175,7 @@ async fn a_loss_of_client_tracking_is_shown_and_its_end() {
     let fixture = Fixture::new().await;
     let page = Operated::new(&fixture).await;
     let mut redis = fixture.redis().await;
-    shows(&page, ("tracking", "up"), CURRENT, LIMIT).await;
+    shows(&page, ("tracking", "up"), CURRENT, START).await;
     permit_tracking(&mut redis, false).await;
     let clients: String = ask(&mut redis, &["CLIENT", "LIST"]).await;
     let is_tracking = |client: &&str| {
@@ -246,7 +248,7 @@ impl FailingOver {
 async fn a_failover_of_valkey_is_shown_and_its_end() {
     let failing = FailingOver::new().await;
     let page = &failing.page;
-    shows(page, ("valkey", "up"), CURRENT, LIMIT).await;
+    shows(page, ("valkey", "up"), CURRENT, START).await;
     failing.kill_primary();
     shows(page, ("valkey", "down"), OUTAGES[1].1, LIMIT).await;
     failing.promoted().await;

@@ -6,7 +6,7 @@ use devstack::{FaultProxy, Valkey};
 
 use crate::harness::{Database, Fixture, eventually, vars};
 use crate::operator::Operated;
-use crate::operator::outages::LIMIT;
+use crate::operator::outages::{LIMIT, START};
 
 async fn says(page: &Operated, limit: Duration, beginning: &str) {
     eventually(limit, async || page.sentence().await.starts_with(beginning)).await;
@@ -52,7 +52,7 @@ async fn an_outage_of_the_database_has_a_bound_and_a_remedy() {
         valkey: valkey.unwrap(),
     };
     let page = Operated::with(&fixture, &at_proxy).await;
-    says(&page, LIMIT, "Answers are current: ").await;
+    says(&page, START, "Answers are current: ").await;
     proxy.refuse(true).await.unwrap();
     proxy.reset_all();
     says(&page, LIMIT, "Answers may be up to ").await;
