@@ -96,7 +96,10 @@ mod tests {
         })
     }
 
-    fn state(operations: &[HealthSnapshot], probed: Option<Probed>) -> (Option<bool>, u64) {
+    fn state<const N: usize>(
+        operations: [HealthSnapshot; N],
+        probed: Option<Probed>,
+    ) -> (Option<bool>, u64) {
         let found = state_of(operations.to_vec(), probed).unwrap();
         let since = found.since.duration_since(UNIX_EPOCH).unwrap();
         (found.up, since.as_secs())
@@ -106,9 +109,9 @@ mod tests {
     fn without_probes_the_worst_call_decides() {
         let (up, unknown) = (health(Some(true), 5, None), health(None, 0, None));
         let down = health(Some(false), 7, Some((8, false)));
-        assert_eq!(state(&[unknown.clone()], None), (None, 0));
-        assert_eq!(state(&[unknown, up.clone()], None), (Some(true), 5));
-        assert_eq!(state(&[up, down], None), (Some(false), 7));
+        assert_eq!(state([unknown.clone()], None), (None, 0));
+        assert_eq!(state([unknown, up.clone()], None), (Some(true), 5));
+        assert_eq!(state([up, down], None), (Some(false), 7));
         assert_eq!(state_of(Vec::new(), None), None);
     }
 
@@ -116,34 +119,34 @@ mod tests {
     fn a_probe_finds_an_outage_that_no_call_has_met() {
         let up = health(Some(true), 5, None);
         let probe = probed(false, 20, Some(21), Some(19));
-        assert_eq!(state(&[up], probe.clone()), (Some(false), 20));
-        assert_eq!(state(&[health(None, 0, None)], probe), (Some(false), 20));
+        assert_eq!(state([up], probe.clone()), (Some(false), 20));
+        assert_eq!(state([health(None, 0, None)], probe), (Some(false), 20));
     }
 
     #[test]
     fn a_probe_that_is_answered_ends_an_outage_that_calls_have_met() {
         let down = health(Some(false), 7, Some((8, false)));
         let answered = probed(true, 30, None, Some(40));
-        assert_eq!(state(&[down.clone()], answered), (Some(true), 30));
+        assert_eq!(state([down.clone()], answered), (Some(true), 30));
         // A failure after the last probe counts.
         let before = probed(true, 3, None, Some(6));
-        assert_eq!(state(&[down], before), (Some(false), 7));
+        assert_eq!(state([down], before), (Some(false), 7));
     }
 
     #[test]
     fn an_error_response_counts_until_the_next_call() {
         let faulty = health(Some(false), 7, Some((8, true)));
         let answered = probed(true, 30, None, Some(40));
-        assert_eq!(state(&[faulty], answered), (Some(false), 7));
+        assert_eq!(state([faulty], answered), (Some(false), 7));
     }
 
     #[test]
     fn a_dependency_is_up_since_its_last_outage_and_not_since_the_page_was_opened() {
         let up = health(Some(true), 5, None);
         let opened = probed(true, 30, None, Some(40));
-        assert_eq!(state(&[up.clone()], opened.clone()), (Some(true), 5));
-        assert_eq!(state(&[], opened), (Some(true), 30));
+        assert_eq!(state([up.clone()], opened.clone()), (Some(true), 5));
+        assert_eq!(state([], opened), (Some(true), 30));
         let recovered = probed(true, 35, Some(34), Some(40));
-        assert_eq!(state(&[up], recovered), (Some(true), 35));
+        assert_eq!(state([up], recovered), (Some(true), 35));
     }
 }

@@ -12,14 +12,13 @@ use serde_json::json;
 
 use crate::harness::{Fixture, eventually};
 use crate::operator::outages::{CURRENT, FailingOver, Fault, LIMIT, OUTAGES, Proxied, START};
-use crate::operator::{KEY, Operated};
+use crate::operator::{KEY, LATEST_RUN, Operated};
 
 /// The script of axe, which `scripts/install-axe` installs.
 const AXE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../target/tools/axe/node_modules/axe-core/axe.min.js"
 );
-const LATEST_RUN: &str = "/instrument/MARI/latest-run";
 const SIZES: [(&str, (u32, u32)); 2] = [("1280", (1280, 800)), ("390", (390, 844))];
 
 /// Serves a page; returns its URL.

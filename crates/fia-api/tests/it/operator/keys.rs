@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
 use crate::harness::{Fixture, vars};
-use crate::operator::{Operated, ask};
+use crate::operator::{LATEST_RUN, Operated, SPECIFICATION, ask};
 
 /// The cache is in another database of the server than the first.
 #[tokio::test]

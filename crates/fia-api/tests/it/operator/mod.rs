@@ -26,6 +26,9 @@ const KEY: &str = "the-operators-own-key";
 /// The origin of the page in requests of browsers.
 const ORIGIN: &str = "http://page.example";
 
+const LATEST_RUN: &str = "/instrument/MARI/latest-run";
+const SPECIFICATION: &str = "/instrument/MARI/specification";
+
 /// A replica with its page.
 struct Operated {
     replica: Replica,

@@ -13,10 +13,7 @@ use crate::consumer::queue_vars;
 use crate::harness::{Fixture, eventually, request, upstream_vars, vars};
 
 use crate::metrics::{Scrape, scrape};
-use crate::operator::Operated;
-
-const LATEST_RUN: &str = "/instrument/MARI/latest-run";
-const SPECIFICATION: &str = "/instrument/MARI/specification";
+use crate::operator::{LATEST_RUN, Operated, SPECIFICATION};
 
 /// The page and the metrics; nothing happens in between.
 async fn both(page: &Operated) -> (Value, Scrape) {
