@@ -169,6 +169,24 @@ async fn an_outage_of_github_is_shown_and_its_end() {
     assert_followed("github").await;
 }
 
+#[tokio::test]
+async fn a_loss_of_the_change_feed_is_shown_and_its_end() {
+    let fixture = Fixture::new().await;
+    let proxy = FaultProxy::start(fixture.database.server.addr()).await;
+    let proxy = proxy.unwrap();
+    let url = fixture.database.server.url(&fixture.database.name);
+    let server = fixture.database.server.addr().to_string();
+    let url = url.replace(&server, &proxy.addr().to_string());
+    let page = Operated::with(&fixture, &vars(&[("DB_LISTEN_URL", &url)])).await;
+    shows(&page, ("change_feed", "up"), CURRENT, START).await;
+    proxy.refuse(true).await.unwrap();
+    proxy.reset_all();
+    let older = "up to 120 s old: the change feed has been disconnected since ";
+    shows(&page, ("change_feed", "down"), older, LIMIT).await;
+    proxy.heal().await.unwrap();
+    shows(&page, ("change_feed", "up"), CURRENT, LIMIT).await;
+}
+
 /// Valkey works, but its user may not enable client tracking for some time.
 #[tokio::test]
 async fn a_loss_of_client_tracking_is_shown_and_its_end() {
