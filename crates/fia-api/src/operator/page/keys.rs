@@ -60,7 +60,7 @@ fn table(keys: &Keys, context: &Context<'_>) -> Markup {
                 th scope="col" { "Stored by" }
                 th.number scope="col" { "Age" }
                 th.number scope="col" { "TTL left" }
-                @if context.may_act() { th scope="col" { span.hidden { "Actions" } } }
+                @if context.may_act() { th.actions scope="col" { span.hidden { "Actions" } } }
             } }
             tbody { @for row in &keys.rows { (one(row, keys.by, amount, context)) } }
         }
