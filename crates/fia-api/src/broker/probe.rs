@@ -10,6 +10,10 @@ use crate::broker::BrokerError;
 use crate::broker::client::addresses;
 use crate::config;
 
+/// The largest frame in bytes: the client's buffers hold 64 of them, which with the broker's
+/// default would be 8 MiB.
+const FRAME_MAX: u32 = 16 * 1024;
+
 /// A connection to the first host that accepts one, opened when needed.
 pub struct Probe {
     addresses: Vec<AMQPUri>,
@@ -20,8 +24,12 @@ impl Probe {
     /// Prepares checks without connecting.
     #[must_use]
     pub fn new(config: &config::Queue) -> Self {
+        let mut addresses = addresses(config);
+        for address in &mut addresses {
+            address.query.frame_max = Some(FRAME_MAX);
+        }
         Self {
-            addresses: addresses(config),
+            addresses,
             current: None,
         }
     }
