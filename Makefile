@@ -70,6 +70,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench bodies
 	target/release/fia-bench sockets
 	target/release/fia-bench overload
+	target/release/fia-bench operator-page
 	target/release/fia-bench schedules
 	$(MAKE) soak-cache
 	scripts/check-clients target/release/fia-api

@@ -11,11 +11,14 @@ use crate::clock::Moment;
 use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::local::entry::{Entry, Validity};
 use crate::namespace::{Inner, Namespace, with_name};
+use crate::protocol::generation::{TAG_LEN, is_tag};
 use crate::protocol::marker::{Stored, TOMBSTONE};
 
 /// The index of the last byte that is read of a content: those of a marker suffice to tell markers
 /// from payloads.
 const LAST_BYTE: usize = Stored::MARKER_LEN - 1;
+/// The index from the end at which the tag of a payload would begin.
+const TAG_BEGIN: isize = -(TAG_LEN as isize);
 
 /// The state of a key; see [`Namespace::inspect`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,21 @@ pub struct SharedEntry {
     pub bytes: u64,
     /// The rest of its TTL; `None` if it does not expire.
     pub ttl: Option<Duration>,
+    /// The form of a payload.
+    pub form: Form,
+}
+
+/// The form of a payload, by which a service can tell which of its programs stored it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It ends in the tag of a group: this library stored it.
+    Tagged,
+    /// JSON without white space after its first separator.
+    Compact,
+    /// JSON with white space there, as Python's `json.dumps` writes it.
+    Spaced,
+    /// Neither can be told, or there is no payload.
+    Unknown,
 }
 
 /// The kind of a key's content in the shared level.
@@ -124,15 +142,16 @@ where
     }
 }
 
-/// Reads the length, the TTL and the first bytes of a key.
+/// Reads the length, the TTL, and the first and the last bytes of a key.
 async fn inspect(
     connection: &Connection,
     key: &str,
     limit: Duration,
 ) -> Result<SharedEntry, CommandError> {
-    let mut commands = Pipeline::with_capacity(3);
+    let mut commands = Pipeline::with_capacity(4);
     commands.cmd("PTTL").arg(key).cmd("STRLEN").arg(key);
     commands.cmd("GETRANGE").arg(key).arg(0).arg(LAST_BYTE);
+    commands.cmd("GETRANGE").arg(key).arg(TAG_BEGIN).arg(-1);
     let replies = connection.call_all(&commands, Instant::now() + limit).await;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or(Err(CommandError::Timeout));
@@ -141,17 +160,30 @@ async fn inspect(
         _ => return Err(unexpected_reply()),
     };
     let ttl = u64::try_from(pttl).ok().map(Duration::from_millis);
-    let entry = |kind, bytes| SharedEntry { kind, bytes, ttl };
-    match (next(), next()) {
-        (Ok(Value::Int(len)), Ok(Value::BulkString(head))) => {
-            let len = u64::try_from(len).unwrap_or_default();
-            let is_absent = pttl == ABSENT;
-            Ok(entry(kind(is_absent, len, head.into()), len))
+    match (next(), next(), next()) {
+        (Ok(Value::Int(len)), Ok(Value::BulkString(head)), Ok(Value::BulkString(tail))) => {
+            let bytes = u64::try_from(len).unwrap_or_default();
+            let kind = kind(pttl == ABSENT, bytes, head.clone().into());
+            let form = match kind {
+                ContentKind::Payload => form(&head, &tail),
+                _ => Form::Unknown,
+            };
+            Ok(SharedEntry {
+                kind,
+                bytes,
+                ttl,
+                form,
+            })
         }
-        (Err(CommandError::Server(error)), _) if error.code() == Some("WRONGTYPE") => {
-            Ok(entry(ContentKind::OtherType, 0))
+        (Err(CommandError::Server(error)), ..) if error.code() == Some("WRONGTYPE") => {
+            Ok(SharedEntry {
+                kind: ContentKind::OtherType,
+                bytes: 0,
+                ttl,
+                form: Form::Unknown,
+            })
         }
-        (Err(error), _) | (_, Err(error)) => Err(error),
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
         _ => Err(unexpected_reply()),
     }
 }
@@ -178,6 +210,31 @@ fn kind(is_absent: bool, len: u64, head: Bytes) -> ContentKind {
     }
 }
 
+/// The form of a payload by its first and its last bytes.
+fn form(head: &[u8], tail: &[u8]) -> Form {
+    if is_tag(tail) {
+        return Form::Tagged;
+    }
+    let mut is_in_string = false;
+    let mut bytes = head.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            // The next one is escaped.
+            b'\\' if is_in_string => drop(bytes.next()),
+            b'"' => is_in_string = !is_in_string,
+            b',' | b':' if !is_in_string => {
+                return match bytes.next() {
+                    Some(b' ' | b'\t' | b'\n' | b'\r') => Form::Spaced,
+                    Some(_) => Form::Compact,
+                    None => Form::Unknown,
+                };
+            }
+            _ => {}
+        }
+    }
+    Form::Unknown
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -199,5 +256,35 @@ mod tests {
         let longer = Bytes::copy_from_slice(lease.as_ref());
         assert_eq!(kind(false, 70, longer), ContentKind::Payload);
         assert_eq!(kind(true, 0, Bytes::new()), ContentKind::Absent);
+    }
+
+    #[test]
+    fn the_form_of_a_payload_is_told_from_its_first_separator_and_its_tag() {
+        let lease = Lease::new();
+        let tag = &lease.as_ref()[lease.as_ref().len() - TAG_LEN..];
+        let tagged = [b"[{\"id\": 1}]", tag].concat();
+        assert_eq!(
+            form(&tagged, &tagged[tagged.len() - TAG_LEN..]),
+            Form::Tagged
+        );
+        for (payload, expected) in [
+            (r#"{"count":3}"#, Form::Compact),
+            (r#"{"count": 3}"#, Form::Spaced),
+            ("[1820497,1820498]", Form::Compact),
+            ("[1820497, 1820498]", Form::Spaced),
+            (r#"["a, \": b", "c"]"#, Form::Spaced),
+            (r#"["a, \": b","c"]"#, Form::Compact),
+            (r#"["MARI"]"#, Form::Unknown),
+            ("[]", Form::Unknown),
+            (r#"["cut, in a stri"#, Form::Unknown),
+            (r#"{"cut":"#, Form::Unknown),
+            ("", Form::Unknown),
+        ] {
+            assert_eq!(
+                form(payload.as_bytes(), payload.as_bytes()),
+                expected,
+                "{payload}"
+            );
+        }
     }
 }

@@ -64,7 +64,7 @@ pub use cache::Cache;
 pub use codec::{Codec, CodecError, Json, Raw, codec};
 pub use event::Event;
 pub use group::Groups;
-pub use inspect::{ContentKind, Inspection, LocalEntry, SharedEntry};
+pub use inspect::{ContentKind, Form, Inspection, LocalEntry, SharedEntry};
 pub use namespace::Namespace;
 pub use namespace::builder::NamespaceBuilder;
 pub use observer::{Observer, Scope};

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -35,11 +34,14 @@ impl Observed {
     where
         F: Future<Output: Send> + Send + 'static,
     {
+        // Boxed: tokio aligns its tasks to cache lines, and glibc before 2.38 does not reuse the memory of an
+        // aligned block for the next one of its size, so that each fetch that leaves an entry behind
+        // would cost the size of its task.
+        let mut task = Box::pin(task);
         let Some(scope) = self.0.as_ref().and_then(|observer| observer.scope()) else {
             return tokio::spawn(task);
         };
         tokio::spawn(async move {
-            let mut task = pin!(task);
             poll_fn(|waker| {
                 let mut polled = Poll::Pending;
                 scope.enter(&mut || polled = task.as_mut().poll(waker));

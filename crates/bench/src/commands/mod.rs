@@ -19,6 +19,7 @@ mod load;
 mod long_list;
 mod new_jobs;
 mod nginx;
+mod operator_page;
 mod outages;
 mod overload;
 mod plans;
@@ -98,6 +99,9 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         baseline: Option<PathBuf>,
     },
+    /// The operator's page: CPU time of a hit in memory while somebody looks at it; its time and memory
+    /// with very many keys
+    OperatorPage(operator_page::Options),
     /// Valkey frozen under load, then PostgreSQL unavailable for longer than the TTL: stale entries
     /// are marked, have a maximum age, and are replaced after the outage
     Stale {
@@ -231,6 +235,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         Command::Traces { rounds, baseline } => {
             traces::run(&options.server, baseline.as_deref(), rounds).await
         }
+        Command::OperatorPage(of_page) => operator_page::run(&options.server, &of_page).await,
         Command::Routes {
             seconds,
             rounds,

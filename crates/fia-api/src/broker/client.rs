@@ -43,24 +43,8 @@ impl Broker {
     /// Creates the client without connecting.
     #[must_use]
     pub fn new(config: &config::Queue) -> Self {
-        let address = |host: &config::Host| AMQPUri {
-            scheme: AMQPScheme::AMQP,
-            authority: AMQPAuthority {
-                userinfo: AMQPUserInfo {
-                    username: config.username.clone(),
-                    password: config.password.expose_secret().to_owned(),
-                },
-                host: host.name.clone(),
-                port: host.port.unwrap_or(config.port),
-            },
-            vhost: "/".to_owned(),
-            query: AMQPQueryString {
-                heartbeat: Some(HEARTBEAT),
-                ..AMQPQueryString::default()
-            },
-        };
         Self {
-            addresses: config.hosts.iter().map(address).collect(),
+            addresses: addresses(config),
             queues: Arc::default(),
             current: Mutex::default(),
             calls: Arc::default(),
@@ -148,4 +132,25 @@ impl Broker {
         }
         Err(failure)
     }
+}
+
+/// The address of each host, in the order of the setting.
+pub(super) fn addresses(config: &config::Queue) -> Vec<AMQPUri> {
+    let address = |host: &config::Host| AMQPUri {
+        scheme: AMQPScheme::AMQP,
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: config.username.clone(),
+                password: config.password.expose_secret().to_owned(),
+            },
+            host: host.name.clone(),
+            port: host.port.unwrap_or(config.port),
+        },
+        vhost: "/".to_owned(),
+        query: AMQPQueryString {
+            heartbeat: Some(HEARTBEAT),
+            ..AMQPQueryString::default()
+        },
+    };
+    config.hosts.iter().map(address).collect()
 }

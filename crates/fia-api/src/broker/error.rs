@@ -26,7 +26,8 @@ impl BrokerError {
     /// The failure, for metrics.
     pub(super) fn kind(&self) -> Failure {
         match self {
-            Self::Unavailable(_) | Self::Blocked => Failure::Unavailable,
+            Self::Unavailable(_) => Failure::Unavailable,
+            Self::Blocked => Failure::Faulty,
             Self::Queue(_) | Self::Refused(_) => Failure::Refused,
         }
     }

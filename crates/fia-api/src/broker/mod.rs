@@ -9,9 +9,11 @@ mod client;
 mod connection;
 mod declare;
 mod error;
+mod probe;
 mod queues;
 
 pub use backoff::Backoff;
 pub use client::Broker;
 pub use connection::Connection;
 pub use error::BrokerError;
+pub use probe::Probe;

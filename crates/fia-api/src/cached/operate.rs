@@ -119,6 +119,20 @@ impl Cached {
         }
     }
 
+    /// Invalidates the lists and counts that a write of an instrument's job changes, here and on the other
+    /// replicas; with `all` those of all instruments only. Returns false without a name or where
+    /// groups are off.
+    pub async fn invalidate_job_group(&self, instrument: &str) -> bool {
+        if instrument.is_empty() || !self.job_groups.are_enabled() {
+            return false;
+        }
+        if !instrument.eq_ignore_ascii_case("all") {
+            self.job_groups.invalidate(instrument).await;
+        }
+        self.job_groups.invalidate_all_instruments().await;
+        true
+    }
+
     /// Invalidates all keys of the read of this name. Returns false if there is none.
     pub async fn invalidate_read(&self, name: &str) -> bool {
         let mut reads = self.all_reads().into_iter();

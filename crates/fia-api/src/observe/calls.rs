@@ -10,8 +10,10 @@ use crate::observe::{Health, HealthSnapshot, Histogram, SlowOperation, SlowOpera
 /// The kind of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection, no response in time, or a response that blames the dependency itself.
+    /// No connection, or no response in time.
     Unavailable,
+    /// A response that blames the dependency itself. Counted as unavailable.
+    Faulty,
     /// The dependency is reachable and refused the call.
     Refused,
 }
@@ -74,6 +76,10 @@ impl Calls {
                 self.unavailable.fetch_add(1, Ordering::Relaxed);
                 self.health.failed(cause);
             }
+            Some((Failure::Faulty, cause)) => {
+                self.unavailable.fetch_add(1, Ordering::Relaxed);
+                self.health.faulty(cause);
+            }
             Some((Failure::Refused, _)) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 self.health.succeeded();
@@ -130,12 +136,13 @@ mod tests {
             (Some(Failure::Refused), true),
             (Some(Failure::Unavailable), false),
             (None, true),
+            (Some(Failure::Faulty), false),
         ] {
             let caused = failure.map(|failure| (failure, &"cause" as &dyn Display));
             calls.record(elapsed, caused);
             assert_eq!(calls.up(), Some(up), "{failure:?}");
         }
-        assert_eq!(calls.failures(), [("unavailable", 2), ("refused", 1)]);
-        assert_eq!(calls.durations().count, 5);
+        assert_eq!(calls.failures(), [("unavailable", 3), ("refused", 1)]);
+        assert_eq!(calls.durations().count, 6);
     }
 }

@@ -33,6 +33,8 @@ pub struct LastFailure {
     pub at: SystemTime,
     /// Its text, cut to 300 bytes.
     pub text: String,
+    /// Whether the dependency was reached, and responded with an error.
+    pub is_response: bool,
 }
 
 /// The state of a dependency at one time.
@@ -69,7 +71,12 @@ impl Health {
 
     /// Records that the dependency is unavailable.
     pub fn failed(&self, cause: impl Display) {
-        self.set(DOWN, Some(cause.to_string()));
+        self.set(DOWN, Some((cause.to_string(), false)));
+    }
+
+    /// Records that the dependency responded with an error of its own.
+    pub fn faulty(&self, cause: impl Display) {
+        self.set(DOWN, Some((cause.to_string(), true)));
     }
 
     /// Records that the dependency is unavailable, for a reason that is not known yet.
@@ -77,18 +84,22 @@ impl Health {
         self.set(DOWN, None);
     }
 
-    fn set(&self, state: u8, failure: Option<String>) {
+    fn set(&self, state: u8, failure: Option<(String, bool)>) {
         let mut details = self.details.lock();
         let now = SystemTime::now();
         if self.state.swap(state, Ordering::Relaxed) != state {
             details.since = now;
         }
-        if let Some(mut text) = failure {
+        if let Some((mut text, is_response)) = failure {
             let end = (0..=MAX_TEXT.min(text.len()))
                 .rev()
                 .find(|end| text.is_char_boundary(*end));
             text.truncate(end.unwrap_or_default());
-            details.last_failure = Some(LastFailure { at: now, text });
+            details.last_failure = Some(LastFailure {
+                at: now,
+                text,
+                is_response,
+            });
         }
     }
 

@@ -28,6 +28,9 @@ pub(super) enum Action {
     InvalidateKey(String),
     /// Invalidates all keys of a cached read on all replicas.
     InvalidateRead(String),
+    /// Invalidates the lists and counts that show an instrument's jobs, or all of those of all
+    /// instruments (`all`), on all replicas.
+    InvalidateGroup(String),
     /// Has a message of the outbox published again.
     RetryMessage(i64),
     /// Deletes a message of the outbox.
@@ -62,6 +65,7 @@ impl Action {
         Some(match path {
             "/actions/invalidate-key" => Self::InvalidateKey(text("key")?),
             "/actions/invalidate-read" => Self::InvalidateRead(text("read")?),
+            "/actions/invalidate-group" => Self::InvalidateGroup(text("group")?),
             "/actions/retry-message" => Self::RetryMessage(id()?),
             "/actions/drop-message" => Self::DropMessage(id()?),
             "/actions/log-level" => Self::LogLevel(text("level")?.parse().ok()?),
@@ -74,7 +78,7 @@ impl Action {
     pub(super) fn section(&self) -> &'static str {
         match self {
             Self::InvalidateKey(_) => "keys",
-            Self::InvalidateRead(_) => "reads",
+            Self::InvalidateRead(_) | Self::InvalidateGroup(_) => "reads",
             Self::RetryMessage(_) | Self::DropMessage(_) => "outbox",
             Self::LogLevel(_) | Self::Drain => "actions",
         }
@@ -85,6 +89,7 @@ impl Action {
         match self {
             Self::InvalidateKey(key) => format!("invalidate key {}", masked(key)),
             Self::InvalidateRead(read) => format!("invalidate read {read}"),
+            Self::InvalidateGroup(group) => format!("invalidate lists and counts of {group}"),
             Self::RetryMessage(id) => format!("retry message {id}"),
             Self::DropMessage(id) => format!("drop message {id}"),
             Self::LogLevel(level) => format!("log level {level} for 10 min"),
@@ -101,6 +106,10 @@ impl Action {
             Self::InvalidateRead(read) => {
                 let is_done = state.cached.invalidate_read(read).await;
                 outcome(is_done, "invalidated", "no cached read has this name")
+            }
+            Self::InvalidateGroup(group) => {
+                let is_done = state.cached.invalidate_job_group(group).await;
+                outcome(is_done, "invalidated", "no instrument, or groups are off")
             }
             Self::RetryMessage(id) => {
                 message(outbox::retry(&state.db, *id).await, "will be published")

@@ -22,6 +22,9 @@ const REPLICAS: &str = "fia_api:fleet";
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The TTL of a line, in seconds.
 const LINE_TTL: u64 = 10;
+/// The age of a line from which on its replica is taken to have fallen silent if the line is gone:
+/// that of three missed ones. Valkey may have lost the lines of all of them.
+const SILENCE: u64 = 6;
 /// The time for which a replica that fell silent is shown.
 const MEMORY: Duration = Duration::from_secs(600);
 
@@ -65,6 +68,9 @@ struct Known {
     /// The last line of every replica that was seen.
     seen: BTreeMap<String, Line>,
     problem: Option<String>,
+    /// When the lines were last read, and when that last failed, in seconds since the epoch.
+    read: u64,
+    failed: u64,
 }
 
 impl FleetWatch {
@@ -103,8 +109,12 @@ impl FleetWatch {
                 known.seen.extend(seen);
                 known.lines = lines;
                 known.problem = None;
+                known.read = now;
             }
-            Err(error) => known.problem = Some(format!("Valkey: {error}")),
+            Err(error) => {
+                known.problem = Some(format!("Valkey: {error}"));
+                known.failed = now;
+            }
         }
     }
 
@@ -119,7 +129,11 @@ impl FleetWatch {
         let mut replicas: Vec<Line> = others.cloned().collect();
         let is_silent = |line: &&Line| {
             let is_present = known.lines.iter().any(|one| one.replica == line.replica);
-            is_known && !is_present && !line.is_draining && line.replica != own.replica
+            // After an outage of Valkey, each replica has to write its line first.
+            let missed_from = line.written.max(known.failed);
+            let is_overdue = known.read.saturating_sub(missed_from) >= SILENCE;
+            let is_other = line.replica != own.replica;
+            is_known && !is_present && is_overdue && !line.is_draining && is_other
         };
         let silent = known.seen.values().filter(is_silent).cloned().collect();
         replicas.push(own);
@@ -221,5 +235,22 @@ mod tests {
         assert!(fleet.problem.is_some());
         watch.update(Ok(vec![line("own", 800)]), 800);
         assert!(watch.fleet(line("own", 800)).silent.is_empty());
+    }
+
+    #[test]
+    fn lines_that_valkey_lost_are_awaited() {
+        let silent = |watch: &FleetWatch| watch.fleet(line("own", 0)).silent.len();
+        let watch = FleetWatch::default();
+        watch.update(Ok(vec![line("b", 100), line("own", 100)]), 100);
+        // Flushed.
+        watch.update(Ok(vec![line("own", 104)]), 104);
+        assert_eq!(silent(&watch), 0);
+        watch.update(Ok(vec![line("b", 105), line("own", 106)]), 106);
+        // Restarted after an outage.
+        watch.update(Err(ValkeyError::Unavailable), 130);
+        watch.update(Ok(vec![line("own", 132)]), 132);
+        assert_eq!(silent(&watch), 0);
+        watch.update(Ok(vec![line("own", 136)]), 136);
+        assert_eq!(silent(&watch), 1);
     }
 }

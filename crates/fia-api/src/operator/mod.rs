@@ -5,8 +5,8 @@
 //! `docs/operator-page.md`.
 //!
 //! In reading order: `service` (HTTP), `shared` (collection), `view` (what is shown, as values),
-//! `verdict` (the sentence on top), `page` (HTML), `access` and `actions`; `history`, `fleet` and
-//! `valkey` work in the background.
+//! `verdict` (the sentence on top), `page` (HTML), `access` and `actions`; `history`, `fleet`,
+//! `probes` and `valkey` work in the background.
 
 mod access;
 mod actions;
@@ -17,6 +17,7 @@ mod fleet;
 mod form;
 mod history;
 mod page;
+mod probes;
 mod response;
 mod service;
 mod shared;

@@ -20,6 +20,9 @@ use crate::operator::response::{asset, html, json, secured, see_other, wants_jso
 use crate::operator::shared::Shared;
 use crate::operator::view::{KeyQuery, Overview};
 
+/// The header with the digest of the state that a page shows.
+const SHOWN: &str = "x-shown-state";
+
 /// The operator's page. Cheap to clone.
 #[derive(Clone)]
 pub struct Operator {
@@ -31,7 +34,7 @@ struct Inner {
     shared: Arc<Shared>,
     access: Access,
     actions: ActionLog,
-    tasks: [AbortHandle; 2],
+    tasks: [AbortHandle; 3],
 }
 
 impl Drop for Inner {
@@ -56,11 +59,13 @@ impl Operator {
                 .run(&fleet.valkey, readiness, || fleet.line())
                 .await;
         });
+        let (probing, settings) = (Arc::clone(&shared), config.clone());
+        let probing = tokio::spawn(async move { probing.probes.run(&settings).await });
         let inner = Inner {
             shared,
             access: Access::new(config.server.admin_key.as_ref()),
             actions: ActionLog::default(),
-            tasks: [sampling.abort_handle(), fleet.abort_handle()],
+            tasks: [sampling, fleet, probing].map(|task| task.abort_handle()),
         };
         Self {
             inner: Arc::new(inner),
@@ -108,6 +113,12 @@ impl Operator {
             search: query.get("key").unwrap_or_default().trim().to_owned(),
             by: query.get("by").unwrap_or_default().to_owned(),
         };
+        let shared = &self.inner.shared;
+        shared.probes.request();
+        // The script's next request waits for news, so that it shows them at once.
+        if let Some(state) = headers.get(SHOWN).and_then(|state| state.to_str().ok()) {
+            shared.wait_for_change(state).await;
+        }
         let overview = self.overview(&keys).await;
         if wants_json(headers) {
             return json(StatusCode::OK, &overview);

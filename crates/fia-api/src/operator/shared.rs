@@ -1,6 +1,10 @@
 //! What the page and its background tasks share, and the collection of what the page shows.
 
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use crate::app::{Edge, LogLevel};
 use crate::config::Config;
@@ -8,11 +12,17 @@ use crate::operator::actions::ActionRecord;
 use crate::operator::at::At;
 use crate::operator::fleet::{FleetWatch, Line};
 use crate::operator::history::History;
+use crate::operator::probes::Probes;
 use crate::operator::valkey::Valkey;
 use crate::operator::verdict::{Bounds, Facts, Verdict};
 use crate::operator::view::{
     Dependency, KeyQuery, Keys, Overview, ThisReplica, dependencies, outbox, reads, slow, streams,
 };
+
+/// How long a request waits for a change of the state, if it asks for that.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// The interval in which such a request looks.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the page and its background tasks share.
 pub(super) struct Shared {
@@ -23,6 +33,9 @@ pub(super) struct Shared {
     pub(super) history: History,
     pub(super) fleet: FleetWatch,
     pub(super) valkey: Valkey,
+    pub(super) probes: Probes,
+    /// Of the digests of states.
+    hasher: RandomState,
 }
 
 impl Shared {
@@ -35,13 +48,45 @@ impl Shared {
             history: History::default(),
             fleet: FleetWatch::default(),
             valkey: Valkey::new(&config.cache),
+            probes: Probes::new(),
+            hasher: RandomState::new(),
         }
+    }
+
+    /// Waits until the state is another than the one with this digest, for at most a second.
+    pub(super) async fn wait_for_change(&self, from: &str) {
+        let end = Instant::now() + MAX_WAIT;
+        while Instant::now() < end && self.state() == from {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A digest of the state.
+    fn state(&self) -> String {
+        let dependencies = self.dependencies();
+        self.digest(&self.verdict(&dependencies), &dependencies)
+    }
+
+    /// A digest of what an operator must see at once: not of ages and counts.
+    fn digest(&self, verdict: &Verdict, dependencies: &[Dependency]) -> String {
+        let problems = verdict.problems.iter().map(|problem| &problem.what);
+        let states = dependencies.iter().map(|one| (one.id, one.state as u8));
+        let state = (
+            &verdict.announcement,
+            problems.collect::<Vec<_>>(),
+            states.collect::<Vec<_>>(),
+        );
+        format!("{:016x}", self.hasher.hash_one(state))
+    }
+
+    fn dependencies(&self) -> Vec<Dependency> {
+        dependencies(self.edge.state(), &self.probes)
     }
 
     /// All that the page shows.
     pub(super) async fn overview(&self, query: &KeyQuery, actions: Vec<ActionRecord>) -> Overview {
         let state = self.edge.state();
-        let dependencies = dependencies(state);
+        let dependencies = self.dependencies();
         let verdict = self.verdict(&dependencies);
         let fleet = self.fleet.fleet(self.line_with(&verdict));
         let (keys, outbox) = tokio::join!(
@@ -50,6 +95,7 @@ impl Shared {
         );
         Overview {
             at: At::now(),
+            state: self.digest(&verdict, &dependencies),
             verdict,
             replica: self.replica(),
             dependencies,
@@ -108,7 +154,7 @@ impl Shared {
 
     /// This replica's line of the fleet.
     pub(super) fn line(&self) -> Line {
-        let verdict = self.verdict(&dependencies(self.edge.state()));
+        let verdict = self.verdict(&self.dependencies());
         self.line_with(&verdict)
     }
 

@@ -40,7 +40,7 @@ pub use error::StoreError;
 pub use feed_counters::{ChangeFeedCounters, ChangeFeedStats};
 pub use metrics::DatabaseMetrics;
 pub use pool::Connections;
-pub use reachability::{Reachability, ReachabilityStats};
+pub use reachability::{Reachability, ReachabilityStats, Reply};
 pub use session::SessionKind;
 pub use transaction::Transaction;
 pub use triggers::Triggers;

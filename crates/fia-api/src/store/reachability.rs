@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -47,8 +47,17 @@ struct Shared {
     failures: AtomicU64,
     /// The outcome of the last probe.
     health: Health,
-    /// When the last reply becomes too old; `None` before the first one.
-    expiry: watch::Sender<Option<Instant>>,
+    /// The last statement that was answered before it was too old.
+    reply: watch::Sender<Option<Reply>>,
+}
+
+/// A statement that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply {
+    /// When it was sent.
+    pub sent: Instant,
+    /// The same as a time of day.
+    pub at: SystemTime,
 }
 
 /// The state of the probe.
@@ -75,7 +84,7 @@ impl Reachability {
             probes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             health: Health::default(),
-            expiry: watch::Sender::new(None),
+            reply: watch::Sender::new(None),
         });
         let findings = Arc::clone(&shared);
         let probing = tokio::spawn(async move {
@@ -100,11 +109,17 @@ impl Reachability {
         self.0.shared.health.snapshot()
     }
 
+    /// The last statement that was answered in time; `None` before the first one.
+    #[must_use]
+    pub fn last_reply(&self) -> Option<Reply> {
+        *self.0.shared.reply.borrow()
+    }
+
     /// Waits until the database is reachable.
     pub async fn wait_until_reachable(&self) {
-        let mut expiry = self.0.shared.expiry.subscribe();
+        let mut reply = self.0.shared.reply.subscribe();
         // Fails only if the sender is dropped, which `self` holds.
-        while !self.is_reachable() && expiry.changed().await.is_ok() {}
+        while !self.is_reachable() && reply.changed().await.is_ok() {}
     }
 
     /// The current state.
@@ -124,12 +139,12 @@ async fn probe(connector: &Connector, shared: &Shared) {
     let mut connection = None;
     let mut is_first_failure = true;
     loop {
-        let sent = Instant::now();
+        let (sent, at) = (Instant::now(), SystemTime::now());
         shared.probes.fetch_add(1, Ordering::Relaxed);
         match reach(connector, &mut connection).await {
             Ok(()) => {
                 is_first_failure = true;
-                shared.record_reply(sent);
+                shared.record_reply(Reply { sent, at });
             }
             Err(error) => {
                 connection = None;
@@ -164,9 +179,11 @@ async fn reach(connector: &Connector, connection: &mut Option<Session>) -> Resul
 /// Marks the database as unreachable when the last reply becomes too old. Polled by the same task
 /// as [`probe`], so that it cannot overtake a reply.
 async fn expire(shared: &Shared) {
-    let mut replies = shared.expiry.subscribe();
+    let mut replies = shared.reply.subscribe();
     loop {
-        let expiry = *replies.borrow_and_update();
+        let expiry = replies
+            .borrow_and_update()
+            .map(|reply| reply.sent + MAX_AGE);
         let is_open = tokio::select! {
             biased;
             reply = replies.changed() => reply.is_ok(),
@@ -182,14 +199,13 @@ async fn expire(shared: &Shared) {
 }
 
 impl Shared {
-    fn record_reply(&self, sent: Instant) {
+    fn record_reply(&self, reply: Reply) {
         self.health.succeeded();
-        let expiry = sent + MAX_AGE;
-        if expiry <= Instant::now() {
+        if reply.sent + MAX_AGE <= Instant::now() {
             return;
         }
         let was_reachable = self.is_reachable.swap(true, Ordering::Relaxed);
-        self.expiry.send_replace(Some(expiry));
+        self.reply.send_replace(Some(reply));
         if !was_reachable {
             tracing::info!("PostgreSQL reachable");
         }

@@ -78,8 +78,9 @@ impl Experiments {
             return Err(UpstreamError::status(response.status()));
         }
         let body = body(response, MAX_BODY).await?;
-        let numbers: Vec<i64> = serde_json::from_slice(&body)
-            .map_err(|_| UpstreamError("the response is not a list of numbers".to_owned()))?;
+        let numbers: Vec<i64> = serde_json::from_slice(&body).map_err(|_| {
+            UpstreamError::Response("the response is not a list of numbers".to_owned())
+        })?;
         Ok(numbers.into())
     }
 }

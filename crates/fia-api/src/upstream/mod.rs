@@ -4,6 +4,7 @@ mod auth_service;
 mod experiments;
 mod github;
 mod packages;
+mod probe;
 mod script_repository;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::observe::{Calls, ChildSpan, Failure, Recipient, in_context, trace_hea
 pub use auth_service::{AuthService, Precedence};
 pub use experiments::Experiments;
 pub use packages::Packages;
+pub use probe::Probe;
 pub use script_repository::{Revalidated, ScriptRepository};
 
 /// Timeout for opening a connection.
@@ -27,23 +29,37 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A service gave no usable response.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct UpstreamError(String);
+pub enum UpstreamError {
+    /// No connection, or no complete response in time.
+    #[error("{0}")]
+    Unreachable(String),
+    /// A response that cannot be used.
+    #[error("{0}")]
+    Response(String),
+}
 
 impl UpstreamError {
     fn timeout() -> Self {
-        Self("response timeout".to_owned())
+        Self::Unreachable("response timeout".to_owned())
     }
 
     fn status(status: StatusCode) -> Self {
-        Self(status.to_string())
+        Self::Response(status.to_string())
+    }
+
+    /// The failure, for metrics.
+    fn kind(&self) -> Failure {
+        match self {
+            Self::Unreachable(_) => Failure::Unavailable,
+            Self::Response(_) => Failure::Faulty,
+        }
     }
 }
 
 impl From<reqwest::Error> for UpstreamError {
     /// Omits the URL, whose query may identify a person, and includes the causes.
     fn from(error: reqwest::Error) -> Self {
-        Self(error_chain(&error.without_url()))
+        Self::Unreachable(error_chain(&error.without_url()))
     }
 }
 
@@ -70,7 +86,7 @@ async fn call<T>(
         let result = timeout(limit, work).await;
         result.unwrap_or_else(|_| Err(UpstreamError::timeout()))
     };
-    calls.observe(limited, |_| Some(Failure::Unavailable)).await
+    calls.observe(limited, |error| Some(error.kind())).await
 }
 
 /// An operation of a service, as traces name it: without the values in its URL.
@@ -112,7 +128,7 @@ async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, UpstreamE
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > limit {
-            return Err(UpstreamError(format!(
+            return Err(UpstreamError::Response(format!(
                 "a response of more than {limit} bytes"
             )));
         }

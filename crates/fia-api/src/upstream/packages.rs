@@ -89,7 +89,9 @@ impl Packages {
                 return Ok(versions);
             }
         }
-        Err(UpstreamError(format!("more than {MAX_PAGES} pages")))
+        Err(UpstreamError::Response(format!(
+            "more than {MAX_PAGES} pages"
+        )))
     }
 
     async fn page(&self, number: u32) -> Result<Page, UpstreamError> {
@@ -106,7 +108,7 @@ impl Packages {
         let has_next = has_next_link(response.headers());
         let body = body(response, MAX_PAGE_BYTES).await?;
         let items = serde_json::from_slice(&body)
-            .map_err(|_| UpstreamError("the response is not a list".to_owned()))?;
+            .map_err(|_| UpstreamError::Response("the response is not a list".to_owned()))?;
         Ok(Page { items, has_next })
     }
 }

@@ -117,8 +117,8 @@ impl ScriptRepository {
         let result = call(&self.calls, limit, revalidate(request, COMMIT, etag)).await?;
         result.try_map(|bytes| {
             let commit: Result<Commit, _> = serde_json::from_slice(&bytes);
-            let commit =
-                commit.map_err(|_| UpstreamError("the response is not a commit".to_owned()))?;
+            let commit = commit
+                .map_err(|_| UpstreamError::Response("the response is not a commit".to_owned()))?;
             Ok(commit.sha)
         })
     }

@@ -11,9 +11,17 @@
 
 use bytes::Bytes;
 
-use crate::protocol::marker::{LEN, PREFIX_LEN, Stored, is_marker, marker};
+use crate::protocol::marker::{LEN, PREFIX_LEN, Stored, WHITE_SPACE, is_marker, marker};
 
 const GENERATION_PREFIX: &[u8; PREFIX_LEN] = b"null\r";
+
+/// The length of a tag in bytes.
+pub(crate) const TAG_LEN: usize = LEN - PREFIX_LEN;
+
+/// Whether the last bytes of a payload are a tag, of whatever generation.
+pub(crate) fn is_tag(tail: &[u8]) -> bool {
+    tail.len() == TAG_LEN && tail.iter().all(|byte| WHITE_SPACE.contains(byte))
+}
 
 /// A generation of a group: between two writes of its values, each value is loaded under the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

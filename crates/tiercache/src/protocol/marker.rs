@@ -24,7 +24,7 @@ use bytes::Bytes;
 pub(crate) const TOMBSTONE: &[u8] = b"null";
 
 /// Two bits a character: the four kinds of JSON white space.
-const WHITE_SPACE: [u8; 4] = *b" \t\n\r";
+pub(super) const WHITE_SPACE: [u8; 4] = *b" \t\n\r";
 const NONCE_LEN: usize = 64;
 pub(super) const PREFIX_LEN: usize = TOMBSTONE.len() + 1;
 pub(super) const LEN: usize = PREFIX_LEN + NONCE_LEN;

@@ -1,7 +1,9 @@
-// Updates the page in place each second, from the page itself. Without this script it is shown as of its loading.
+// Updates the page in place each second, and at once when the state changes, from the page itself. Without this script
+// it is shown as of its loading.
 "use strict";
 (() => {
-  const INTERVAL = 1000;
+  const RETRY = 1000;
+  const PAUSE = 100;
   let lastSeen = new Date();
 
   // Makes one node equal to another, and leaves alone what is equal: focus, selection and what is open stay.
@@ -34,6 +36,7 @@
   function apply(next) {
     document.title = next.title;
     document.body.dataset.level = next.body.dataset.level;
+    document.body.dataset.state = next.body.dataset.state;
     for (const region of document.querySelectorAll("[data-live]")) {
       const found = next.querySelector(`[data-live="${region.dataset.live}"]`);
       // A choice that is being made is not taken away.
@@ -45,6 +48,7 @@
   function lost() {
     if (document.body.dataset.level === "lost") return;
     document.body.dataset.level = "lost";
+    document.body.dataset.state = "";
     const clock = lastSeen.toISOString().slice(11, 19);
     const text = `This replica has not replied since ${clock} UTC: what stands below is from then.`;
     const sentence = document.querySelector("h1 > span:last-child");
@@ -56,7 +60,8 @@
   async function update() {
     try {
       const response = await fetch(location.pathname + location.search, {
-        headers: { Accept: "text/html" },
+        // The server responds when the state is another one, or after a second.
+        headers: { Accept: "text/html", "X-Shown-State": document.body.dataset.state },
         cache: "no-store",
         signal: AbortSignal.timeout(5000),
       });
@@ -64,15 +69,17 @@
       const text = await response.text();
       apply(new DOMParser().parseFromString(text, "text/html"));
       lastSeen = new Date();
+      return PAUSE;
     } catch {
       lost();
+      return RETRY;
     }
   }
 
   async function run() {
     for (;;) {
-      await new Promise((resolve) => setTimeout(resolve, INTERVAL));
-      if (!document.hidden) await update();
+      const pause = document.hidden ? RETRY : await update();
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
 

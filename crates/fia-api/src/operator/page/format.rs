@@ -68,6 +68,18 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// A text whose lines do not end between a number and its unit.
+pub(super) fn unbroken(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut before = ' ';
+    for character in text.chars() {
+        let is_joint = character == ' ' && before.is_ascii_digit();
+        result.push(if is_joint { '\u{a0}' } else { character });
+        before = character;
+    }
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +103,14 @@ mod tests {
             [(0, 0), (1, 1_000), (999, 1_000), (1, 2), (2, 2)]
                 .map(|(part, whole)| percent(part, whole)),
             ["0 %", "<1 %", ">99 %", "50 %", "100 %"]
+        );
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        assert_eq!(
+            unbroken("within 2 min (15 s), at 14:03:11."),
+            "within 2\u{a0}min (15\u{a0}s), at 14:03:11."
         );
     }
 }

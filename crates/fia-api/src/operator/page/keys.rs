@@ -57,9 +57,10 @@ fn table(keys: &Keys, context: &Context<'_>) -> Markup {
                 th.number scope="col" { "Size" }
                 th scope="col" { "Memory" }
                 th scope="col" { "Valkey" }
+                th scope="col" { "Stored by" }
                 th.number scope="col" { "Age" }
                 th.number scope="col" { "TTL left" }
-                @if context.may_act() { th scope="col" { span.hidden { "Actions" } } }
+                @if context.may_act() { th.actions scope="col" { span.hidden { "Actions" } } }
             } }
             tbody { @for row in &keys.rows { (one(row, keys.by, amount, context)) } }
         }
@@ -84,7 +85,15 @@ fn one(row: &KeyRow, by: &str, amount: Option<&'static str>, context: &Context<'
             td data-label="Memory" { (level(row.memory.unwrap_or("–"))) }
             td data-label="Valkey" {
                 (level(row.valkey.unwrap_or("unknown")))
+                @if let Some(size) = row.valkey_bytes { " " small.size { (bytes(size)) } }
                 @if row.is_invalidation_pending { " " span.tag.bad { "invalidation pending" } }
+            }
+            td data-label="Stored by" {
+                @match row.stored_by {
+                    Some("older") => { span.tag data-kind="older" title="by a replica of the older server" { "older" } },
+                    Some(_) => { span title="by a replica of this server" { "this" } },
+                    None => { span.zero { "–" } },
+                }
             }
             td.number data-label="Age" { (row.age_seconds.map_or("–".to_owned(), seconds)) }
             td.number data-label="TTL left" { (row.ttl_seconds.map_or("–".to_owned(), |left| seconds(left.ceil() as u64))) }

@@ -49,7 +49,7 @@ pub(super) fn render(overview: &Overview, context: &Context<'_>) -> String {
                 link rel="stylesheet" href="/assets/operator.css";
                 script src="/assets/operator.js" defer {}
             }
-            body data-level=(overview.verdict.level.as_str()) {
+            body data-level=(overview.verdict.level.as_str()) data-state=(overview.state) {
                 a.skip href="#main" { "Skip to the content" }
                 (top::header(overview, context))
                 main id="main" {

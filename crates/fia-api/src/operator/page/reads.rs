@@ -42,6 +42,22 @@ pub(super) fn section(overview: &Overview, context: &Context<'_>) -> Markup {
                     tbody { @for read in &overview.reads { (row(read, context)) } }
                 }
             }
+            (group_form(context))
+        }
+    }
+}
+
+/// Invalidates lists and counts, whose keys are digests: by what they show.
+fn group_form(context: &Context<'_>) -> Markup {
+    let Some(session) = context.session else {
+        return html! {};
+    };
+    html! {
+        form.inline.controls method="post" action="/actions/invalidate-group" {
+            input type="hidden" name="csrf" value=(session.csrf);
+            label for="group" { "Lists and counts of the jobs of" }
+            input id="group" name="group" required maxlength="100" placeholder="instrument, or all" autocomplete="off";
+            button type="submit" { "Invalidate" }
         }
     }
 }
@@ -52,7 +68,7 @@ fn row(read: &ReadRow, context: &Context<'_>) -> Markup {
         seconds => duration_text(Duration::from_secs(seconds)),
     };
     html! {
-        tr data-read=(read.name) {
+        tr data-read=(read.name) data-idle[read.requests == 0] {
             th scope="row" {
                 span.name { (read.name) }
                 code { (breakable(&read.pattern)) }
@@ -64,15 +80,15 @@ fn row(read: &ReadRow, context: &Context<'_>) -> Markup {
             (share("Valkey", "hits_valkey", read.hits_valkey, read.requests))
             (share("Miss", "misses", read.misses, read.requests))
             (share("Stale", "stale", read.stale, read.requests))
-            td.number data-label="Coalesced" data-field="coalesced" { (count(read.coalesced)) }
-            td.number data-label="Load ms, p50 / p99" { (loads(read)) }
-            td.number data-label="Conflicts" {
+            td.number.used data-label="Coalesced" data-field="coalesced" { (quiet(read.coalesced)) }
+            td.number.used data-label="Load ms, p50 / p99" { (loads(read)) }
+            td.number.used data-label="Conflicts" {
                 (quiet(read.fills_refused)) " / " (quiet(read.lease_conflicts)) " / " (quiet(read.fence_conflicts))
             }
-            td.number data-label="Samples, stale / all" .bad[read.samples_stale > 0] {
+            td.number.used data-label="Samples, stale / all" .bad[read.samples_stale > 0] {
                 (quiet(read.samples_stale)) " / " (quiet(read.samples))
             }
-            td.number data-label="304" data-field="not_modified" {
+            td.number.used data-label="304" data-field="not_modified" {
                 @match read.not_modified { Some(number) => (quiet(number)), None => span.zero { "–" } }
             }
             @if context.may_act() {
@@ -91,7 +107,7 @@ fn row(read: &ReadRow, context: &Context<'_>) -> Markup {
 /// A count, and its part of all reads.
 fn share(label: &str, field: &str, part: u64, whole: u64) -> Markup {
     html! {
-        td.number data-label=(label) data-field=(field) data-value=(part) {
+        td.number.used data-label=(label) data-field=(field) data-value=(part) {
             (quiet(part))
             small { (if part > 0 { percent(part, whole) } else { "\u{a0}".to_owned() }) }
         }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::operator::at::duration_text;
+use crate::operator::page::format::unbroken;
 use crate::operator::page::parts::time;
 use crate::operator::page::{Context, format};
 use crate::operator::verdict::{Level, Problem};
@@ -65,16 +66,16 @@ pub(super) fn verdict(overview: &Overview, context: &Context<'_>) -> Markup {
             // Replaced only when the state changes, so that it is not read out each second.
             p.hidden role="status" aria-live="polite" data-live="announcement" { (verdict.announcement) }
             div data-live="verdict" {
-                h1 { (mark(verdict.level)) span { (verdict.sentence) } }
+                h1 { (mark(verdict.level)) span { (unbroken(&verdict.sentence)) } }
                 @if verdict.problems.is_empty() {
-                    p.bounds { (verdict.bounds) }
+                    p.bounds { (unbroken(&verdict.bounds)) }
                 } @else {
                     ul.problems {
                         @for problem in &verdict.problems { (one_problem(problem)) }
                     }
                     details.bounds {
                         summary { "Bounds in normal operation" }
-                        p { (verdict.bounds) }
+                        p { (unbroken(&verdict.bounds)) }
                     }
                 }
             }
@@ -142,7 +143,7 @@ fn cell(dependency: &Dependency) -> Markup {
                 Some(failure) => {
                     p.failure title=(failure.text) { "last failure " (time(failure.at)) ": " (failure.text) }
                 }
-                None => { p.failure { "no failure" } }
+                None => { p.failure.none { "no failure" } }
             }
         }
     }

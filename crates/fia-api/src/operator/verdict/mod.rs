@@ -93,18 +93,29 @@ impl Facts<'_> {
         let max_age_seconds = bounds.max();
         let causes: Vec<&str> = aging.iter().map(|one| &*one.cause).collect();
         let causes = causes.join(", and ");
+        let limits = self.limits().join("; ");
         let (sentence, announcement) = if aging.is_empty() {
-            let sentence = self.current();
-            (sentence.clone(), sentence)
-        } else if aging.iter().any(|one| one.bound.is_none()) {
-            let sentence = format!("Some answers are older than they should be: {causes}.");
+            let sentence = match &*limits {
+                "" => format!("Answers are current: {}.", self.bounds.short()),
+                limits => format!("Answers of this replica are current, but {limits}."),
+            };
             (sentence.clone(), sentence)
         } else {
+            let also = match &*limits {
+                "" => String::new(),
+                limits => format!(" Also, {limits}."),
+            };
             let age = max_age_seconds.unwrap_or_default();
-            (
-                format!("Answers may be up to {age} s old: {causes}."),
-                format!("Answers may be old: {causes}."),
-            )
+            if aging.iter().any(|one| one.bound.is_none()) {
+                let sentence =
+                    format!("Some answers are older than they should be: {causes}.{also}");
+                (sentence.clone(), sentence)
+            } else {
+                (
+                    format!("Answers may be up to {age} s old: {causes}.{also}"),
+                    format!("Answers may be old: {causes}.{also}"),
+                )
+            }
         };
         let problems = self.problems();
         let worst = problems.iter().map(|problem| problem.level).max();
@@ -118,16 +129,30 @@ impl Facts<'_> {
         }
     }
 
-    /// The sentence while responses are as current as in normal operation.
-    fn current(&self) -> String {
-        let why = if let Some(valkey) = self.down("valkey") {
-            format!("Valkey has been unavailable{}", since(valkey))
+    /// What else does not work as in normal operation, and why.
+    fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if let Some(valkey) = self.down("valkey") {
+            let since = since(valkey);
+            limits.push(format!(
+                "reads are slower: Valkey has been unavailable{since}"
+            ));
         } else if let Some(tracking) = self.down("tracking") {
-            format!("client tracking has been interrupted{}", since(tracking))
-        } else {
-            return format!("Answers are current: {}.", self.bounds.short());
-        };
-        format!("Answers of this replica are current, but slower: {why}.")
+            let since = since(tracking);
+            limits.push(format!(
+                "reads are slower: client tracking has been interrupted{since}"
+            ));
+        }
+        for (id, effect, name) in [
+            ("rabbitmq", "new jobs are announced later", "RabbitMQ"),
+            ("auth_service", "some users may get 503", "the auth service"),
+        ] {
+            if let Some(down) = self.down(id) {
+                let since = since(down);
+                limits.push(format!("{effect}: {name} has been unavailable{since}"));
+            }
+        }
+        limits
     }
 
     fn aging(&self) -> Vec<Aging> {
@@ -178,12 +203,9 @@ impl Facts<'_> {
                 1 => "a change made here is".to_owned(),
                 pending => format!("{pending} changes made here are"),
             };
-            let why = self.down("valkey").map(since);
-            let why = why.map(|since| format!(" (Valkey has been unavailable{since})"));
-            let why = why.unwrap_or_default();
             return Some(Aging {
                 bound,
-                cause: format!("{changes} not known to other replicas yet{why}"),
+                cause: format!("{changes} not known to other replicas yet"),
             });
         }
         let recent = |line: u64| At::from_unix(line).elapsed().as_secs() <= self.bounds.columns();

@@ -87,7 +87,7 @@ fn an_outage_of_valkey_ages_answers_elsewhere_only_if_a_change_is_pending() {
     assert!(
         slower
             .sentence
-            .starts_with("Answers of this replica are current, but slower")
+            .starts_with("Answers of this replica are current, but reads are slower")
     );
     assert_eq!((slower.max_age_seconds, slower.problems.len()), (None, 1));
     let older = verdict(&[("valkey", 5)], 2, (0, 0));
@@ -100,13 +100,41 @@ fn an_outage_of_valkey_ages_answers_elsewhere_only_if_a_change_is_pending() {
 }
 
 #[test]
+fn outages_that_age_nothing_are_named_with_their_effect() {
+    let broker = verdict(&[("rabbitmq", 5)], 0, (0, 0));
+    assert_eq!(
+        (broker.level, broker.max_age_seconds),
+        (Level::Degraded, None)
+    );
+    let current = "Answers of this replica are current, but new jobs are announced later: \
+         RabbitMQ has been unavailable since ";
+    assert!(broker.sentence.starts_with(current), "{}", broker.sentence);
+    let both = verdict(&[("rabbitmq", 5), ("auth_service", 5)], 0, (0, 0));
+    assert!(
+        both.sentence
+            .contains("; some users may get 503: the auth service has been")
+    );
+    let with_age = verdict(&[("postgresql", 5), ("rabbitmq", 5)], 0, (0, 0));
+    assert_eq!(with_age.max_age_seconds, Some(9));
+    assert!(
+        with_age
+            .sentence
+            .contains(". Also, new jobs are announced later: RabbitMQ")
+    );
+    assert!(with_age.announcement.contains(". Also, new jobs"));
+}
+
+#[test]
 fn a_stale_sample_is_the_worst() {
     let verdict = verdict(&[("valkey", 5)], 0, (50, 3));
     assert_eq!(verdict.level, Level::Failing);
     assert_eq!(
-        verdict.sentence,
-        "Some answers are older than they should be: 3 of 50 that were compared with PostgreSQL \
-         in the last 2 minutes."
+        verdict.sentence, verdict.announcement,
+        "the sentence does not change each second"
     );
+    assert!(verdict.sentence.starts_with(
+        "Some answers are older than they should be: 3 of 50 that were compared with PostgreSQL \
+         in the last 2 minutes. Also, reads are slower: Valkey"
+    ));
     assert_eq!(verdict.problems[0].runbook, "FiaApiCacheStale");
 }

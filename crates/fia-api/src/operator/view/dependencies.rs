@@ -1,11 +1,19 @@
 //! The strip of dependencies: the state of each, since when, and its last failure.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tiercache::{SharedLevel, Tracking};
 
 use crate::observe::{HealthSnapshot, LastFailure};
 use crate::operator::at::At;
+use crate::operator::probes::Probes;
+use crate::operator::view::called::state_of;
 use crate::state::AppState;
+
+/// The time since the last statement of the probe that was answered, after which PostgreSQL is
+/// taken to be unavailable. The next one, a second later, is answered within milliseconds.
+const MAX_SILENCE: Duration = Duration::from_millis(1_500);
 
 /// A dependency.
 #[derive(Debug, Clone, Serialize)]
@@ -17,7 +25,7 @@ pub(in crate::operator) struct Dependency {
     pub(in crate::operator) state: State,
     /// The state in words.
     pub(in crate::operator) text: String,
-    /// When the state began; `None` for a dependency that is not used.
+    /// When the state began; `None` for a dependency that is not used, and where that is not known.
     pub(in crate::operator) since: Option<At>,
     pub(in crate::operator) last_failure: Option<Failure>,
 }
@@ -50,20 +58,32 @@ impl From<LastFailure> for Failure {
     }
 }
 
+const UNAVAILABLE: &str = "unavailable";
+
 /// All dependencies of this replica.
-pub(in crate::operator) fn dependencies(state: &AppState) -> Vec<Dependency> {
+pub(in crate::operator) fn dependencies(state: &AppState, probes: &Probes) -> Vec<Dependency> {
     let mut all = vec![postgresql(state)];
     all.extend(valkey(state));
     all.push(change_feed(state));
-    all.extend(called(state));
+    all.extend(called(state, probes));
     all
 }
 
 fn postgresql(state: &AppState) -> Dependency {
     let pool = state.db.connections();
     let detail = format!("{} / {} connections", pool.in_use, pool.max);
-    let health = state.cached.reachability().health();
-    Dependency::new("postgresql", "PostgreSQL", health, detail)
+    let reachability = state.cached.reachability();
+    let health = reachability.health();
+    let mut found = Dependency::new("postgresql", "PostgreSQL", health, detail);
+    if let Some(reply) = reachability.last_reply() {
+        if found.state == State::Up && reply.sent.elapsed() > MAX_SILENCE {
+            found.down();
+        }
+        if found.state == State::Down {
+            found.since = Some(At(reply.at));
+        }
+    }
+    found
 }
 
 fn valkey(state: &AppState) -> [Dependency; 2] {
@@ -100,8 +120,8 @@ fn change_feed(state: &AppState) -> Dependency {
     }
 }
 
-/// The dependencies whose state is that of their last call.
-fn called(state: &AppState) -> Vec<Dependency> {
+/// The dependencies that are called for requests, and probed while somebody looks.
+fn called(state: &AppState, probes: &Probes) -> Vec<Dependency> {
     const NAMES: [(&str, &str); 3] = [
         ("rabbitmq", "RabbitMQ"),
         ("auth_service", "Auth service"),
@@ -109,39 +129,22 @@ fn called(state: &AppState) -> Vec<Dependency> {
     ];
     let dependency = |(id, name)| {
         let operations = state.dependencies.iter().filter(|one| one.name == id);
-        let healths = operations.map(|one| one.calls.health());
-        let worst = healths.reduce(worse)?;
-        Some(Dependency::new(
-            id,
-            name,
-            worst,
-            "last call succeeded".to_owned(),
-        ))
+        let operations: Vec<HealthSnapshot> = operations.map(|one| one.calls.health()).collect();
+        let was_called = operations.iter().any(|one| one.up.is_some());
+        let probed = probes.found(id);
+        let text = match probed {
+            Some(_) => "responds",
+            None => "last call succeeded",
+        };
+        let health = state_of(operations, probed)?;
+        let mut found = Dependency::new(id, name, health, text.to_owned());
+        // The first probe found it available; since when is not known.
+        if found.state == State::Up && !was_called && found.last_failure.is_none() {
+            found.since = None;
+        }
+        Some(found)
     };
     NAMES.into_iter().filter_map(dependency).collect()
-}
-
-/// The worse of two states, with the later failure of both.
-fn worse(one: HealthSnapshot, other: HealthSnapshot) -> HealthSnapshot {
-    let rank = |health: &HealthSnapshot| match health.up {
-        Some(false) => 2,
-        Some(true) => 1,
-        None => 0,
-    };
-    let (worst, better) = if rank(&other) > rank(&one) {
-        (other, one)
-    } else {
-        (one, other)
-    };
-    let failures = [worst.last_failure.clone(), better.last_failure];
-    let last_failure = failures
-        .into_iter()
-        .flatten()
-        .max_by_key(|failure| failure.at);
-    HealthSnapshot {
-        last_failure,
-        ..worst
-    }
 }
 
 impl Dependency {
@@ -149,7 +152,7 @@ impl Dependency {
     fn new(id: &'static str, name: &'static str, health: HealthSnapshot, up: String) -> Self {
         let (state, text) = match health.up {
             Some(true) => (State::Up, up),
-            Some(false) => (State::Down, "unavailable".to_owned()),
+            Some(false) => (State::Down, UNAVAILABLE.to_owned()),
             None => (State::Unknown, "not called yet".to_owned()),
         };
         Self {
@@ -160,6 +163,11 @@ impl Dependency {
             since: Some(At(health.since)),
             last_failure: health.last_failure.map(Failure::from),
         }
+    }
+
+    fn down(&mut self) {
+        self.state = State::Down;
+        self.text = UNAVAILABLE.to_owned();
     }
 
     fn off(id: &'static str, name: &'static str) -> Self {
@@ -178,7 +186,7 @@ impl Dependency {
         match self.state {
             State::Off => Self::off(self.id, self.name),
             State::Down => {
-                self.text = "unavailable".to_owned();
+                self.down();
                 self
             }
             State::Up | State::Unknown => self,

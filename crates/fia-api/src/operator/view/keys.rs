@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::Serialize;
-use tiercache::{ContentKind, Inspection};
+use tiercache::{ContentKind, Form, Inspection};
 
 use crate::cached::{Cached, KeyOrder};
 use crate::operator::valkey::{Search, Valkey};
@@ -15,6 +15,8 @@ const MAX_KEYS: usize = 10;
 const MAX_FOUND: usize = 50;
 /// The prefix of the keys that contain the number of a user.
 const OF_USERS: &str = "fia_api:auth:experiments:";
+/// The prefix of the keys whose payloads both servers write alike.
+const RUNNER_IMAGES: &str = "fia_api:github:packages:";
 
 /// What keys to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,7 +69,13 @@ pub(in crate::operator) struct KeyRow {
     pub(in crate::operator) age_seconds: Option<u64>,
     pub(in crate::operator) ttl_seconds: Option<f64>,
     pub(in crate::operator) bytes: Option<u64>,
+    /// The size of the content in Valkey, and the rest of its TTL there.
+    pub(in crate::operator) valkey_bytes: Option<u64>,
+    pub(in crate::operator) valkey_ttl_seconds: Option<f64>,
     pub(in crate::operator) is_invalidation_pending: bool,
+    /// The server that stored the payload in Valkey: `this`, or `older`, which writes another form
+    /// of JSON; `None` if that cannot be told.
+    pub(in crate::operator) stored_by: Option<&'static str>,
 }
 
 impl Keys {
@@ -148,7 +156,9 @@ impl KeyRow {
         });
         let current = local.filter(|local| local.is_current);
         let ttl = current.map(|local| local.ttl);
-        let ttl = ttl.or(shared.and_then(|shared| shared.ttl));
+        let valkey_ttl = shared.and_then(|shared| shared.ttl);
+        let ttl = ttl.or(valkey_ttl);
+        let valkey_bytes = shared.map(|shared| shared.bytes).filter(|bytes| *bytes > 0);
         let bytes = local.map(|local| local.bytes as u64);
         Self {
             is_masked: shown != key,
@@ -158,9 +168,24 @@ impl KeyRow {
             valkey: shared.map(|shared| kind(shared.kind)),
             age_seconds: current.map(|local| local.age.as_secs()),
             ttl_seconds: ttl.as_ref().map(Duration::as_secs_f64),
-            bytes: bytes.or(shared.map(|shared| shared.bytes).filter(|bytes| *bytes > 0)),
+            bytes: bytes.or(valkey_bytes),
+            valkey_bytes,
+            valkey_ttl_seconds: valkey_ttl.as_ref().map(Duration::as_secs_f64),
+            stored_by: shared.and_then(|shared| stored_by(key, shared.form)),
             is_invalidation_pending: found.is_some_and(|found| found.is_invalidation_pending),
         }
+    }
+}
+
+/// The server that writes payloads of this form under this key.
+fn stored_by(key: &str, form: Form) -> Option<&'static str> {
+    // Its members are stored as GitHub sent them.
+    let is_told_apart = !key.starts_with(RUNNER_IMAGES);
+    match form {
+        Form::Tagged => Some("this"),
+        Form::Compact if is_told_apart => Some("this"),
+        Form::Spaced if is_told_apart => Some("older"),
+        Form::Compact | Form::Spaced | Form::Unknown => None,
     }
 }
 
@@ -193,6 +218,20 @@ pub(in crate::operator) fn masked(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_server_that_stored_a_payload_is_told_from_its_form() {
+        let spec = "fia_api:instrument:spec:MARI";
+        for (key, form, server) in [
+            (spec, Form::Compact, Some("this")),
+            (spec, Form::Spaced, Some("older")),
+            (spec, Form::Unknown, None),
+            ("fia_api:jobs:list:all:1", Form::Tagged, Some("this")),
+            ("fia_api:github:packages:o:i", Form::Spaced, None),
+        ] {
+            assert_eq!(stored_by(key, form), server, "{key} {form:?}");
+        }
+    }
 
     #[test]
     fn the_numbers_of_users_are_masked() {

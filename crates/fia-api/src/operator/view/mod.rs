@@ -1,5 +1,6 @@
 //! What the page shows, as plain values: the page in HTML and its JSON twin are made of the same.
 
+mod called;
 mod dependencies;
 mod keys;
 mod lists;
@@ -22,6 +23,8 @@ use crate::operator::verdict::Verdict;
 pub(super) struct Overview {
     /// When it was collected.
     pub(super) at: At,
+    /// Changes with the state, and not with numbers; see `service`.
+    pub(super) state: String,
     pub(super) verdict: Verdict,
     pub(super) replica: ThisReplica,
     pub(super) dependencies: Vec<Dependency>,

@@ -25,15 +25,15 @@ use crate::store::feed_counters::ChangeFeedCounters;
 use crate::store::{StoreError, tls};
 
 /// The time limit to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The interval between heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// The time limit for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The backoff between attempts to connect: it doubles from the minimum to the maximum, with a
-/// jitter of up to a half.
+/// jitter of up to a half. The end of an outage is noticed within 2 s.
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// The capacity of the queue of changes. Backpressure: unread notifications stay in PostgreSQL.
 const QUEUE: usize = 1024;
 

@@ -6,7 +6,8 @@ mod dependencies;
 mod listener;
 mod text_format;
 
-use crate::metrics::text_format::{Scrape, parse};
+pub(crate) use crate::metrics::text_format::Scrape;
+use crate::metrics::text_format::parse;
 use axum::body::Body;
 use fia_api::app::{Metrics, Service as _};
 use http::{Request, StatusCode};

@@ -7,12 +7,13 @@ use http::{StatusCode, header};
 use crate::harness::Fixture;
 use crate::operator::{KEY, ORIGIN, Operated, get, post};
 
-const ACTIONS: [(&str, &str); 6] = [
+const ACTIONS: [(&str, &str); 7] = [
     (
         "/actions/invalidate-key",
         "key=fia_api:instrument:spec:MARI",
     ),
     ("/actions/invalidate-read", "read=specification"),
+    ("/actions/invalidate-group", "group=MARI"),
     ("/actions/retry-message", "id=1"),
     ("/actions/drop-message", "id=1"),
     ("/actions/log-level", "level=debug"),

@@ -66,6 +66,61 @@ async fn a_whole_read_is_invalidated_on_both_replicas() {
     assert_new_value(&replicas).await;
 }
 
+/// The first job of MARI, as a list shows it.
+const LISTS: [&str; 2] = [
+    "/instrument/MARI/jobs?limit=1&order_by=id",
+    "/jobs?limit=500&order_by=id",
+];
+
+#[tokio::test]
+async fn lists_of_an_instrument_are_invalidated_on_both_replicas() {
+    let fixture = Fixture::new().await;
+    let (one, other) = tokio::join!(Operated::new(&fixture), Operated::new(&fixture));
+    let replicas = [one, other];
+    for page in &replicas {
+        for list in LISTS {
+            eventually(Duration::from_secs(5), async || {
+                let response = page.replica.get(list, "staff").await;
+                response.header("cache-status").contains("detail=local")
+            })
+            .await;
+        }
+    }
+    let client = fixture.database.client().await;
+    let elsewhere = "UPDATE jobs SET status_message = 'edited elsewhere'";
+    client.execute(elsewhere, &[]).await.unwrap();
+    let shows = async |page: &Operated, list: &str| {
+        page.replica
+            .get(list, "staff")
+            .await
+            .text()
+            .contains("edited elsewhere")
+    };
+    for list in LISTS {
+        assert!(!shows(&replicas[1], list).await, "{list}");
+    }
+    let act = async |group: &str| {
+        let form = format!("group={group}");
+        let done = replicas[0].act("/actions/invalidate-group", &form, Some(KEY));
+        done.await.status
+    };
+    assert_eq!(act("all").await, StatusCode::OK);
+    for page in &replicas {
+        eventually(Duration::from_secs(2), async || shows(page, LISTS[1]).await).await;
+        assert!(!shows(page, LISTS[0]).await, "another group");
+    }
+    assert_eq!(act("mari").await, StatusCode::OK);
+    for page in &replicas {
+        eventually(Duration::from_secs(2), async || shows(page, LISTS[0]).await).await;
+    }
+    assert_eq!(act("").await, StatusCode::CONFLICT);
+    let json = replicas[0].json("/").await;
+    assert_eq!(
+        json["actions"][1]["action"],
+        "invalidate lists and counts of mari"
+    );
+}
+
 #[tokio::test]
 async fn parked_messages_are_shown_retried_and_dropped() {
     let fixture = Fixture::new().await;

@@ -173,3 +173,27 @@ async fn responses_are_confined_and_not_stored() {
     let response = page.replica.get("/assets/operator.css", "none").await;
     assert_eq!(response.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn every_section_has_a_twin_in_json() {
+    let fixture = Fixture::new().await;
+    let page = Operated::new(&fixture).await;
+    let (html, json) = (page.html("/").await, page.json("/").await);
+    let sections = html.split("<section").skip(1).filter_map(|section| {
+        let (_, rest) = section.split('>').next()?.split_once("id=\"")?;
+        rest.split('"').next()
+    });
+    let sections: Vec<&str> = sections.collect();
+    assert_eq!(
+        sections,
+        [
+            "reads", "keys", "outbox", "slow", "fleet", "actions", "streams"
+        ]
+    );
+    for section in sections {
+        assert!(!json[section].is_null(), "{section}");
+    }
+    for name in ["verdict", "dependencies", "replica"] {
+        assert!(!json[name].is_null(), "{name}");
+    }
+}

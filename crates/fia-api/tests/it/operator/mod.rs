@@ -4,22 +4,30 @@ mod access;
 mod actions;
 mod browser;
 mod content;
+mod keys;
 mod many_keys;
+mod outages;
 mod state;
+mod tables;
 
 use axum::body::Body;
+use devstack::shared;
 use fia_api::app::{LogLevel, Service as _};
 use fia_api::operator::Operator;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tracing::Level;
 
-use crate::harness::{Fixture, Replica, Response, Vars, config, vars};
+use crate::harness::{Fixture, Replica, Response, Vars, config, upstream_vars, vars};
 
 const KEY: &str = "the-operators-own-key";
 /// The origin of the page in requests of browsers.
 const ORIGIN: &str = "http://page.example";
+
+const LATEST_RUN: &str = "/instrument/MARI/latest-run";
+const SPECIFICATION: &str = "/instrument/MARI/specification";
 
 /// A replica with its page.
 struct Operated {
@@ -27,13 +35,16 @@ struct Operated {
     operator: Operator,
 }
 
-fn settings(fixture: &Fixture) -> Vars {
-    let own = vars(&[
+/// Settings with all dependencies: an open page probes them.
+async fn settings(fixture: &Fixture) -> Vars {
+    let (rabbitmq, upstreams) = tokio::join!(shared::rabbitmq(), shared::upstreams());
+    let mut all = fixture.vars();
+    all.extend(upstream_vars(upstreams.unwrap()));
+    all.extend(vars(&[
         ("FIA_API_ADMIN_BIND", "127.0.0.1:0"),
         ("FIA_API_ADMIN_KEY", KEY),
-    ]);
-    let mut all = fixture.vars();
-    all.extend(own);
+        ("QUEUE_HOST", &rabbitmq.unwrap().addr().to_string()),
+    ]));
     all
 }
 
@@ -43,7 +54,7 @@ impl Operated {
     }
 
     async fn with(fixture: &Fixture, more: &Vars) -> Self {
-        let mut all = settings(fixture);
+        let mut all = settings(fixture).await;
         all.extend(more.clone());
         let replica = fixture.replica_with(&all).await;
         let log_level = LogLevel::new(Level::INFO, |_| {});
@@ -105,4 +116,12 @@ fn post(path: &str) -> http::request::Builder {
         .method(Method::POST)
         .uri(path)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+async fn ask<T: redis::FromRedisValue>(redis: &mut MultiplexedConnection, words: &[&str]) -> T {
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(*word);
+    }
+    command.query_async(redis).await.unwrap()
 }

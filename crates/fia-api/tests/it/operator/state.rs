@@ -6,9 +6,7 @@ use devstack::{FaultProxy, Valkey};
 
 use crate::harness::{Database, Fixture, eventually, vars};
 use crate::operator::Operated;
-
-/// How soon a change is shown.
-const LIMIT: Duration = Duration::from_secs(2);
+use crate::operator::outages::{LIMIT, START};
 
 async fn says(page: &Operated, limit: Duration, beginning: &str) {
     eventually(limit, async || page.sentence().await.starts_with(beginning)).await;
@@ -19,13 +17,10 @@ async fn is(page: &Operated, id: &str, state: &str) {
 }
 
 #[tokio::test]
-async fn an_outage_of_valkey_is_shown_and_its_end() {
+async fn a_change_that_valkey_does_not_know_of_may_be_old_elsewhere() {
     let fixture = Fixture::new().await;
     let page = Operated::new(&fixture).await;
-    says(&page, LIMIT, "Answers are current: ").await;
     fixture.valkey.kill();
-    let slower = "Answers of this replica are current, but slower: Valkey has been unavailable";
-    says(&page, LIMIT, slower).await;
     is(&page, "valkey", "down").await;
     is(&page, "tracking", "down").await;
     eventually(LIMIT, async || {
@@ -42,14 +37,13 @@ async fn an_outage_of_valkey_is_shown_and_its_end() {
     let older = "Answers may be up to 120 s old: a change made here is not known to other replicas";
     says(&page, LIMIT, older).await;
     fixture.valkey.restart().await.unwrap();
-    says(&page, Duration::from_secs(4), "Answers are current: ").await;
+    says(&page, LIMIT, "Answers are current: ").await;
     is(&page, "valkey", "up").await;
     is(&page, "tracking", "up").await;
 }
 
-/// Takes as long as the probe of the database: one a second.
 #[tokio::test]
-async fn an_outage_of_the_database_is_shown_and_its_end() {
+async fn an_outage_of_the_database_has_a_bound_and_a_remedy() {
     let (database, valkey) = tokio::join!(Database::seeded(), Valkey::start());
     let proxy = FaultProxy::start(database.server.addr()).await.unwrap();
     let at_proxy = database.vars_at(proxy.addr());
@@ -58,7 +52,7 @@ async fn an_outage_of_the_database_is_shown_and_its_end() {
         valkey: valkey.unwrap(),
     };
     let page = Operated::with(&fixture, &at_proxy).await;
-    says(&page, LIMIT, "Answers are current: ").await;
+    says(&page, START, "Answers are current: ").await;
     proxy.refuse(true).await.unwrap();
     proxy.reset_all();
     says(&page, LIMIT, "Answers may be up to ").await;
@@ -69,9 +63,6 @@ async fn an_outage_of_the_database_is_shown_and_its_end() {
         json["verdict"]["problems"][0]["runbook"],
         "FiaApiDatabaseUnavailable"
     );
-    proxy.heal().await.unwrap();
-    says(&page, LIMIT, "Answers are current: ").await;
-    is(&page, "postgresql", "up").await;
 }
 
 #[tokio::test]
@@ -79,7 +70,6 @@ async fn a_call_that_fails_marks_its_dependency() {
     let fixture = Fixture::new().await;
     let github = vars(&[("GITHUB_API_URL", "http://127.0.0.1:1")]);
     let page = Operated::with(&fixture, &github).await;
-    is(&page, "github", "unknown").await;
     page.replica.get("/jobs/runners", "staff").await;
     is(&page, "github", "down").await;
     says(
@@ -90,6 +80,7 @@ async fn a_call_that_fails_marks_its_dependency() {
     .await;
 }
 
+/// Takes 6 s: a line may be missing for that long.
 #[tokio::test]
 async fn replicas_see_each_other_and_one_that_fell_silent() {
     let fixture = Fixture::new().await;
@@ -116,7 +107,7 @@ async fn replicas_see_each_other_and_one_that_fell_silent() {
         .query_async(&mut redis)
         .await
         .unwrap();
-    eventually(Duration::from_secs(5), async || {
+    eventually(Duration::from_secs(12), async || {
         ids("silent").await == [other_id.clone()]
     })
     .await;

@@ -3,6 +3,8 @@
 //! Driven by the `DevTools` protocol over a pipe (messages of JSON, each ended by a zero byte), so
 //! that it needs no port and no client of `WebSocket`.
 
+mod input;
+
 use std::collections::HashMap;
 use std::io;
 use std::process::Stdio;
@@ -161,6 +163,16 @@ impl Page {
         self.call("Page.navigate", json!({"url": url})).await?;
         self.wait_for("document.readyState === 'complete'", LIMIT)
             .await
+    }
+
+    /// Has the pages that are opened from now on run no scripts of their own.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the browser does not respond.
+    pub async fn disable_scripts(&self) -> Result<()> {
+        let disable = json!({"value": true});
+        let call = self.call("Emulation.setScriptExecutionDisabled", disable);
+        call.await.map(drop)
     }
 
     /// The value of an expression, which may be a promise.
