@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ const LINGER_BYTES: usize = 256 * 1024 * 1024;
 const LINGER_BUFFER: usize = 16 * 1024;
 /// The reads after which other connections have their turn.
 const LINGER_READS: usize = 4;
+/// The pause after them is a millisecond for so many closed connections, so that what strangers go on
+/// sending does not occupy the processor; and the longest pause.
+const LINGERING_PER_MILLISECOND: usize = 4;
+const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+
+/// The closed connections of this process whose clients still send.
+static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
 /// A socket that reports its activity, refuses bare line feeds in heads, and closes without losing
 /// the last response.
@@ -36,7 +44,31 @@ pub(super) struct Socket {
 #[derive(Debug)]
 struct Lingering {
     end: Pin<Box<Sleep>>,
+    pause: Option<Pin<Box<Sleep>>>,
     remaining: usize,
+}
+
+impl Lingering {
+    fn begin() -> Self {
+        LINGERING.fetch_add(1, Ordering::Relaxed);
+        Self {
+            end: Box::pin(sleep(LINGER_TIME)),
+            pause: None,
+            remaining: LINGER_BYTES,
+        }
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        LINGERING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The pause between the reads of so many closed connections.
+fn pause_among(lingering: usize) -> Duration {
+    let millis = lingering / LINGERING_PER_MILLISECOND;
+    Duration::from_millis(millis as u64).min(LONGEST_PAUSE)
 }
 
 impl Socket {
@@ -108,12 +140,13 @@ impl AsyncWrite for Socket {
                 return Poll::Ready(Ok(()));
             }
         }
-        let lingering = this.lingering.get_or_insert_with(|| Lingering {
-            end: Box::pin(sleep(LINGER_TIME)),
-            remaining: LINGER_BYTES,
-        });
+        let lingering = this.lingering.get_or_insert_with(Lingering::begin);
         if lingering.end.as_mut().poll(context).is_ready() {
             return Poll::Ready(Ok(()));
+        }
+        if let Some(pause) = &mut lingering.pause {
+            ready!(pause.as_mut().poll(context));
+            lingering.pause = None;
         }
         let mut discarded = [0; LINGER_BUFFER];
         for _ in 0..LINGER_READS {
@@ -126,7 +159,21 @@ impl AsyncWrite for Socket {
                 return Poll::Ready(Ok(()));
             }
         }
+        let pause = pause_among(LINGERING.load(Ordering::Relaxed));
+        lingering.pause = (!pause.is_zero()).then(|| Box::pin(sleep(pause)));
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_closed_connections_are_read_without_pause_and_many_with_a_limited_one() {
+        assert_eq!(pause_among(3), Duration::ZERO);
+        assert_eq!(pause_among(40), Duration::from_millis(10));
+        assert_eq!(pause_among(5000), LONGEST_PAUSE);
     }
 }
