@@ -46,7 +46,7 @@ impl Moment {
         self.0
     }
 
-    /// Whether it is still to come, however far the clock that told `now` is behind.
+    /// Whether it is still to come, however far the clock of `now` is behind.
     pub(crate) fn is_after(self, now: Self) -> bool {
         now + GRANULARITY < self
     }

@@ -73,7 +73,7 @@ pub enum Form {
     Compact,
     /// JSON with white space there, as Python's `json.dumps` writes it.
     Spaced,
-    /// Neither can be told, or there is no payload.
+    /// Neither can be determined, or there is no payload.
     Unknown,
 }
 

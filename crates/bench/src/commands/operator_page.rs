@@ -36,7 +36,7 @@ const PAGES: usize = 40;
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// How often the servers are started anew: two processes of one program differ by a percent.
+    /// How often the servers are started again: two processes of one program differ by a percent.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
     /// Rounds after each start, each of one second a server.

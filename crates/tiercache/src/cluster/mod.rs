@@ -43,7 +43,7 @@ pub(crate) struct Cluster {
     large_keys: Arc<LargeKeys>,
     slots: ArcSwap<SlotMap>,
     nodes: Mutex<BTreeMap<HostPort, Arc<Node>>>,
-    /// Asks for the nodes to be learnt anew.
+    /// Asks for the nodes to be requested again.
     outdated: Notify,
     is_up: watch::Sender<bool>,
     /// Openings of the circuit breakers of former nodes.

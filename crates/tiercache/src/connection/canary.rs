@@ -1,6 +1,7 @@
 //! The canary: a key that is written on the command connection, whose change must be pushed on the
-//! tracking connection. It proves that both lead to the same server, which cannot be told otherwise if
-//! the servers do not disclose their identity: a load balancer may lead them to different ones.
+//! tracking connection. It proves that both lead to the same server, which cannot be determined
+//! otherwise if the servers do not disclose their identity: a load balancer may lead them to
+//! different ones.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

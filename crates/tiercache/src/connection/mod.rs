@@ -3,7 +3,7 @@
 //! * [`breaker`]: the circuit breaker, which holds the connection for commands;
 //! * [`canary`]: the proof that two connections lead to the same server;
 //! * [`lacks`] and [`probe`]: what a server lacks of the commands that are used;
-//! * [`large`] and [`lane`]: a connection of their own for large values;
+//! * [`large`] and [`chosen`]: a connection of their own for large values;
 //! * [`redirect`]: follows the redirections of a cluster;
 //! * [`reconnect`]: the loop that keeps it alive or replaces it;
 //! * [`pushes`]: what the server pushes on the tracking connection;
@@ -12,8 +12,8 @@
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 mod canary;
+mod chosen;
 pub(crate) mod lacks;
-mod lane;
 pub(crate) mod large;
 mod probe;
 mod pushes;

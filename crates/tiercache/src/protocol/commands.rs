@@ -37,8 +37,8 @@ impl Connection {
         let rejected = rejected.unwrap_or(lease.as_ref());
         let life = millis(life);
         let args = [lease.as_ref(), life.as_bytes(), rejected];
-        let lane = self.lane(key, 0).await?;
-        match lane.eval(&GET_LEASE, key, &args, limit).await? {
+        let connection = self.choose(key, 0).await?;
+        match connection.eval(&GET_LEASE, key, &args, limit).await? {
             Value::Array(reply) => match reply.into_iter().next().map(bytes).transpose()?.flatten()
             {
                 None => Ok(LeaseReply::Acquired),
@@ -60,8 +60,8 @@ impl Connection {
     ) -> Result<bool, CommandError> {
         let ttl = millis(ttl);
         let args = [own.as_ref(), payload, ttl.as_bytes()];
-        let lane = self.lane(key, payload.len()).await?;
-        flag(lane.eval(&FILL, key, &args, limit).await?)
+        let connection = self.choose(key, payload.len()).await?;
+        flag(connection.eval(&FILL, key, &args, limit).await?)
     }
 
     /// Replaces a payload if nothing was written since it was read with
@@ -76,8 +76,8 @@ impl Connection {
     ) -> Result<bool, CommandError> {
         let (expiry, ttl) = (expiry.to_string(), millis(ttl));
         let args = [expiry.as_bytes(), old, new, ttl.as_bytes()];
-        let lane = self.lane(key, new.len()).await?;
-        flag(lane.eval(&REFRESH, key, &args, limit).await?)
+        let connection = self.choose(key, new.len()).await?;
+        flag(connection.eval(&REFRESH, key, &args, limit).await?)
     }
 
     /// Deletes an unused lease.

@@ -52,8 +52,10 @@ impl Expiry {
 impl Connection {
     /// Reads the content of a key.
     pub(crate) async fn get(&self, key: &str, limit: Duration) -> Result<Stored, CommandError> {
-        let lane = self.lane(key, 0).await?;
-        let reply = lane.call(cmd("GET").arg(key), Instant::now() + limit).await;
+        let connection = self.choose(key, 0).await?;
+        let reply = connection
+            .call(cmd("GET").arg(key), Instant::now() + limit)
+            .await;
         self.learn(key, &reply);
         stored(reply)
     }
@@ -92,8 +94,8 @@ impl Connection {
         if let Some(group) = group {
             commands.cmd("GET").arg(&*group.key);
         }
-        let lane = self.lane(key, 0).await?;
-        let replies = lane.call_all(&commands, Instant::now() + limit).await;
+        let connection = self.choose(key, 0).await?;
+        let replies = connection.call_all(&commands, Instant::now() + limit).await;
         let mut replies = replies.into_iter();
         let mut next = || replies.next().unwrap_or_else(|| Err(unexpected_reply()));
         let held = next();

@@ -146,7 +146,7 @@ async fn without_info_both_levels_are_used_if_the_servers_are_proved_to_be_one()
     let (cache, rows) = cache(local_settings(valkey.url())).await;
     assert_serves_from_both_levels(&rows).await;
     assert_eq!(warnings.lines(), [""; 0]);
-    // New connections are proved anew.
+    // New connections are proved again.
     for _ in 0..2 {
         let kill: &[&[u8]] = &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"];
         raw.run::<u64>(kill).await;

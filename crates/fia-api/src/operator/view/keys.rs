@@ -74,7 +74,7 @@ pub(in crate::operator) struct KeyRow {
     pub(in crate::operator) valkey_ttl_seconds: Option<f64>,
     pub(in crate::operator) is_invalidation_pending: bool,
     /// The server that stored the payload in Valkey: `this`, or `older`, which writes another form
-    /// of JSON; `None` if that cannot be told.
+    /// of JSON; `None` if that cannot be determined.
     pub(in crate::operator) stored_by: Option<&'static str>,
 }
 

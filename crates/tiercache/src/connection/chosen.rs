@@ -18,14 +18,14 @@ const SILENCE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The connection for the commands of one key.
-pub(crate) enum Lane<'a> {
+pub(crate) enum Chosen<'a> {
     /// That for commands.
     Common(&'a Connection),
     /// That for large values.
     Large(Arc<Connection>),
 }
 
-impl std::ops::Deref for Lane<'_> {
+impl std::ops::Deref for Chosen<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -38,20 +38,20 @@ impl std::ops::Deref for Lane<'_> {
 
 impl Connection {
     /// The connection for the commands of a key. `sent` is the size of a value that is sent.
-    pub(crate) async fn lane(&self, key: &str, sent: usize) -> Result<Lane<'_>, CommandError> {
+    pub(crate) async fn choose(&self, key: &str, sent: usize) -> Result<Chosen<'_>, CommandError> {
         let Some(large) = &self.large else {
-            return Ok(Lane::Common(self));
+            return Ok(Chosen::Common(self));
         };
         let hash = KeyHash::of(key);
         if sent >= LARGE {
             large.keys.learn(hash, true);
         }
         if !large.keys.contains(hash) {
-            return Ok(Lane::Common(self));
+            return Ok(Chosen::Common(self));
         }
         // Boxed, since it is rare: the futures of all reads contain this one.
         let connection = Box::pin(self.beside(&large.beside, "large values", key)).await?;
-        Ok(Lane::Large(connection))
+        Ok(Chosen::Large(connection))
     }
 
     /// Records the size of a value that was read. One whose reply was late while a large reply
