@@ -15,7 +15,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The longest time without a byte, of a server that copies a large value.
 const SILENCE: Duration = Duration::from_millis(250);
 /// The longest time that a reply may take while bytes move.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_EXTENSION: Duration = Duration::from_secs(5);
 
 /// The connection for the commands of one key.
 pub(crate) enum Chosen<'a> {
@@ -76,7 +76,7 @@ impl Connection {
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
         let now = Instant::now();
-        let last = now + self.patience;
+        let last = now + self.reply_extension;
         let mut deadline = deadline.max(now + SILENCE);
         let mut moved = self.socket.moved.count();
         tokio::pin!(sending);
@@ -136,7 +136,7 @@ impl Connection {
             Some(id) => connection.server(OPEN_TIMEOUT).await?.as_ref() == Some(id),
             None => self.has_canary_of(&connection, prefix).await?,
         };
-        connection.patience = PATIENCE;
+        connection.reply_extension = REPLY_EXTENSION;
         match is_same {
             true => Ok(connection),
             false => Err(CommandError::CircuitOpen),

@@ -81,7 +81,7 @@ pub(crate) struct Connection {
     /// Where the keys of a cluster are, if the server is a node of one.
     redirects: Option<Arc<dyn Redirects>>,
     /// The longest time that a reply may take while bytes move.
-    patience: Duration,
+    reply_extension: Duration,
 }
 
 /// The replicas that must have a fence. The wait has a connection of its own: nothing that follows
@@ -120,7 +120,7 @@ impl Connection {
             large: None,
             replication: None,
             redirects: None,
-            patience: Duration::ZERO,
+            reply_extension: Duration::ZERO,
         })
     }
 
@@ -179,7 +179,7 @@ impl Connection {
             return Err(CommandError::CircuitOpen);
         }
         let moved = self.socket.moved.count();
-        let replied = match self.patience {
+        let replied = match self.reply_extension {
             Duration::ZERO => timeout_at(deadline, sending).await.ok(),
             _ => Box::pin(self.while_moving(sending, deadline)).await,
         };

@@ -11,7 +11,7 @@
 //! after the reply: it may overtake the push about a change made just before.)
 //!
 //! In a cluster every primary is a node with a tracking connection of its own, and the versions are
-//! up to date while all of them are heard: a key may move to another node at any time.
+//! up to date while all of them reply: a key may move to another node at any time.
 
 mod node;
 
