@@ -22,6 +22,7 @@ impl Moment {
     pub(crate) const PAST: Self = Self(0);
 
     #[cfg(all(target_os = "linux", not(debug_assertions)))]
+    #[inline]
     pub(crate) fn now() -> Self {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
         // Neither is negative.
@@ -38,6 +39,7 @@ impl Moment {
         Self::PAST + Instant::now().saturating_duration_since(origin) + Duration::from_nanos(1)
     }
 
+    #[inline]
     pub(crate) fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -47,11 +49,13 @@ impl Moment {
     }
 
     /// Whether it is still to come, however far the clock of `now` is behind.
+    #[inline]
     pub(crate) fn is_after(self, now: Self) -> bool {
         now + GRANULARITY < self
     }
 
     /// The time since an earlier one; zero since a later one.
+    #[inline]
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -65,12 +69,14 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
+    #[inline]
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }
 }
 
 /// A duration in nanoseconds; 584 years at most.
+#[inline]
 fn nanos(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1_000_000_000);
     seconds.saturating_add(u64::from(duration.subsec_nanos()))

@@ -8,7 +8,6 @@ use tokio::task::AbortHandle;
 use crate::cluster::{self, Cluster};
 use crate::connection::Connection;
 use crate::connection::breaker::CircuitBreaker;
-use crate::connection::large::LargeKeys;
 use crate::connection::reconnect;
 use crate::connection::tracker::Tracker;
 use crate::local::coherence::{Coherence, NodeId};
@@ -76,7 +75,7 @@ impl Link {
             pending: Arc::clone(pending),
             coherence: Arc::clone(coherence),
             events: settings.events.clone(),
-            large_keys: Arc::new(LargeKeys::new()),
+            large_keys: Arc::default(),
             waits_for: settings.wait_replicas,
             member: None,
         };

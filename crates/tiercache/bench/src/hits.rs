@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,11 +19,6 @@ const ROUND: Duration = Duration::from_millis(100);
 const KEYS: usize = 1_000;
 /// Concurrent readers of Valkey.
 const READERS: usize = 64;
-
-pub async fn run(url: &str) -> Result<()> {
-    memory(url).await?;
-    valkey(url).await
-}
 
 fn names() -> Vec<String> {
     (0..KEYS).map(|i| format!("name-{i}")).collect()
@@ -49,7 +45,8 @@ fn nanos(names: &[String], mut get: impl FnMut(usize, &str)) -> f64 {
     began.elapsed().as_nanos() as f64 / f64::from(calls)
 }
 
-async fn memory(url: &str) -> Result<()> {
+/// Hits in memory.
+pub async fn memory(url: &str) -> Result<()> {
     let names = names();
     let quick = quick_cache::sync::Cache::new(10 * KEYS);
     let moka = moka::sync::Cache::new(10 * KEYS as u64);
@@ -107,60 +104,73 @@ async fn memory(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads a second, by concurrent readers.
-async fn rate<F: Future<Output = ()>>(readers: usize, read: impl Fn(usize) -> F) -> f64 {
+/// Reads a second, by concurrent readers: tasks, as the requests of a server are.
+async fn rate<F>(readers: usize, read: impl Fn(usize) -> F + Clone + Send + 'static) -> f64
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let began = Instant::now();
-    let counts = join_all((0..readers).map(async |reader| {
-        let mut count = 0_usize;
-        while began.elapsed() < ROUND * 3 {
-            read((reader + count * 7) % KEYS).await;
-            count += 1;
-        }
-        count
-    }));
-    let count: usize = counts.await.into_iter().sum();
+    let tasks = (0..readers).map(|reader| {
+        let read = read.clone();
+        tokio::spawn(async move {
+            let mut count = 0_usize;
+            while began.elapsed() < ROUND * 3 {
+                read((reader * 31 + count * 7) % KEYS).await;
+                count += 1;
+            }
+            count
+        })
+    });
+    let counts = join_all(tasks.collect::<Vec<_>>()).await;
+    let count: usize = counts
+        .into_iter()
+        .map(|count| count.expect("a reader"))
+        .sum();
     count as f64 / began.elapsed().as_secs_f64()
 }
 
-async fn valkey(url: &str) -> Result<()> {
+/// Hits in Valkey.
+pub async fn valkey(url: &str) -> Result<()> {
     let client = redis::Client::open(url)?;
     let connection = client.get_multiplexed_async_connection().await?;
-    let names = names();
+    let names: Arc<[String]> = names().into();
     let cache = Cache::builder(url).connect()?;
     let ours: Namespace<str, Bytes, Infallible> = cache.namespace("hit:valkey:", Raw).build()?;
     cache.wait_for_shared_level(true).await;
-    for name in &names {
+    for name in names.iter() {
         ours.get(name, async || Ok(value())).await?;
     }
-    let keys: Vec<String> = names
+    let keys: Arc<[String]> = names
         .iter()
         .map(|name| ours.key(name).to_string())
         .collect();
+    let floor = move |i: usize| {
+        let (mut connection, keys) = (connection.clone(), Arc::clone(&keys));
+        async move {
+            let value: Option<Vec<u8>> = connection.get(&keys[i]).await.expect("GET");
+            assert!(value.is_some());
+        }
+    };
+    let ours = move |i: usize| {
+        let (ours, names) = (ours.clone(), Arc::clone(&names));
+        async move {
+            let load = async || unreachable!("a hit");
+            drop(ours.get(&names[i], load).await.expect("a hit"));
+        }
+    };
     println!(
         "\nHits in Valkey, reads a second\n\n| readers | redis-rs `GET` | tiercache `get` | ratio |\n|---|---|---|---|"
     );
     for readers in [1, READERS] {
-        let (mut floor, mut measured, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rounds = Vec::with_capacity(ROUNDS);
         for _ in 0..ROUNDS {
-            let get = |i: usize| {
-                let (mut connection, key) = (connection.clone(), &keys[i]);
-                async move {
-                    let value: Option<Vec<u8>> = connection.get(key).await.expect("GET");
-                    assert!(value.is_some());
-                }
-            };
-            let before = rate(readers, get).await;
-            let read = async |i: usize| {
-                let load = async || unreachable!("a hit");
-                drop(ours.get(&names[i], load).await.expect("a hit"));
-            };
-            let rate = rate(readers, read).await;
-            floor.push(before);
-            measured.push(rate);
-            ratios.push(rate / before);
+            let floor = rate(readers, floor.clone()).await;
+            rounds.push((floor, rate(readers, ours.clone()).await));
         }
-        let (floor, measured, ratio) = (median(floor), median(measured), median(ratios));
-        println!("| {readers} | {floor:.0} | {measured:.0} | {ratio:.2} |");
+        let of = |figure: fn(&(f64, f64)) -> f64| median(rounds.iter().map(figure).collect());
+        let (floor, ours) = (of(|round| round.0), of(|round| round.1));
+        let ratio = of(|round| round.1 / round.0);
+        println!("| {readers} | {floor:.0} | {ours:.0} | {ratio:.2} |");
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ impl Cluster {
             settings: settings.clone(),
             pending: Arc::clone(pending),
             coherence: Arc::clone(coherence),
-            large_keys: Arc::new(LargeKeys::new()),
+            large_keys: Arc::default(),
             slots: ArcSwap::from_pointee(SlotMap {
                 owners: vec![None; SLOTS],
                 is_resharding: false,

@@ -1,5 +1,6 @@
 //! The connection for large values: when it is used, and how it is opened.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connection::large::{Beside, LARGE};
 use crate::connection::{CommandError, Connection, Replication};
-use crate::local::versions::KeyHash;
 
 /// The longest time to open the connection.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -42,11 +42,10 @@ impl Connection {
         let Some(large) = &self.large else {
             return Ok(Chosen::Common(self));
         };
-        let hash = KeyHash::of(key);
         if sent >= LARGE {
-            large.keys.learn(hash, true);
+            large.keys.learn(key, true);
         }
-        if !large.keys.contains(hash) {
+        if !large.keys.contains(key) {
             return Ok(Chosen::Common(self));
         }
         // Boxed, since it is rare: the futures of all reads contain this one.
@@ -66,20 +65,19 @@ impl Connection {
             Err(CommandError::Delayed) => true,
             Err(_) => return,
         };
-        large.keys.learn(KeyHash::of(key), is_large);
+        large.keys.learn(key, is_large);
     }
 
     /// Waits for a reply beyond the deadline while bytes move.
     pub(super) async fn while_moving<T>(
         &self,
-        sending: impl Future<Output = RedisResult<T>>,
+        mut sending: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
         let now = Instant::now();
         let last = now + self.reply_extension;
         let mut deadline = deadline.max(now + SILENCE);
         let mut moved = self.socket.moved.count();
-        tokio::pin!(sending);
         loop {
             if let Ok(reply) = timeout_at(deadline, &mut sending).await {
                 return Some(reply);

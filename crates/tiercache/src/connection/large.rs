@@ -2,8 +2,8 @@
 //! command waits behind them. A key is known to be large once a large value of it was read or
 //! stored, or while its reply made others wait.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Mutex;
 
@@ -17,29 +17,38 @@ pub(crate) const LARGE: usize = 128 << 10;
 const SLOTS: usize = 4096;
 
 /// The keys that are known to be large. It outlives connections.
-pub(crate) struct LargeKeys(Box<[AtomicU64]>);
+#[derive(Default)]
+pub(crate) struct LargeKeys {
+    /// From the first large key on. Most caches have none, and hash no key for it.
+    slots: OnceLock<Box<[AtomicU64]>>,
+}
 
 impl LargeKeys {
-    pub(crate) fn new() -> Self {
-        Self((0..SLOTS).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    pub(super) fn contains(&self, key: KeyHash) -> bool {
-        self.slot(key).load(Ordering::Relaxed) == key.bits()
+    pub(super) fn contains(&self, key: &str) -> bool {
+        let hash = || KeyHash::of(key);
+        let holds = |slots, key: KeyHash| slot(slots, key).load(Ordering::Relaxed) == key.bits();
+        self.slots.get().is_some_and(|slots| holds(slots, hash()))
     }
 
     /// Records the size of a key's value.
-    pub(super) fn learn(&self, key: KeyHash, is_large: bool) {
+    pub(super) fn learn(&self, key: &str, is_large: bool) {
         if is_large {
-            self.slot(key).store(key.bits(), Ordering::Relaxed);
-        } else if self.contains(key) {
-            self.slot(key).store(0, Ordering::Relaxed);
+            let slots = self
+                .slots
+                .get_or_init(|| (0..SLOTS).map(|_| AtomicU64::new(0)).collect());
+            let hash = KeyHash::of(key);
+            slot(slots, hash).store(hash.bits(), Ordering::Relaxed);
+        } else if let Some(slots) = self.slots.get() {
+            let hash = KeyHash::of(key);
+            let (relaxed, slot) = (Ordering::Relaxed, slot(slots, hash));
+            // Unless another key has replaced it.
+            let _ = slot.compare_exchange(hash.bits(), 0, relaxed, relaxed);
         }
     }
+}
 
-    fn slot(&self, key: KeyHash) -> &AtomicU64 {
-        &self.0[key.bits() as usize % SLOTS]
-    }
+fn slot(slots: &[AtomicU64], key: KeyHash) -> &AtomicU64 {
+    &slots[key.bits() as usize % SLOTS]
 }
 
 /// A connection for large values.
@@ -72,12 +81,12 @@ mod tests {
 
     #[test]
     fn a_key_is_large_until_a_small_value_is_seen() {
-        let (keys, key) = (LargeKeys::new(), KeyHash::of("a"));
+        let (keys, key) = (LargeKeys::default(), "a");
         keys.learn(key, false);
         assert!(!keys.contains(key));
         keys.learn(key, true);
-        assert!(keys.contains(key) && !keys.contains(KeyHash::of("b")));
-        keys.learn(KeyHash::of("b"), false);
+        assert!(keys.contains(key) && !keys.contains("b"));
+        keys.learn("b", false);
         assert!(keys.contains(key));
         keys.learn(key, false);
         assert!(!keys.contains(key));

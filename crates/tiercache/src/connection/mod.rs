@@ -22,6 +22,7 @@ mod redirect;
 pub(crate) mod tracker;
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -136,9 +137,8 @@ impl Connection {
         deadline: Instant,
     ) -> Result<Value, CommandError> {
         let mut socket = self.socket.connection.clone();
-        let reply = self
-            .reply(socket.send_packed_command(command), deadline)
-            .await?;
+        let sending = pin!(socket.send_packed_command(command));
+        let reply = self.reply(sending, deadline).await?;
         match reply.extract_error() {
             Ok(reply) => Ok(reply),
             Err(error) if self.is_redirected(&error) => {
@@ -159,7 +159,7 @@ impl Connection {
             return Vec::new();
         }
         let mut socket = self.socket.connection.clone();
-        let sending = socket.send_packed_commands(commands, 0, count);
+        let sending = pin!(socket.send_packed_commands(commands, 0, count));
         match self.reply(sending, deadline).await {
             Ok(replies) => self.results(commands, replies, deadline).await,
             Err(CommandError::CircuitOpen) => {
@@ -170,9 +170,11 @@ impl Connection {
         }
     }
 
+    /// `sending` is pinned by its callers: a future of over a kilobyte, which would be moved from
+    /// one to the next otherwise.
     async fn reply<T>(
         &self,
-        sending: impl Future<Output = RedisResult<T>>,
+        sending: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Result<T, CommandError> {
         if self.is_closed() {

@@ -1,6 +1,8 @@
 //! The redirections of a cluster: MOVED, a slot is on another node; ASK, a key of a slot that is
 //! moving is there already. In both cases nothing was executed, so to follow is no retry.
 
+use std::pin::pin;
+
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::time::Instant;
 
@@ -62,12 +64,12 @@ impl Connection {
     ) -> Result<Value, CommandError> {
         let mut socket = self.socket.connection.clone();
         if !is_asking {
-            let sending = socket.send_packed_command(command);
+            let sending = pin!(socket.send_packed_command(command));
             return self.reply(sending, deadline).await;
         }
         let mut commands = Pipeline::with_capacity(2);
         commands.cmd("ASKING").add_command(command.clone());
-        let sending = socket.send_packed_commands(&commands, 0, 2);
+        let sending = pin!(socket.send_packed_commands(&commands, 0, 2));
         let replies = self.reply(sending, deadline).await?;
         replies.into_iter().nth(1).ok_or_else(unexpected_reply)
     }

@@ -74,6 +74,7 @@ impl Entry {
     }
 
     /// Whether an early refresh is due and has not been started.
+    #[inline]
     pub(crate) fn is_refresh_due(&self, now: Moment) -> bool {
         now >= self.times.refresh && !self.refreshing.load(Ordering::Relaxed)
     }

@@ -25,6 +25,7 @@ impl Store {
         Self(Cache::with_weighter(entries.max(64), max_bytes, ByBytes))
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
         self.0.get(&key)
     }

@@ -22,6 +22,7 @@ impl KeyVersions {
     }
 
     /// The current version of a key.
+    #[inline]
     pub(crate) fn get(&self, key: KeyHash) -> u64 {
         // Acquire/Release: a reader that knows of a write must see its bump.
         self.stripe(key).load(Ordering::Acquire)
@@ -39,6 +40,7 @@ impl KeyVersions {
         }
     }
 
+    #[inline]
     fn stripe(&self, key: KeyHash) -> &AtomicU64 {
         &self.0[key.index(STRIPES)]
     }
@@ -50,6 +52,7 @@ impl KeyVersions {
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
+    #[inline]
     pub(crate) fn bits(self) -> u64 {
         self.0
     }
@@ -65,15 +68,18 @@ impl KeyHash {
 
     /// The index of this key among `len` stripes, a power of two: the top bits after a
     /// multiplication, since FNV leaves the last bytes in the low bits.
+    #[inline]
     pub(crate) fn index(self, len: usize) -> usize {
         (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - len.trailing_zeros())) as usize
     }
 
     /// The hash of the bytes so far, followed by `more`.
+    #[inline]
     pub(crate) fn then(self, more: &str) -> Self {
         self.then_bytes(more.as_bytes())
     }
 
+    #[inline]
     fn then_bytes(self, more: &[u8]) -> Self {
         Self(more.iter().fold(self.0, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

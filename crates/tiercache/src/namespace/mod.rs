@@ -148,6 +148,11 @@ impl<V, E> Inner<V, E> {
         [&*self.config.prefix, name].concat()
     }
 
+    /// The name of a key of this namespace.
+    pub(crate) fn name<'a>(&self, key: &'a str) -> &'a str {
+        &key[self.config.prefix.len()..]
+    }
+
     /// Whether the shared level must be bypassed for this key, or its group.
     pub(crate) fn is_pending(&self, key: &str, group: Option<&Group>) -> bool {
         let shared = &self.shared;

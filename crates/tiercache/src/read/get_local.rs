@@ -8,6 +8,7 @@ use crate::local::coherence::VersionStamp;
 use crate::local::entry::{Entry, KeyRef, Times, Validity};
 use crate::local::group::{Group, GroupStamp};
 use crate::local::store::Store;
+use crate::local::versions::KeyHash;
 use crate::namespace::Inner;
 use crate::namespace::config::LocalPolicy;
 use crate::read::in_flight::Outcome;
@@ -40,7 +41,7 @@ impl<V, E> Inner<V, E> {
     }
 
     /// **Take it before a value is requested or loaded.**
-    pub(crate) fn snapshot(&self, name: &str, group: Option<&Group>) -> ReadSnapshot {
+    pub(crate) fn snapshot(&self, key: KeyHash, group: Option<&Group>) -> ReadSnapshot {
         let shared = &self.shared;
         let of_group = |group: &Group| GroupStamp {
             hash: group.hash,
@@ -48,19 +49,18 @@ impl<V, E> Inner<V, E> {
             write_version: shared.write_versions.get(group.hash),
         };
         ReadSnapshot {
-            stamp: shared.coherence.stamp(self.hash(name)),
-            write_version: self.write_version(name),
+            stamp: shared.coherence.stamp(key),
+            write_version: shared.write_versions.get(key),
             group: group.map(of_group),
             at: Moment::now(),
         }
     }
 
     /// Whether this process has written the key or its group since the snapshot.
-    pub(crate) fn is_written_since(&self, name: &str, snapshot: &ReadSnapshot) -> bool {
+    pub(crate) fn is_written_since(&self, key: KeyHash, snapshot: &ReadSnapshot) -> bool {
         let version = |hash| self.shared.write_versions.get(hash);
         let is_group_written = |group: GroupStamp| version(group.hash) != group.write_version;
-        self.write_version(name) != snapshot.write_version
-            || snapshot.group.is_some_and(is_group_written)
+        version(key) != snapshot.write_version || snapshot.group.is_some_and(is_group_written)
     }
 
     /// Whether no change of an entry's group is known since the entry's value was requested.
@@ -107,38 +107,37 @@ where
     /// TTL was not written by this protocol, so its value becomes a fallback only.
     pub(crate) fn insert_shared(
         &self,
-        name: &str,
+        key: KeyRef<'_>,
         value: &V,
         payload_len: usize,
         snapshot: ReadSnapshot,
         ttl: Option<Duration>,
     ) {
-        let key = self.hash(name);
-        if self.shared.coherence.stamp(key) != snapshot.stamp {
+        if self.shared.coherence.stamp(key.hash) != snapshot.stamp {
             return;
         }
         let (ttl, validity) = match ttl {
             Some(ttl) => (ttl, Validity::Tracked(snapshot.stamp)),
             None => (self.config.ttl_of(value), Validity::FallbackOnly),
         };
-        self.insert(name, value, Some(payload_len), snapshot, validity, ttl);
+        self.insert(key, value, Some(payload_len), snapshot, validity, ttl);
     }
 
     /// Inserts a value that is about to be returned. It replaces the entry before, so that no
     /// later read returns an earlier value.
-    pub(crate) fn insert_loaded(&self, name: &str, value: &V, snapshot: ReadSnapshot) {
+    pub(crate) fn insert_loaded(&self, key: KeyRef<'_>, value: &V, snapshot: ReadSnapshot) {
         let validity = if self.config.is_shared {
             Validity::FallbackOnly
         } else {
             Validity::LocalOnly
         };
         let ttl = self.config.ttl_of(value);
-        self.insert(name, value, None, snapshot, validity, ttl);
+        self.insert(key, value, None, snapshot, validity, ttl);
     }
 
     fn insert(
         &self,
-        name: &str,
+        key: KeyRef<'_>,
         value: &V,
         payload_len: Option<usize>,
         snapshot: ReadSnapshot,
@@ -149,7 +148,7 @@ where
             return;
         };
         let Some(weight) = self.weight(policy, value, payload_len) else {
-            return store.remove(self.entry_key(name));
+            return store.remove(key);
         };
         let whole = self.config.ttl_of(value);
         let ttl = ttl.min(whole);
@@ -163,12 +162,11 @@ where
             refresh: deadline.before(refresh_before),
             deadline,
         };
-        let (key, value) = (self.entry_key(name), value.clone());
-        let validity = (validity, snapshot.group);
-        store.insert(Entry::new(key, (value, weight), validity, times));
+        let (value, validity) = ((value.clone(), weight), (validity, snapshot.group));
+        store.insert(Entry::new(key, value, validity, times));
         // A write of this process changes the version and then removes the entry. If it did so
         // before the line above, the version shows it.
-        if self.write_version(name) != snapshot.write_version {
+        if self.shared.write_versions.get(key.hash) != snapshot.write_version {
             store.remove(key);
         }
     }

@@ -8,6 +8,7 @@ use futures_util::future::join;
 
 use crate::clock::Moment;
 use crate::connection::{CommandError, Connection};
+use crate::local::entry::KeyRef;
 use crate::local::group::Group;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::generation::GroupState;
@@ -56,12 +57,13 @@ where
     E: Send + Sync + 'static,
 {
     async fn peek_shared(&self, name: &str, group: Option<&Group>) -> Option<V> {
-        let (key, snapshot) = (self.key(name), self.snapshot(name, group));
+        let (key, entry_key) = (self.key(name), self.entry_key(name));
+        let snapshot = self.snapshot(entry_key.hash, group);
         let connection = self.shared.connection(&key)?;
         if !self.uses_shared_level() || self.is_pending(&key, group) {
             return None;
         }
-        let target = (name, &*key, group);
+        let target = (entry_key, &*key, group);
         match self.get_shared(&connection, target, snapshot).await {
             Ok(SharedRead::Hit(value, _)) => {
                 self.counters.hits.one();
@@ -85,7 +87,7 @@ where
     pub(super) async fn get_shared(
         &self,
         connection: &Connection,
-        (name, key, group): (&str, &str, Option<&Group>),
+        (entry_key, key, group): (KeyRef<'_>, &str, Option<&Group>),
         snapshot: ReadSnapshot,
     ) -> Result<SharedRead<V>, CommandError> {
         let expiry = match self.is_kept_locally() {
@@ -98,7 +100,7 @@ where
             _ if state == GroupState::Fenced => SharedRead::Fenced,
             Stored::Payload(payload) => match self.decode(key, &payload, &state) {
                 Some(value) => {
-                    self.insert_shared(name, &value, payload.len(), snapshot, ttl);
+                    self.insert_shared(entry_key, &value, payload.len(), snapshot, ttl);
                     let age = ttl.map(|left| self.config.ttl_of(&value).saturating_sub(left));
                     SharedRead::Hit(value, age)
                 }

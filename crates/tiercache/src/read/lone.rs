@@ -2,8 +2,9 @@
 //!
 //! Most fetches find a payload, and most have a single waiter. The caller of such a read sends the
 //! GET itself: no task is started, and nobody waits for it, so nobody is delayed if its future is
-//! dropped or not polled. A second read of the key meanwhile starts a fetch, which coalesces all
-//! later ones (see [`crate::read::in_flight`]), and so does a lone read that finds no value.
+//! dropped or not polled. When some reads of a key run this way, the next one starts a fetch, which
+//! coalesces all later ones (see [`crate::read::in_flight`]), and so does a lone read that finds no
+//! value.
 
 use crate::local::group::Group;
 use crate::namespace::Inner;
@@ -16,28 +17,28 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Reads the shared level if nobody else reads this key. The error is what is known for a
-    /// fetch.
+    /// Reads a key of the shared level if few others do, and none with a fetch. The error is what is
+    /// known for a fetch.
     pub(super) async fn read_alone(
         &self,
-        name: &str,
+        key: &str,
         group: Option<&Group>,
     ) -> Result<CachedValue<V>, Known> {
         if !self.uses_shared_level() {
             return Err(Known::Nothing);
         }
-        let alone = self.in_flight.begin_alone(name, self.hash(name));
-        let key = self.key(name);
-        let (Some(_alone), Some(connection)) = (alone, self.shared.connection(&key)) else {
+        let entry_key = self.entry_key(self.name(key));
+        let alone = self.in_flight.begin_alone(entry_key);
+        let (Some(_alone), Some(connection)) = (alone, self.shared.connection(key)) else {
             return Err(Known::Nothing);
         };
         // In this order, as in a fetch.
-        let snapshot = self.snapshot(name, group);
-        if self.is_pending(&key, group) {
+        let snapshot = self.snapshot(entry_key.hash, group);
+        if self.is_pending(key, group) {
             return Err(Known::Nothing);
         }
         self.counters.fetches.one();
-        let target = (name, &*key, group);
+        let target = (entry_key, key, group);
         match self.get_shared(&connection, target, snapshot).await {
             Ok(SharedRead::Hit(value, age)) => {
                 self.counters.hits.one();

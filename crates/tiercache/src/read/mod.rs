@@ -117,16 +117,19 @@ where
         let group = || self.1.of(key);
         let missed = with_name(key, |name| match self.0.local_hit(name, group, load) {
             Ok(hit) => Ok(hit),
-            Err(load) => Err((name.to_owned(), load)),
+            Err(load) => Err((self.0.key(name), load)),
         });
-        let (name, load) = match missed {
+        let (key, load) = match missed {
             Ok(hit) => return Start::Hit(hit),
             Err(missed) => missed,
         };
         let group = group();
-        match self.0.read_alone(&name, group.as_ref()).await {
+        match self.0.read_alone(&key, group.as_ref()).await {
             Ok(hit) => Start::Hit(hit),
-            Err(known) => Start::Queued(self.0.enqueue(&name, group, boxed(load), known)),
+            Err(known) => {
+                let name = self.0.name(&key);
+                Start::Queued(self.0.enqueue(name, group, boxed(load), known))
+            }
         }
     }
 }

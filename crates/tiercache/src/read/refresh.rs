@@ -53,7 +53,8 @@ where
     let key = namespace.key(name);
     let shared = &namespace.shared;
     let connection = shared.connection(&key).ok_or(CommandError::CircuitOpen)?;
-    let snapshot = namespace.snapshot(name, group);
+    let hash = namespace.hash(name);
+    let snapshot = namespace.snapshot(hash, group);
     if namespace.is_pending(&key, group) {
         return Ok(false);
     }
@@ -72,7 +73,7 @@ where
         return Ok(false);
     };
     // As before a fill: the key does not show a write of this replica whose fence was lost.
-    if namespace.is_written_since(name, &snapshot) || namespace.is_pending(&key, group) {
+    if namespace.is_written_since(hash, &snapshot) || namespace.is_pending(&key, group) {
         return Ok(false);
     }
     let Some((new, ttl)) = namespace.to_store(name, &value) else {

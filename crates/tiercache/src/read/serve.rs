@@ -22,7 +22,8 @@ where
         match (fetch.begin_load(), grant) {
             (Some((load, begin)), grant) => {
                 let result = fetch.namespace.run(load).await;
-                fetch.finish_load(grant, begin, result).await;
+                // Boxed: most fetches are hits, and hold no room for it.
+                Box::pin(fetch.finish_load(grant, begin, result)).await;
             }
             (None, Some(grant)) => fetch.release(grant).await,
             (None, None) => {}

@@ -80,6 +80,7 @@ impl Socket {
         let counted = Counted {
             stream,
             moved: moved.clone(),
+            has_yielded: false,
         };
         let (settings, config) = (info.redis_settings(), config.clone());
         let opening = MultiplexedConnection::new_with_config(settings, counted, config);
@@ -100,10 +101,13 @@ impl Drop for Socket {
     }
 }
 
-/// A stream whose bytes are counted.
+/// A stream whose bytes are counted, and whose writes wait for a turn of the scheduler: the tasks
+/// that are ready may have commands, too, which leave in the same packet.
 struct Counted<S> {
     stream: S,
     moved: Moved,
+    /// Whether the next write has waited.
+    has_yielded: bool,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -125,9 +129,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if !self.has_yielded {
+            self.has_yielded = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = written {
             self.moved.add(count);
+            self.has_yielded = false;
         }
         written
     }

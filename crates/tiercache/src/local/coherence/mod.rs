@@ -88,6 +88,7 @@ impl Coherence {
     }
 
     /// The versions now. **Take it before the value is requested.**
+    #[inline]
     pub(crate) fn stamp(&self, key: KeyHash) -> VersionStamp {
         VersionStamp {
             key: self.versions.get(key),
@@ -99,11 +100,13 @@ impl Coherence {
     ///
     /// Checks liveness first: a stamp that is right *afterwards* was right while tracking was
     /// live. In the other order, a whole reconnection could happen in between.
+    #[inline]
     pub(crate) fn is_current(&self, stamp: VersionStamp, key: KeyHash, now: Moment) -> bool {
         self.is_live(now) && self.stamp(key) == stamp
     }
 
     /// Whether the versions are up to date.
+    #[inline]
     pub(crate) fn is_live(&self, now: Moment) -> bool {
         Moment::from_nanos(self.valid_until.load(Ordering::Acquire)).is_after(now)
     }

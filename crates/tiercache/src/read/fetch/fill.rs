@@ -55,7 +55,7 @@ where
         flag.store(is_outage, Ordering::Relaxed);
         if let Ok(value) = &result {
             let namespace = &self.namespace;
-            namespace.insert_loaded(self.name(), value, begin.snapshot);
+            namespace.insert_loaded(self.entry_key(), value, begin.snapshot);
         }
         match (grant, &result) {
             (Some(grant), Ok(value)) => self.fill(grant, begin, value).await,
@@ -73,7 +73,7 @@ where
         // This replica has written meanwhile. If the fence was lost, FILL would be accepted.
         if self
             .namespace
-            .is_written_since(self.name(), &begin.snapshot)
+            .is_written_since(self.entry_key().hash, &begin.snapshot)
             || self.is_pending()
         {
             self.namespace.counters.fills_refused.one();

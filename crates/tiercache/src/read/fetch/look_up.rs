@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join;
+use futures_util::future::{BoxFuture, join};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{CommandError, Connection};
@@ -52,7 +52,7 @@ where
         match known {
             Known::Nothing => {}
             Known::Absent { rejected } => {
-                return self.acquire_lease(connection, rejected, wait).await;
+                return self.miss(connection, rejected, wait).await;
             }
             Known::Fenced => return self.fenced(),
             Known::Unavailable => return self.unavailable(),
@@ -63,19 +63,28 @@ where
         if !self.admit_unless_pending() {
             return Lookup::Miss(None);
         }
-        let target = (self.name(), &*self.key, self.group.as_ref());
+        let target = (self.entry_key(), &*self.key, self.group.as_ref());
         match self
             .namespace
             .get_shared(&connection, target, snapshot)
             .await
         {
             Ok(SharedRead::Hit(value, age)) => Lookup::Hit(value, age),
-            Ok(SharedRead::Miss { rejected }) => {
-                self.acquire_lease(connection, rejected, wait).await
-            }
+            Ok(SharedRead::Miss { rejected }) => self.miss(connection, rejected, wait).await,
             Ok(SharedRead::Fenced) => self.fenced(),
             Err(_) => self.unavailable(),
         }
+    }
+
+    /// As [`acquire_lease`](Self::acquire_lease), boxed: most fetches are hits, and hold no room
+    /// for it.
+    fn miss(
+        &mut self,
+        connection: Arc<Connection>,
+        rejected: Option<Bytes>,
+        wait: Duration,
+    ) -> BoxFuture<'_, Lookup<V>> {
+        Box::pin(self.acquire_lease(connection, rejected, wait))
     }
 
     /// Acquires the lease. While another process holds it, polls for the value that it loads.
@@ -122,7 +131,7 @@ where
                     match self.namespace.decode(&self.key, &payload, &group) {
                         Some(value) => {
                             let namespace = &self.namespace;
-                            namespace.insert_loaded(self.name(), &value, snapshot);
+                            namespace.insert_loaded(self.entry_key(), &value, snapshot);
                             return Lookup::Hit(value, None);
                         }
                         None => rejected = Some(payload),

@@ -29,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::connection::{CommandError, Connection};
+use crate::local::entry::KeyRef;
 use crate::local::group::Group;
 use crate::namespace::Inner;
 use crate::protocol::generation::GroupState;
@@ -94,6 +95,10 @@ where
         self.flight.name()
     }
 
+    fn entry_key(&self) -> KeyRef<'_> {
+        self.namespace.entry_key(self.name())
+    }
+
     pub(super) fn deliver_hit(&mut self, value: V, age: Option<Duration>) {
         self.namespace.counters.hits.add(self.flight.admitted());
         let hit = CachedValue::new(value, Source::Shared, age);
@@ -128,7 +133,8 @@ where
     }
 
     fn snapshot(&self) -> ReadSnapshot {
-        self.namespace.snapshot(self.name(), self.group.as_ref())
+        let hash = self.entry_key().hash;
+        self.namespace.snapshot(hash, self.group.as_ref())
     }
 
     fn read_timeout(&self) -> Duration {

@@ -1,34 +1,39 @@
-//! Which keys are read by their callers alone, without a slot (see [`crate::read::lone`]).
+//! How many reads of a key run alone, without a slot (see [`crate::read::lone`]).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::local::versions::KeyHash;
 
-/// Two keys that share a flag may cause a fetch for each other, which is correct, too.
-const FLAGS: usize = 1024;
+/// The most lone reads of a key at a time. Few readers of a key need no task this way, and many
+/// share one.
+const MAX: u8 = 4;
+/// Keys that share a counter may cause a fetch for each other, which is correct, too.
+const COUNTERS: usize = 1024;
 
-/// A flag for each key, striped by hash.
-pub(super) struct LoneReads(Box<[AtomicBool]>);
+/// A counter for each key, striped by hash.
+pub(super) struct LoneReads(Box<[AtomicU8]>);
 
-/// The exclusive right to read a key alone, until it is dropped.
-pub(crate) struct LoneRead<'a>(&'a AtomicBool);
+/// The right to read a key alone, until it is dropped.
+pub(crate) struct LoneRead<'a>(&'a AtomicU8);
 
 impl LoneReads {
     pub(super) fn new() -> Self {
-        Self((0..FLAGS).map(|_| AtomicBool::new(false)).collect())
+        Self((0..COUNTERS).map(|_| AtomicU8::new(0)).collect())
     }
 
-    /// Begins a lone read, unless there is one of this key.
+    /// Begins a lone read, unless there are [`MAX`] of this key.
     pub(super) fn begin(&self, key: KeyHash) -> Option<LoneRead<'_>> {
-        let flag = &self.0[key.index(FLAGS)];
+        let counter = &self.0[key.index(COUNTERS)];
+        let one_more = |count| (count < MAX).then_some(count + 1);
         // It only decides who reads, and orders nothing.
-        (!flag.swap(true, Ordering::Relaxed)).then_some(LoneRead(flag))
+        let begun = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        begun.is_ok().then(|| LoneRead(counter))
     }
 }
 
 impl Drop for LoneRead<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -37,13 +42,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_read_of_a_key_at_a_time_is_alone() {
+    fn few_reads_of_a_key_at_a_time_are_alone() {
         let (lone, key) = (LoneReads::new(), KeyHash::of("spec:MARI"));
-        let first = lone.begin(key);
-        assert!(first.is_some());
-        assert!(lone.begin(key).is_none());
+        let mut reads: Vec<_> = (0..MAX).filter_map(|_| lone.begin(key)).collect();
+        assert_eq!(reads.len(), usize::from(MAX));
+        assert!(lone.begin(key).is_none() && lone.begin(key).is_none());
         assert!(lone.begin(KeyHash::of("spec:LET")).is_some());
-        drop(first);
+        reads.pop();
         assert!(lone.begin(key).is_some());
     }
 }

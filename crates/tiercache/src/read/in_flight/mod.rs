@@ -19,7 +19,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::local::versions::KeyHash;
+use crate::local::entry::KeyRef;
 use crate::read::in_flight::alone::{LoneRead, LoneReads};
 use crate::read::outcome::{CachedValue, Failure};
 use crate::sync::{Mutex, lock};
@@ -83,10 +83,10 @@ impl<V, E> InFlight<V, E> {
         })
     }
 
-    /// Begins a lone read, unless there is one of this key, or a fetch.
-    pub(crate) fn begin_alone(&self, name: &str, key: KeyHash) -> Option<LoneRead<'_>> {
-        let is_fetched = lock(&self.slots).contains_key(name);
-        (!is_fetched).then(|| self.lone.begin(key)).flatten()
+    /// Begins a lone read, unless this key has a fetch or too many lone reads.
+    pub(crate) fn begin_alone(&self, key: KeyRef<'_>) -> Option<LoneRead<'_>> {
+        let is_fetched = lock(&self.slots).contains_key(key.name);
+        (!is_fetched).then(|| self.lone.begin(key.hash)).flatten()
     }
 
     #[cfg(all(test, loom))]
