@@ -15,7 +15,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The longest time without a byte, of a server that copies a large value.
 const SILENCE: Duration = Duration::from_millis(250);
 /// The longest time that a reply may take while bytes move.
-const REPLY_EXTENSION: Duration = Duration::from_secs(5);
+pub(super) const REPLY_EXTENSION: Duration = Duration::from_secs(5);
 
 /// The connection for the commands of one key.
 pub(crate) enum Chosen<'a> {
@@ -85,7 +85,7 @@ impl Connection {
                 return Some(reply);
             }
             let now = self.socket.moved.count();
-            if self.socket.is_counted() && now == moved || deadline >= last {
+            if now == moved || deadline >= last {
                 return None;
             }
             moved = now;

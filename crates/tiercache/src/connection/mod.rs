@@ -3,7 +3,7 @@
 //! * [`breaker`]: the circuit breaker, which holds the connection for commands;
 //! * [`canary`]: the proof that two connections lead to the same server;
 //! * [`lacks`] and [`probe`]: what a server lacks of the commands that are used;
-//! * [`large`] and [`chosen`]: a connection of their own for large values;
+//! * [`large`] and [`chosen`]: a connection of their own for large values, which are read in [`parts`];
 //! * [`redirect`]: follows the redirections of a cluster;
 //! * [`reconnect`]: the loop that keeps it alive or replaces it;
 //! * [`pushes`]: what the server pushes on the tracking connection;
@@ -12,9 +12,10 @@
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 mod canary;
-mod chosen;
+pub(crate) mod chosen;
 pub(crate) mod lacks;
 pub(crate) mod large;
+mod parts;
 mod probe;
 mod pushes;
 pub(crate) mod reconnect;
@@ -82,6 +83,7 @@ pub(crate) struct Connection {
     redirects: Option<Arc<dyn Redirects>>,
     /// The longest time that a reply may take while bytes move.
     reply_extension: Duration,
+    turn: parts::Turn,
 }
 
 /// The replicas that must have a fence. The wait has a connection of its own: nothing that follows
@@ -121,6 +123,7 @@ impl Connection {
             replication: None,
             redirects: None,
             reply_extension: Duration::ZERO,
+            turn: parts::Turn::default(),
         })
     }
 

@@ -128,14 +128,25 @@ impl Traffic {
 }
 
 impl Checked {
-    /// Panics on a violation, and unless both levels were used.
+    /// Panics without a violation: that of a mutant.
     #[track_caller]
-    pub(super) fn assert_holds(&self) {
+    pub(super) fn assert_violated(&self) {
+        self.print();
+        assert!(!self.violations.is_empty());
+    }
+
+    fn print(&self) {
         println!(
             "{} violations; reads from memory, Valkey, database: {:?}",
             self.violations.len(),
             self.sources
         );
+    }
+
+    /// Panics on a violation, and unless both levels were used.
+    #[track_caller]
+    pub(super) fn assert_holds(&self) {
+        self.print();
         let first: Vec<_> = self.violations.iter().take(5).collect();
         assert!(
             first.is_empty(),
