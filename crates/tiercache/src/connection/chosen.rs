@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::connection::large::{Beside, LARGE};
 use crate::connection::{CommandError, Connection, Replication};
 use crate::local::versions::KeyHash;
+use crate::protocol::marker::may_be_marker;
 
 /// The longest time to open the connection.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -61,6 +62,9 @@ impl Connection {
             return;
         };
         let is_large = match read {
+            // Neither says anything of the next value.
+            Ok(Value::BulkString(value)) if may_be_marker(value) => return,
+            Ok(Value::Nil) => return,
             Ok(Value::BulkString(value)) => value.len() >= LARGE,
             Ok(_) => false,
             Err(CommandError::Delayed) => true,

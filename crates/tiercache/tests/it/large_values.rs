@@ -244,3 +244,21 @@ async fn large_values_are_read_whole_where_parts_are_forbidden() {
     assert_eq!((read.source, read.value.len()), (Source::Shared, LARGE));
     warnings.assert_one("large values delay others");
 }
+
+/// A tombstone stands for the value that it replaced: the next one is known to be large.
+#[tokio::test]
+async fn a_key_is_known_to_be_large_after_an_invalidation() {
+    let (_valkey, raw, cache, _rows) = with_large_keys().await;
+    let namespace = large(&cache, LARGE);
+    wait_until("a hit", async || namespace.peek(&0).await.is_some()).await;
+    raw.set("test:large:0", "null").await;
+    assert_eq!(namespace.peek(&0).await, None);
+    raw.run::<u64>(&[b"DEL", b"test:large:0"]).await;
+    assert_eq!(namespace.peek(&0).await, None);
+    raw.set("test:large:0", vec![b'1'; LARGE]).await;
+    raw.run::<()>(&[b"CONFIG", b"RESETSTAT"]).await;
+    assert_eq!(namespace.peek(&0).await.unwrap().len(), LARGE);
+    let statistics: String = raw.run(&[b"INFO", b"commandstats"]).await;
+    assert!(statistics.contains("cmdstat_getrange:"), "{statistics}");
+    assert!(!statistics.contains("cmdstat_get:"), "{statistics}");
+}
