@@ -141,10 +141,10 @@ enum Command {
     /// Valkey server, and slots that move under load: nothing fails, nothing is stale (wrk)
     Cluster {
         /// Duration of a round of each in seconds.
-        #[arg(long, default_value_t = 3)]
+        #[arg(long, default_value_t = 1)]
         seconds: u32,
         /// Rounds of each.
-        #[arg(long, default_value_t = 7, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+        #[arg(long, default_value_t = 21, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         rounds: usize,
     },
     /// Values of 32 MiB in Valkey beside small ones: the hits and the waits of the small reads

@@ -35,10 +35,14 @@ pub(super) async fn run(
     }
     let mut ratios = Vec::new();
     for round in 1..=rounds {
-        let [alone, together] = [
-            rate(one, seconds, script).await?,
-            rate(cluster, seconds, script).await?,
-        ];
+        // In turn first, so that a change of the machine's speed favours neither.
+        let (alone, together) = if round % 2 == 0 {
+            let alone = rate(one, seconds, script).await?;
+            (alone, rate(cluster, seconds, script).await?)
+        } else {
+            let together = rate(cluster, seconds, script).await?;
+            (rate(one, seconds, script).await?, together)
+        };
         let ratio = together / alone;
         println!("| {round} | {alone:.0} | {together:.0} | {ratio:.3} |");
         ratios.push(ratio);
