@@ -139,14 +139,7 @@ enum Command {
     FreshLists(fresh::Options),
     /// Two servers with a Valkey Cluster of three primaries: hits in Valkey relative to those with one
     /// Valkey server, and slots that move under load: nothing fails, nothing is stale (wrk)
-    Cluster {
-        /// Duration of a round of each in seconds.
-        #[arg(long, default_value_t = 1)]
-        seconds: u32,
-        /// Rounds of each.
-        #[arg(long, default_value_t = 21, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-        rounds: usize,
-    },
+    Cluster(cluster::Options),
     /// Values of 32 MiB in Valkey beside small ones: the hits and the waits of the small reads
     LargeValues {
         /// Duration of each phase in seconds.
@@ -281,9 +274,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         }
         Command::Lists(of_lists) => lists::run(&options.server, of_lists).await,
         Command::FreshLists(of_lists) => fresh::run(&options.server, of_lists).await,
-        Command::Cluster { seconds, rounds } => {
-            cluster::run(&options.server, seconds, rounds).await
-        }
+        Command::Cluster(of_cluster) => cluster::run(&options.server, &of_cluster).await,
         Command::LargeValues { seconds } => large_values::run(Duration::from_secs(seconds)).await,
         Command::Frozen => frozen::run(&options.server).await,
         Command::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,

@@ -16,7 +16,19 @@ const LONG_TTL: u64 = 24 * 3_600;
 /// The least rate of hits in a cluster, relative to that with one server.
 const RATE: f64 = 0.9;
 
-pub(super) async fn run(server: &Path, seconds: u32, rounds: usize) -> Outcome {
+/// How long is measured.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Duration of a round of each in seconds.
+    #[arg(long, default_value_t = 1)]
+    seconds: u32,
+    /// Rounds of each.
+    #[arg(long, default_value_t = 21, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+}
+
+pub(super) async fn run(server: &Path, options: &Options) -> Outcome {
+    let Options { seconds, rounds } = *options;
     let stack = Stack::builder().postgres().start().await?;
     let (one, cluster) = tokio::try_join!(Valkey::start(), ValkeyCluster::start())?;
     let instruments = instruments(&stack).await?;
