@@ -72,6 +72,8 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench overload
 	target/release/fia-bench operator-page
 	target/release/fia-bench schedules
+	target/release/fia-bench large-values
+	target/release/fia-bench cluster
 	$(MAKE) soak-cache
 	scripts/check-clients target/release/fia-api
 	$(MAKE) fuzz FUZZ_SECONDS=120

@@ -7,6 +7,7 @@ mod bodies;
 mod bulk;
 mod callers;
 mod client;
+mod cluster;
 mod combinations;
 mod constant;
 mod contenders;
@@ -14,6 +15,7 @@ mod deliveries;
 mod folder;
 mod fresh;
 mod frozen;
+mod large_values;
 mod lists;
 mod load;
 mod long_list;
@@ -42,6 +44,7 @@ mod waits;
 mod wrk;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use server::{cpu_time, resident_mib, start, ttl_settings};
@@ -134,6 +137,15 @@ enum Command {
     Lists(lists::Options),
     /// Lists and counts beside writes of jobs: their age, hits, and the cost of the writes
     FreshLists(fresh::Options),
+    /// Two servers with a Valkey Cluster of three primaries: hits in Valkey relative to those with one
+    /// Valkey server, and slots that move under load: nothing fails, nothing is stale (wrk)
+    Cluster(cluster::Options),
+    /// Values of 32 MiB in Valkey beside small ones: the hits and the waits of the small reads
+    LargeValues {
+        /// Duration of each phase in seconds.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Valkey frozen (SIGSTOP) under load: no errors, bounded latency, local hits afterwards
     Frozen,
     /// Rate of new jobs with RabbitMQ available
@@ -262,6 +274,8 @@ pub(crate) async fn run(options: Options) -> Outcome {
         }
         Command::Lists(of_lists) => lists::run(&options.server, of_lists).await,
         Command::FreshLists(of_lists) => fresh::run(&options.server, of_lists).await,
+        Command::Cluster(of_cluster) => cluster::run(&options.server, &of_cluster).await,
+        Command::LargeValues { seconds } => large_values::run(Duration::from_secs(seconds)).await,
         Command::Frozen => frozen::run(&options.server).await,
         Command::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
         Command::Outages {

@@ -1,4 +1,4 @@
-//! A cluster: three primaries with a replica each.
+//! A cluster: three primaries, with a replica each or without.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,8 +17,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// Keys that are moved with one command.
 const MOVED_AT_ONCE: usize = 100;
 
-/// Three primaries and three replicas. A primary that is unavailable for 2 s is replaced by its
-/// replica.
+/// Three primaries, with a replica each or without.
 #[derive(Debug)]
 pub struct ValkeyCluster {
     servers: Vec<Valkey>,
@@ -26,15 +25,29 @@ pub struct ValkeyCluster {
 }
 
 impl ValkeyCluster {
-    /// Starts the servers and waits until all slots are served and the replicas are in sync. Takes
+    /// Starts three primaries with a replica each, and waits until all slots are served and the
+    /// replicas are in sync. A primary that is unavailable for 2 s is replaced by its replica. Takes
     /// some seconds: the nodes find each other by gossip.
     ///
     /// # Errors
     /// As [`Valkey::start`].
     pub async fn start() -> Result<Self> {
+        Self::start_nodes(2 * PRIMARIES, Duration::from_secs(2)).await
+    }
+
+    /// Starts three primaries without replicas. The others do not mind a primary that is unavailable
+    /// for less than a minute.
+    ///
+    /// # Errors
+    /// As [`Valkey::start`].
+    pub async fn start_primaries() -> Result<Self> {
+        Self::start_nodes(PRIMARIES, Duration::from_secs(60)).await
+    }
+
+    async fn start_nodes(count: usize, timeout: Duration) -> Result<Self> {
         let (mut servers, mut bus) = (Vec::new(), Vec::new());
-        for _ in 0..2 * PRIMARIES {
-            let (server, port) = node().await?;
+        for _ in 0..count {
+            let (server, port) = node(timeout).await?;
             servers.push(server);
             bus.push(port);
         }
@@ -44,9 +57,9 @@ impl ValkeyCluster {
         blocking(move || join(&joining, &buses)).await?;
         let knows_all = {
             let addrs = addrs.clone();
+            let known = format!("cluster_known_nodes:{count}\r");
             move || {
-                let knows =
-                    |addr: &SocketAddr| says(*addr, "CLUSTER INFO", "cluster_known_nodes:6");
+                let knows = |addr: &SocketAddr| says(*addr, "CLUSTER INFO", &known);
                 addrs.iter().all(knows)
             }
         };
@@ -56,31 +69,14 @@ impl ValkeyCluster {
         wait_until("all slots are served", move || {
             let is_ok = |addr: &SocketAddr| says(*addr, "CLUSTER INFO", "cluster_state:ok");
             let is_in_sync = |addr: &SocketAddr| says(*addr, "WAIT 1 100", ":1\r");
-            addrs.iter().all(is_ok) && addrs[..PRIMARIES].iter().all(is_in_sync)
+            let replicated = &addrs[..addrs.len() - PRIMARIES];
+            addrs.iter().all(is_ok) && replicated.iter().all(is_in_sync)
         })
         .await?;
         Ok(Self { servers, _bus: bus })
     }
 
-    /// Starts a cluster of one server, which has all slots. Takes 2 s, as long as a node that has started
-    /// is not used.
-    ///
-    /// # Errors
-    /// As [`Valkey::start`].
-    pub async fn start_single() -> Result<Self> {
-        let (server, bus) = node().await?;
-        let addr = server.addr();
-        let last = SLOTS - 1;
-        blocking(move || order(addr, &format!("CLUSTER ADDSLOTSRANGE 0 {last}"))).await?;
-        let is_ok = move || says(addr, "CLUSTER INFO", "cluster_state:ok");
-        wait_until("all slots are served", is_ok).await?;
-        Ok(Self {
-            servers: vec![server],
-            _bus: vec![bus],
-        })
-    }
-
-    /// The servers: at the start three primaries, then the replica of each.
+    /// The servers: at the start three primaries, then the replica of each if there are any.
     pub fn servers(&self) -> &[Valkey] {
         &self.servers
     }
@@ -145,13 +141,14 @@ impl ValkeyCluster {
 }
 
 /// A server, and its port for other nodes.
-async fn node() -> Result<(Valkey, Port)> {
+async fn node(timeout: Duration) -> Result<(Valkey, Port)> {
     let port = Port::lease()?;
+    let timeout = timeout.as_millis().to_string();
     let number = port.number().to_string();
     let settings = [
         ("cluster-enabled", "yes"),
         ("cluster-port", &number),
-        ("cluster-node-timeout", "2000"),
+        ("cluster-node-timeout", &timeout),
         ("cluster-replica-validity-factor", "0"),
         ("cluster-allow-replica-migration", "no"),
     ];

@@ -16,8 +16,9 @@ use crate::operator::at::At;
 use crate::operator::valkey::{Valkey, ValkeyError};
 use crate::ops::Readiness;
 
-/// The set of the ids of all replicas.
-const REPLICAS: &str = "fia_api:fleet";
+/// The set of the ids of all replicas. The keys of their lines begin with it: in a cluster the part
+/// within braces has them all in one slot.
+pub(super) const REPLICAS: &str = "fia_api:{fleet}";
 /// The interval between two lines.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The TTL of a line, in seconds.

@@ -10,7 +10,7 @@ use crate::app::{Edge, LogLevel};
 use crate::config::Config;
 use crate::operator::actions::ActionRecord;
 use crate::operator::at::At;
-use crate::operator::fleet::{FleetWatch, Line};
+use crate::operator::fleet::{self, FleetWatch, Line};
 use crate::operator::history::History;
 use crate::operator::probes::Probes;
 use crate::operator::valkey::Valkey;
@@ -47,7 +47,7 @@ impl Shared {
             log_level,
             history: History::default(),
             fleet: FleetWatch::default(),
-            valkey: Valkey::new(&config.cache),
+            valkey: Valkey::new(&config.cache, fleet::REPLICAS),
             probes: Probes::new(),
             hasher: RandomState::new(),
         }

@@ -1,6 +1,7 @@
 //! The page's own connection to Valkey, so that it never delays a request: for the fleet and the
 //! search of keys.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -28,6 +29,8 @@ const PREFIX: &str = "fia_api:";
 /// A connection that is opened when needed. At most one command is in flight.
 pub(super) struct Valkey {
     server: Option<Server>,
+    /// A key: in a cluster, commands go to the node that has it.
+    home: &'static str,
     current: Mutex<Current>,
 }
 
@@ -60,13 +63,14 @@ pub(super) struct Search {
 }
 
 impl Valkey {
-    /// A client of the cache's server; does not connect.
-    pub(super) fn new(config: &config::Cache) -> Self {
+    /// A client of the cache's server, in a cluster of the node that has a key; does not connect.
+    pub(super) fn new(config: &config::Cache, home: &'static str) -> Self {
         let url = config.valkey_url.as_ref().filter(|_| config.shared);
         // Parsed before, when the cache was created.
         let server = url.and_then(|url| Server::parse(url.expose_secret()).ok());
         Self {
             server,
+            home,
             current: Mutex::default(),
         }
     }
@@ -106,7 +110,8 @@ impl Valkey {
                     return Err(ValkeyError::Unavailable);
                 }
                 let config = AsyncConnectionConfig::new();
-                match timeout(CONNECT_TIMEOUT, server.connect(&config)).await {
+                let connecting = server.connect_for(self.home, &config);
+                match timeout(CONNECT_TIMEOUT, connecting).await {
                     Ok(Ok(connection)) => current.connection.insert(connection).clone(),
                     Ok(Err(_)) | Err(_) => {
                         current.failed = Some(Instant::now());
@@ -125,35 +130,86 @@ impl Valkey {
         result
     }
 
+    /// The connections to all servers that have keys. Those to the nodes of a cluster are opened for
+    /// each search, since its nodes change.
+    async fn nodes(&self) -> Result<Vec<MultiplexedConnection>, ValkeyError> {
+        let server = self.server.as_ref().ok_or(ValkeyError::NotConfigured)?;
+        if !server.is_cluster() {
+            return Ok(vec![self.with(async |connection| Ok(connection)).await?]);
+        }
+        let config = AsyncConnectionConfig::new();
+        match timeout(CONNECT_TIMEOUT, server.connect_all(&config)).await {
+            Ok(Ok(connections)) => Ok(connections),
+            Ok(Err(_)) | Err(_) => Err(ValkeyError::Unavailable),
+        }
+    }
+
     /// Searches the keys of this service that contain a text, for 25 ms at most.
     pub(super) async fn search(&self, text: &str, limit: usize) -> Result<Search, ValkeyError> {
+        let found = self.search_nodes(text, limit).await;
+        if found.is_err() {
+            self.current.lock().await.connection = None;
+        }
+        found
+    }
+
+    async fn search_nodes(&self, text: &str, limit: usize) -> Result<Search, ValkeyError> {
         let text = match PREFIX.starts_with(text) {
             true => "",
             false => text.strip_prefix(PREFIX).unwrap_or(text),
         };
         let pattern = format!("{}*{}*", glob(PREFIX), glob(text));
+        let mut scans: VecDeque<Scan> = self.nodes().await?.into_iter().map(Scan::new).collect();
         let end = Instant::now() + SEARCH_TIME;
-        let (mut keys, mut visited, mut cursor) = (Vec::new(), 0, 0_u64);
-        loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(&pattern);
-            scan.arg("COUNT").arg(SEARCH_STEP);
-            let (next, found): (u64, Vec<String>) = self.call(&scan).await?;
-            (cursor, visited) = (next, visited + SEARCH_STEP);
-            keys.extend(found);
-            let is_complete = cursor == 0 && keys.len() <= limit;
-            if cursor == 0 || keys.len() >= limit || Instant::now() >= end {
-                // SCAN may return a key twice.
-                keys.sort();
-                keys.dedup();
-                keys.truncate(limit);
-                return Ok(Search {
-                    keys,
-                    visited,
-                    is_complete,
-                });
+        let (mut keys, mut visited) = (Vec::new(), 0);
+        // A step on each node in turn.
+        while let Some(mut scan) = scans.pop_front() {
+            keys.extend(scan.step(&pattern).await?);
+            visited += SEARCH_STEP;
+            if scan.cursor != 0 {
+                scans.push_back(scan);
+            }
+            if keys.len() >= limit || Instant::now() >= end {
+                break;
             }
         }
+        let is_complete = scans.is_empty() && keys.len() <= limit;
+        // SCAN may return a key twice.
+        keys.sort();
+        keys.dedup();
+        keys.truncate(limit);
+        Ok(Search {
+            keys,
+            visited,
+            is_complete,
+        })
+    }
+}
+
+/// The search on one server.
+struct Scan {
+    connection: MultiplexedConnection,
+    /// 0 at the begin, and at the end.
+    cursor: u64,
+}
+
+impl Scan {
+    fn new(connection: MultiplexedConnection) -> Self {
+        Self {
+            connection,
+            cursor: 0,
+        }
+    }
+
+    async fn step(&mut self, pattern: &str) -> Result<Vec<String>, ValkeyError> {
+        let mut scan = cmd("SCAN");
+        scan.arg(self.cursor).arg("MATCH").arg(pattern);
+        scan.arg("COUNT").arg(SEARCH_STEP);
+        let scanning = scan.query_async(&mut self.connection);
+        let scanned = timeout(TIMEOUT, scanning).await;
+        let (cursor, found): (u64, Vec<String>) = scanned.map_err(|_| ValkeyError::Timeout)??;
+        self.cursor = cursor;
+        Ok(found)
     }
 }
 

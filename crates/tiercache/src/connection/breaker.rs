@@ -1,7 +1,7 @@
 //! The circuit breaker in front of the shared level.
 //!
 //! ```text
-//!            3 timeouts in a row, or any I/O error
+//!            3 timeouts in a row (within 25 ms: one), or any I/O error
 //!   closed ───────────────────────────────────────▶ open
 //!   (a connection)                                   (none: requests bypass Valkey)
 //!      ▲                                                │ reconnect loop:

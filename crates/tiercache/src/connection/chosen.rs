@@ -9,13 +9,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connection::large::{Beside, LARGE};
 use crate::connection::{CommandError, Connection, Replication};
+use crate::protocol::marker::may_be_marker;
 
 /// The longest time to open the connection.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The longest time without a byte, of a server that copies a large value.
 const SILENCE: Duration = Duration::from_millis(250);
 /// The longest time that a reply may take while bytes move.
-const REPLY_EXTENSION: Duration = Duration::from_secs(5);
+pub(super) const REPLY_EXTENSION: Duration = Duration::from_secs(5);
 
 /// The connection for the commands of one key.
 pub(crate) enum Chosen<'a> {
@@ -60,6 +61,9 @@ impl Connection {
             return;
         };
         let is_large = match read {
+            // Neither says anything of the next value.
+            Ok(Value::BulkString(value)) if may_be_marker(value) => return,
+            Ok(Value::Nil) => return,
             Ok(Value::BulkString(value)) => value.len() >= LARGE,
             Ok(_) => false,
             Err(CommandError::Delayed) => true,
@@ -83,7 +87,7 @@ impl Connection {
                 return Some(reply);
             }
             let now = self.socket.moved.count();
-            if self.socket.is_counted() && now == moved || deadline >= last {
+            if now == moved || deadline >= last {
                 return None;
             }
             moved = now;

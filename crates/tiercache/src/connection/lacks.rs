@@ -12,6 +12,8 @@ pub(crate) struct Lacks {
     pub(crate) scripts: bool,
     /// EVALSHA: scripts are sent whole.
     pub(crate) script_cache: bool,
+    /// GETRANGE and transactions with WATCH: large values are read whole.
+    pub(crate) parts: bool,
     /// PEXPIRETIME: nothing is refreshed early.
     pub(crate) expiry_times: bool,
 }
@@ -26,6 +28,10 @@ impl fmt::Display for Lacks {
             (
                 self.script_cache && !self.scripts,
                 "EVALSHA: scripts are sent whole",
+            ),
+            (
+                self.parts,
+                "GETRANGE, WATCH, UNWATCH, MULTI or EXEC: large values delay others",
             ),
             (self.expiry_times, "PEXPIRETIME: no early refresh"),
         ];

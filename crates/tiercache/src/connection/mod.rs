@@ -3,22 +3,25 @@
 //! * [`breaker`]: the circuit breaker, which holds the connection for commands;
 //! * [`canary`]: the proof that two connections lead to the same server;
 //! * [`lacks`] and [`probe`]: what a server lacks of the commands that are used;
-//! * [`large`] and [`chosen`]: a connection of their own for large values;
+//! * [`large`] and [`chosen`]: a connection of their own for large values, which are read in [`parts`];
 //! * [`redirect`]: follows the redirections of a cluster;
 //! * [`reconnect`]: the loop that keeps it alive or replaces it;
 //! * [`pushes`]: what the server pushes on the tracking connection;
+//! * [`timeouts`]: when they mean that the connection is lost;
 //! * [`tracker`]: the dedicated connection for client tracking.
 
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 mod canary;
-mod chosen;
+pub(crate) mod chosen;
 pub(crate) mod lacks;
 pub(crate) mod large;
+mod parts;
 mod probe;
 mod pushes;
 pub(crate) mod reconnect;
 mod redirect;
+mod timeouts;
 pub(crate) mod tracker;
 
 use std::fmt;
@@ -37,9 +40,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::connection::lacks::Lacks;
 use crate::connection::large::{Beside, LARGE, Large};
 use crate::server::Socket;
-
-/// Consecutive timeouts that close a connection. One may be a hiccup.
-const MAX_CONSECUTIVE_TIMEOUTS: u32 = 3;
 
 /// The reason why a command has no reply.
 #[derive(Debug)]
@@ -83,6 +83,8 @@ pub(crate) struct Connection {
     redirects: Option<Arc<dyn Redirects>>,
     /// The longest time that a reply may take while bytes move.
     reply_extension: Duration,
+    turn: parts::Turn,
+    last_timeout: timeouts::LastTimeout,
 }
 
 /// The replicas that must have a fence. The wait has a connection of its own: nothing that follows
@@ -122,6 +124,8 @@ impl Connection {
             replication: None,
             redirects: None,
             reply_extension: Duration::ZERO,
+            turn: parts::Turn::default(),
+            last_timeout: timeouts::LastTimeout::default(),
         })
     }
 
@@ -197,10 +201,7 @@ impl Connection {
             // Behind a large reply that is arriving: the server is alive.
             None if self.socket.moved.count() - moved >= LARGE as u64 => Err(CommandError::Delayed),
             None => {
-                let before = self.consecutive_timeouts.fetch_add(1, Ordering::Relaxed);
-                if before + 1 >= MAX_CONSECUTIVE_TIMEOUTS {
-                    self.close("consecutive timeouts");
-                }
+                self.timed_out();
                 Err(CommandError::Timeout)
             }
         }

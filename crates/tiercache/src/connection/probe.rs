@@ -16,10 +16,13 @@ const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
 impl Connection {
     /// Tries the commands that a server may lack, without an effect.
     pub(super) async fn probe(&self, limit: Duration) -> Result<Lacks, CommandError> {
-        let mut probes = Pipeline::with_capacity(3);
+        let mut probes = Pipeline::with_capacity(8);
         probes.cmd("EVAL").arg("return 1").arg(0);
         probes.cmd("EVALSHA").arg(NO_SCRIPT).arg(0);
         probes.cmd("PEXPIRETIME").arg(KEY);
+        probes.cmd("GETRANGE").arg(KEY).arg(0).arg(0);
+        probes.cmd("WATCH").arg(KEY).cmd("UNWATCH");
+        probes.cmd("MULTI").cmd("EXEC");
         let replies = self.call_all(&probes, Instant::now() + limit).await;
         let lacks: Vec<bool> = replies
             .into_iter()
@@ -30,6 +33,7 @@ impl Connection {
             scripts: lacks(0),
             script_cache: lacks(1),
             expiry_times: lacks(2),
+            parts: (3..8).any(lacks),
         })
     }
 }

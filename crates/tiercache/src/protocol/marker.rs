@@ -99,6 +99,11 @@ impl Stored {
     pub(crate) const MARKER_LEN: usize = LEN;
 }
 
+/// Whether a content is a marker; true also of some payloads that are null.
+pub(crate) fn may_be_marker(content: &[u8]) -> bool {
+    content.len() <= LEN && content.starts_with(TOMBSTONE)
+}
+
 impl From<Option<Bytes>> for Stored {
     fn from(found: Option<Bytes>) -> Self {
         match found {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use redis::{Pipeline, Value, cmd};
 use tokio::time::Instant;
 
+use crate::connection::chosen::Chosen;
 use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::local::group::Group;
 use crate::protocol::commands::bytes;
@@ -53,9 +54,17 @@ impl Connection {
     /// Reads the content of a key.
     pub(crate) async fn get(&self, key: &str, limit: Duration) -> Result<Stored, CommandError> {
         let connection = self.choose(key, 0).await?;
-        let reply = connection
-            .call(cmd("GET").arg(key), Instant::now() + limit)
-            .await;
+        let deadline = Instant::now() + limit;
+        let reply = match &connection {
+            Chosen::Common(connection) => connection.call(cmd("GET").arg(key), deadline).await,
+            Chosen::Large(connection) => {
+                let mut commands = Pipeline::with_capacity(1);
+                commands.cmd("GET").arg(key);
+                let reading = connection.read_in_parts(key, &commands, deadline);
+                let reply = Box::pin(reading).await.pop();
+                reply.unwrap_or_else(|| Err(unexpected_reply()))
+            }
+        };
         self.learn(key, &reply);
         stored(reply)
     }
@@ -95,7 +104,13 @@ impl Connection {
             commands.cmd("GET").arg(&*group.key);
         }
         let connection = self.choose(key, 0).await?;
-        let replies = connection.call_all(&commands, Instant::now() + limit).await;
+        let deadline = Instant::now() + limit;
+        let replies = match &connection {
+            Chosen::Common(connection) => connection.call_all(&commands, deadline).await,
+            Chosen::Large(connection) => {
+                Box::pin(connection.read_in_parts(key, &commands, deadline)).await
+            }
+        };
         let mut replies = replies.into_iter();
         let mut next = || replies.next().unwrap_or_else(|| Err(unexpected_reply()));
         let held = next();

@@ -4,7 +4,7 @@
 //! GET itself: no task is started, and nobody waits for it, so nobody is delayed if its future is
 //! dropped or not polled. When some reads of a key run this way, the next one starts a fetch, which
 //! coalesces all later ones (see [`crate::read::in_flight`]), and so does a lone read that finds no
-//! value.
+//! value. While fetches of a key have many waiters, none of its reads runs alone.
 
 use crate::local::group::Group;
 use crate::namespace::Inner;

@@ -1,15 +1,17 @@
 //! The server of the shared level: its URL, TLS, and its current address.
 //!
 //! * [`mod@url`] and [`parameters`] parse the URL as redis-py does;
-//! * [`tls`] reads certificates;
+//! * [`tls`] reads certificates; [`handshake`] is that of the cache's own connections;
 //! * [`sentinel`] finds the current primary of a service;
-//! * [`slots`] has the slots of a cluster;
+//! * [`seeds`] has the nodes of a cluster that the URL names, [`slots`] its slots;
 //! * [`socket`] counts the bytes of a connection.
 //!
 //! [`Server`] opens connections; its callers do not depend on the set-up.
 
+mod handshake;
 mod invalid_url;
 mod parameters;
+mod seeds;
 mod sentinel;
 pub(crate) mod slots;
 mod socket;
@@ -20,16 +22,17 @@ mod url;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::select_ok;
+use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisError, RedisResult, cmd,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    RedisResult,
 };
 
+use crate::server::handshake::Handshake;
+use crate::server::seeds::Seeds;
 use crate::server::sentinel::Sentinels;
-use crate::server::slots::View;
-use crate::server::tcp::{Transport, connection};
+use crate::server::tcp::{Transport, connect, connection};
 use crate::server::url::{Endpoint, Login, Target};
 
 pub use invalid_url::InvalidUrl;
@@ -55,6 +58,7 @@ pub(crate) use url::HostPort;
 pub struct Server {
     location: Location,
     login: RedisConnectionInfo,
+    handshake: Option<Handshake>,
 }
 
 #[derive(Clone)]
@@ -64,44 +68,6 @@ enum Location {
     Cluster(Seeds),
 }
 
-/// The nodes of a cluster that the URL names.
-#[derive(Clone)]
-struct Seeds {
-    transport: Arc<Transport>,
-    addresses: Arc<[HostPort]>,
-}
-
-impl Seeds {
-    fn to(&self, address: &HostPort, login: &RedisConnectionInfo) -> ConnectionInfo {
-        self.transport.to(address).set_redis_settings(login.clone())
-    }
-
-    /// Connects to the node that accepts first.
-    async fn connect(
-        &self,
-        login: &RedisConnectionInfo,
-        config: &AsyncConnectionConfig,
-    ) -> RedisResult<(HostPort, MultiplexedConnection)> {
-        let connecting = self.addresses.iter().map(|address| {
-            let info = self.to(address, login);
-            Box::pin(async move {
-                Ok::<_, RedisError>((address.clone(), connect(&info, config).await?))
-            })
-        });
-        Ok(select_ok(connecting).await?.0)
-    }
-}
-
-async fn connect(
-    info: &ConnectionInfo,
-    config: &AsyncConnectionConfig,
-) -> RedisResult<MultiplexedConnection> {
-    let client = Client::open(info.clone())?;
-    client
-        .get_multiplexed_async_connection_with_config(config)
-        .await
-}
-
 impl Server {
     /// Parses a URL, and reads the files of certificates that it names.
     ///
@@ -109,6 +75,12 @@ impl Server {
     /// [`InvalidUrl`] names the part that is invalid or not supported.
     pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let target = Target::parse(url)?;
+        let tls = match &target.endpoint {
+            Endpoint::Sentinel { tls, .. } | Endpoint::Cluster { tls, .. } => tls.as_ref(),
+            Endpoint::Tls(_, tls) => Some(tls),
+            Endpoint::Tcp(_) | Endpoint::Unix(_) => None,
+        };
+        let handshake = tls.map(Handshake::new).transpose()?;
         let location = match target.endpoint {
             Endpoint::Sentinel {
                 sentinels,
@@ -130,6 +102,7 @@ impl Server {
         Ok(Self {
             location,
             login: settings(&target.login, target.db),
+            handshake,
         })
     }
 
@@ -166,18 +139,31 @@ impl Server {
         let Location::Cluster(seeds) = &self.location else {
             return self.connect(config).await;
         };
-        let (asked, mut connection) = seeds.connect(&self.login, config).await?;
-        let nodes: Vec<u8> = cmd("CLUSTER")
-            .arg("NODES")
-            .query_async(&mut connection)
-            .await?;
-        let nodes = String::from_utf8_lossy(&nodes);
-        let view = View::parse(&nodes, &asked, seeds.transport.is_encrypted());
+        let (asked, connection, view) = seeds.ask(&self.login, config).await?;
         let owner = view.owner(key).filter(|owner| **owner != asked);
         match owner {
             Some(owner) => connect(&seeds.to(owner, &self.login), config).await,
             None => Ok(connection),
         }
+    }
+
+    /// As [`connect`](Self::connect), of a cluster to each of its primaries now.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), for any of them.
+    pub async fn connect_all(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<Vec<MultiplexedConnection>> {
+        let Location::Cluster(seeds) = &self.location else {
+            return Ok(vec![self.connect(config).await?]);
+        };
+        let (_asked, _connection, view) = seeds.ask(&self.login, config).await?;
+        let connecting = view.primaries.iter().map(|primary| {
+            let info = seeds.to(&primary.address, &self.login);
+            async move { connect(&info, config).await }
+        });
+        try_join_all(connecting).await
     }
 
     /// Whether this is a cluster, whose keys are on several servers.
@@ -204,7 +190,7 @@ impl Server {
         info: ConnectionInfo,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<Socket> {
-        let mut socket = Socket::open(&info, config).await?;
+        let mut socket = Socket::open(&info, self.handshake.as_ref(), config).await?;
         self.check(&info, &mut socket.connection).await?;
         Ok(socket)
     }
@@ -265,6 +251,7 @@ impl Server {
         Self {
             location,
             login: self.login.clone(),
+            handshake: self.handshake.clone(),
         }
     }
 }

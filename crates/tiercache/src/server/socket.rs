@@ -7,20 +7,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult};
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, RedisResult};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::task::AbortHandle;
 
+use crate::server::handshake::Handshake;
+
 /// A connection of the client, which is closed when this is dropped.
 pub(crate) struct Socket {
     pub(crate) connection: MultiplexedConnection,
-    /// The bytes that were sent and received. They are not counted with TLS.
+    /// The bytes that were sent and received; with TLS, those within it.
     pub(crate) moved: Moved,
-    /// The task that drives the connection, unless the connection ends it itself.
-    driver: Option<AbortHandle>,
+    /// The task that drives the connection.
+    driver: AbortHandle,
 }
 
 /// A count of bytes.
@@ -38,36 +40,30 @@ impl Moved {
 }
 
 impl Socket {
-    pub(crate) fn is_counted(&self) -> bool {
-        self.driver.is_some()
-    }
-
     /// Connects to an address.
     pub(super) async fn open(
         info: &ConnectionInfo,
+        handshake: Option<&Handshake>,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<Self> {
-        match info.addr() {
-            ConnectionAddr::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                // Commands are pipelined: none may wait for the ACK of another.
-                stream.set_nodelay(true)?;
+        match (info.addr(), handshake) {
+            (ConnectionAddr::Tcp(host, port), _) => {
+                Self::over(tcp(host, *port).await?, info, config).await
+            }
+            (ConnectionAddr::TcpTls { host, port, .. }, Some(handshake)) => {
+                let stream = handshake.over(host, tcp(host, *port).await?).await?;
                 Self::over(stream, info, config).await
             }
             #[cfg(unix)]
-            ConnectionAddr::Unix(path) => {
+            (ConnectionAddr::Unix(path), _) => {
                 let stream = UnixStream::connect(path).await?;
                 Self::over(stream, info, config).await
             }
-            _ => {
-                let client = Client::open(info.clone())?;
-                let connecting = client.get_multiplexed_async_connection_with_config(config);
-                Ok(Self {
-                    connection: connecting.await?,
-                    moved: Moved::default(),
-                    driver: None,
-                })
-            }
+            _ => Err((
+                ErrorKind::InvalidClientConfig,
+                "not supported on this system",
+            )
+                .into()),
         }
     }
 
@@ -88,17 +84,22 @@ impl Socket {
         Ok(Self {
             connection,
             moved,
-            driver: Some(tokio::spawn(driver).abort_handle()),
+            driver: tokio::spawn(driver).abort_handle(),
         })
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(driver) = &self.driver {
-            driver.abort();
-        }
+        self.driver.abort();
     }
+}
+
+async fn tcp(host: &str, port: u16) -> RedisResult<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    // Commands are pipelined: none may wait for the ACK of another.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// A stream whose bytes are counted, and whose writes wait for a turn of the scheduler: the tasks

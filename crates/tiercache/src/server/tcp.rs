@@ -1,7 +1,11 @@
 //! The client's settings for an address.
 
+use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    RedisResult,
+};
 
 use crate::server::invalid_url::InvalidUrl;
 use crate::server::tls::TlsOptions;
@@ -13,6 +17,17 @@ pub(super) fn connection(address: ConnectionAddr) -> Result<ConnectionInfo, Inva
     let info = address.into_connection_info();
     let info = info.map_err(|_| InvalidUrl::new("address", "not supported on this system"))?;
     Ok(info.set_tcp_settings(tcp))
+}
+
+/// Connects with the client's own TLS and limits.
+pub(super) async fn connect(
+    info: &ConnectionInfo,
+    config: &AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
+    let client = Client::open(info.clone())?;
+    client
+        .get_multiplexed_async_connection_with_config(config)
+        .await
 }
 
 /// How addresses are reached: plain, or with TLS and its certificates.

@@ -87,6 +87,6 @@ impl TlsOptions {
     }
 }
 
-fn read(part: &str, path: &str) -> Result<Vec<u8>, InvalidUrl> {
+pub(super) fn read(part: &str, path: &str) -> Result<Vec<u8>, InvalidUrl> {
     fs::read(path).map_err(|error| InvalidUrl::new(part, format!("{path}: {error}")))
 }

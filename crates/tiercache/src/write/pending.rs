@@ -152,15 +152,11 @@ impl PendingInvalidations {
         limit: Duration,
     ) -> Result<(), CommandError> {
         self.expire();
-        let releases: Vec<(String, Lease)> = {
-            let mut queue = lock(&self.queue);
-            queue
-                .releases
-                .extract_if(.., |(key, _)| owns(key))
-                .collect()
-        };
-        for (key, lease) in releases {
+        let queued = lock(&self.queue).releases.clone();
+        for (key, lease) in queued.into_iter().filter(|(key, _)| owns(key)) {
             self.is_executed(connection.release(&key, &lease, limit).await)?;
+            let mut queue = lock(&self.queue);
+            queue.releases.retain(|(_, queued)| *queued != lease);
         }
         let invalidations: Vec<(String, Invalidation)> = lock(&self.queue)
             .invalidations

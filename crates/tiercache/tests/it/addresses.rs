@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use devstack::{Sentinel, SentinelService, Valkey};
 use redis::AsyncConnectionConfig;
-use tiercache::Server;
+use tiercache::{Event, Server};
 use tokio::time::Instant;
 
 use crate::support::{
@@ -45,6 +45,44 @@ async fn tls_with_a_ca_file_and_a_client_certificate() {
     let unverified = Server::parse(&format!("rediss://localhost:{port}?{client}")).unwrap();
     let connected = unverified.connect(&AsyncConnectionConfig::new()).await;
     assert!(connected.is_err(), "an unknown authority is trusted");
+}
+
+/// The first error of connecting, or `None` if a connection is established.
+async fn connecting(url: String) -> Option<String> {
+    let (sender, mut errors) = tokio::sync::mpsc::unbounded_channel();
+    let on_event = move |event: &Event<'_>| {
+        let error = match event {
+            Event::ConnectFailed { error } => Some((*error).to_owned()),
+            Event::SharedLevelUp => None,
+            _ => return,
+        };
+        // The test may be over.
+        let _ = sender.send(error);
+    };
+    let _cache = local_settings(url).on_event(on_event).connect().unwrap();
+    errors.recv().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_certificate_must_be_for_the_host_unless_that_is_not_checked() {
+    let valkey = Valkey::start_with_tls().await.unwrap();
+    let (port, files) = valkey.tls().unwrap();
+    let client = format!(
+        "ssl_certfile={}&ssl_keyfile={}",
+        files.certificate.display(),
+        files.key.display()
+    );
+    let authority = format!("ssl_ca_certs={}", files.authority.display());
+    // An address of the server that is not in its certificate.
+    let url = |rest: &str| format!("rediss://[::ffff:127.0.0.1]:{port}?{client}&{rest}");
+    let error = connecting(url(&authority)).await.unwrap();
+    assert!(error.contains("not valid for name"), "{error}");
+    let lenient = format!("{authority}&ssl_check_hostname=false");
+    assert_eq!(connecting(url(&lenient)).await, None);
+    // Without the file, the authority is unknown.
+    let error = connecting(url("ssl_check_hostname=false")).await.unwrap();
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    assert_eq!(connecting(url("ssl_cert_reqs=none")).await, None);
 }
 
 #[tokio::test]

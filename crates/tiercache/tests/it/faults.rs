@@ -224,7 +224,7 @@ async fn recovers_after_connections_are_reset_and_refused() {
     let (fixture, replica) = behind_proxy().await;
     fixture.get().await.unwrap();
     replica.proxy.refuse(true).await.unwrap();
-    assert_eq!(replica.proxy.reset_all(), 1);
+    assert!(replica.proxy.reset_all() > 0);
     assert_served_without_shared_level(&fixture, &replica.cache, &replica.rows).await;
     replica.proxy.heal().await.unwrap();
     assert_recovers(&fixture, &replica.cache, &replica.rows).await;

@@ -1,5 +1,6 @@
 //! Values of 32 MiB beside small ones: they delay themselves only.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,8 +10,8 @@ use devstack::Valkey;
 use tiercache::{Cache, Namespace, Raw as RawCodec, Source};
 
 use crate::support::{
-    Database, DbError, Raw, Rows, TTL, config, loaded, payload, shared_hit, wait_for_shared_level,
-    wait_until,
+    Database, DbError, Raw, Rows, SlowLink, TTL, Warnings, config, loaded, payload, shared_hit,
+    wait_for_shared_level, wait_until, with_tls,
 };
 
 const LARGE: usize = 32 << 20;
@@ -26,11 +27,16 @@ const BUSY: Duration = Duration::from_millis(250);
 
 async fn with_large_keys() -> (Valkey, Raw, Cache, Rows) {
     let valkey = Valkey::start().await.unwrap();
+    let url = valkey.url();
+    with_large_keys_at(valkey, url).await
+}
+
+async fn with_large_keys_at(valkey: Valkey, url: String) -> (Valkey, Raw, Cache, Rows) {
     let raw = Raw::connect(&valkey).await;
     for i in 0..LARGE_KEYS {
         raw.set(&format!("test:large:{i}"), vec![b'1'; LARGE]).await;
     }
-    let builder = Cache::builder(valkey.url()).read_timeout(BUSY);
+    let builder = Cache::builder(url).read_timeout(BUSY);
     let cache = builder.connect().unwrap();
     let rows = Rows::build(config(&cache, TTL));
     wait_for_shared_level(&cache, true).await;
@@ -113,7 +119,24 @@ async fn large_values_are_filled_up_to_the_limit() {
 /// A server that is stopped is unavailable however large its keys are.
 #[tokio::test]
 async fn a_frozen_server_is_noticed_while_a_large_value_is_read() {
-    let (valkey, _raw, cache, rows) = with_large_keys().await;
+    assert_frozen_is_noticed(with_large_keys().await).await;
+}
+
+/// As above: that no byte moves is seen through TLS too.
+#[tokio::test]
+async fn a_frozen_server_with_tls_is_noticed_while_a_large_value_is_read() {
+    let valkey = Valkey::start_with_tls().await.unwrap();
+    let url = tls_url(&valkey, |port| (Ipv4Addr::LOCALHOST, port).into());
+    assert_frozen_is_noticed(with_large_keys_at(valkey, url).await).await;
+}
+
+/// The URL of a server with TLS, or of a link that leads to its port.
+fn tls_url(valkey: &Valkey, link: impl FnOnce(u16) -> SocketAddr) -> String {
+    let (port, files) = valkey.tls().unwrap();
+    with_tls(link(port), files)
+}
+
+async fn assert_frozen_is_noticed((valkey, _raw, cache, rows): (Valkey, Raw, Cache, Rows)) {
     let namespace = large(&cache, LARGE);
     let load = || async { Ok(Bytes::from_static(b"0")) };
     wait_until("a hit", async || {
@@ -128,4 +151,114 @@ async fn a_frozen_server_is_noticed_while_a_large_value_is_read() {
     assert_eq!(small, loaded(0));
     valkey.resume().unwrap();
     wait_for_shared_level(&cache, true).await;
+}
+
+/// A value that arrives for longer than every timeout, from a server behind a slow link.
+async fn assert_arriving_is_no_silence(valkey: &Valkey, url: String) {
+    const LEN: usize = 4 << 20;
+    let raw = Raw::connect(valkey).await;
+    raw.set("test:large:0", vec![b'1'; LEN]).await;
+    let builder = Cache::builder(url).read_timeout(BUSY);
+    let cache = builder.connect().unwrap();
+    let namespace = large(&cache, LEN);
+    cache.wait_for_shared_level(true).await;
+    let mut sources = Vec::new();
+    for _ in 0..5 {
+        let load = || async { Ok(Bytes::from_static(b"0")) };
+        sources.push(namespace.lookup(&0, load).await.unwrap().source);
+    }
+    // Nobody knew at first that it is large.
+    assert_eq!(sources[0], Source::Loaded);
+    assert_eq!(sources[1..], [Source::Shared; 4]);
+    assert_eq!(cache.stats().breaker_openings, 0);
+}
+
+/// Takes seconds: each read takes 0.7 s.
+#[tokio::test]
+async fn a_reply_that_is_arriving_is_a_sign_of_life() {
+    let valkey = Valkey::start().await.unwrap();
+    let link = SlowLink::start(valkey.addr()).await;
+    let url = format!("redis://{}/0", link.addr());
+    assert_arriving_is_no_silence(&valkey, url).await;
+}
+
+/// As above, with TLS.
+#[tokio::test]
+async fn a_reply_that_is_arriving_over_tls_is_a_sign_of_life() {
+    let valkey = Valkey::start_with_tls().await.unwrap();
+    let (port, _files) = valkey.tls().unwrap();
+    let link = SlowLink::start((Ipv4Addr::LOCALHOST, port).into()).await;
+    let url = tls_url(&valkey, |_| link.addr());
+    assert_arriving_is_no_silence(&valkey, url).await;
+}
+
+/// A value that changes while it is read in parts is never a mixture. Takes a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_changes_while_it_is_read_is_not_torn() {
+    const LEN: usize = 8 << 20;
+    let (_valkey, raw, cache, _rows) = with_large_keys().await;
+    let namespace = large(&cache, LEN);
+    raw.set("test:large:0", vec![b'0'; LEN]).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let writing = {
+        let is_over = Arc::clone(&is_over);
+        tokio::spawn(async move {
+            for digit in (b'0'..=b'9').cycle() {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                raw.set("test:large:0", vec![digit; LEN]).await;
+            }
+            raw
+        })
+    };
+    let load = || async { Ok(Bytes::from_static(b"0")) };
+    let mut from_valkey = 0;
+    for _ in 0..30 {
+        let read = namespace.lookup(&0, load).await.unwrap();
+        assert!(read.value.iter().all(|byte| *byte == read.value[0]), "torn");
+        from_valkey += usize::from(read.source == Source::Shared);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let raw = writing.await.unwrap();
+    assert!(from_valkey > 0);
+    let statistics: String = raw.run(&[b"INFO", b"commandstats"]).await;
+    assert!(statistics.contains("cmdstat_getrange"), "{statistics}");
+}
+
+/// A user that may not use WATCH, as the rules of earlier versions are.
+#[tokio::test]
+async fn large_values_are_read_whole_where_parts_are_forbidden() {
+    let warnings = Warnings::capture();
+    let (valkey, raw, _cache, _rows) = with_large_keys().await;
+    raw.set_acl(b"-watch -getrange").await;
+    let builder = Cache::builder(valkey.url()).read_timeout(BUSY);
+    let cache = builder.connect().unwrap();
+    cache.wait_for_shared_level(true).await;
+    let namespace = large(&cache, LARGE);
+    let load = || async { Ok(Bytes::from_static(b"0")) };
+    for _ in 0..3 {
+        namespace.lookup(&0, load).await.unwrap();
+    }
+    let read = namespace.lookup(&0, load).await.unwrap();
+    assert_eq!((read.source, read.value.len()), (Source::Shared, LARGE));
+    warnings.assert_one("large values delay others");
+}
+
+/// A tombstone stands for the value that it replaced: the next one is known to be large.
+#[tokio::test]
+async fn a_key_is_known_to_be_large_after_an_invalidation() {
+    let (_valkey, raw, cache, _rows) = with_large_keys().await;
+    let namespace = large(&cache, LARGE);
+    wait_until("a hit", async || namespace.peek(&0).await.is_some()).await;
+    raw.set("test:large:0", "null").await;
+    assert_eq!(namespace.peek(&0).await, None);
+    raw.run::<u64>(&[b"DEL", b"test:large:0"]).await;
+    assert_eq!(namespace.peek(&0).await, None);
+    raw.set("test:large:0", vec![b'1'; LARGE]).await;
+    raw.run::<()>(&[b"CONFIG", b"RESETSTAT"]).await;
+    assert_eq!(namespace.peek(&0).await.unwrap().len(), LARGE);
+    let statistics: String = raw.run(&[b"INFO", b"commandstats"]).await;
+    assert!(statistics.contains("cmdstat_getrange:"), "{statistics}");
+    assert!(!statistics.contains("cmdstat_get:"), "{statistics}");
 }

@@ -18,6 +18,7 @@ mod examples;
 mod faults;
 mod groups;
 mod guarded_writes;
+mod hiccups;
 mod histories;
 mod invalidate_all;
 mod kit;

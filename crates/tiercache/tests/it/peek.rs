@@ -1,10 +1,9 @@
 //! Reads of the shared level without a loader.
 
-use devstack::FaultProxy;
 use tiercache::{Cache, Raw};
 
 use crate::support::{
-    Fixture, KEY, MEMORY, NAME, foreign_marker, payload, traceback, wait_for_shared_level,
+    Fixture, KEY, MEMORY, NAME, Proxies, foreign_marker, payload, traceback, wait_for_shared_level,
 };
 
 #[tokio::test]
@@ -56,9 +55,8 @@ async fn peek_reads_a_key_of_other_programs_as_it_is() {
 async fn peek_returns_nothing_while_the_shared_level_is_unavailable() {
     let fixture = Fixture::new().await;
     fixture.raw.set("traceback", "an error\n").await;
-    let proxy = FaultProxy::start(fixture.valkey.entrance()).await.unwrap();
-    let url = fixture.valkey.url_at(proxy.addr());
-    let cache = Cache::builder(url).connect().unwrap();
+    let proxy = Proxies::start(&fixture.valkey).await;
+    let cache = Cache::builder(proxy.url()).connect().unwrap();
     let traceback = cache
         .namespace::<str, bytes::Bytes, ()>("traceback", Raw)
         .build()

@@ -70,7 +70,8 @@ async fn keys_are_shown_with_size_ttl_and_writer_as_valkey_has_them() {
     assert!(html.contains("data-kind=\"older\"") && !html.contains("specification\":"));
 }
 
-async fn assert_as_in_valkey(row: &Value, redis: &mut MultiplexedConnection) {
+/// Asserts that a row is what the server that has the key says.
+pub(super) async fn assert_as_in_valkey(row: &Value, redis: &mut MultiplexedConnection) {
     let key = row["key"].as_str().unwrap();
     let kind: String = ask(redis, &["TYPE", key]).await;
     if kind != "string" {

@@ -3,6 +3,7 @@
 mod access;
 mod actions;
 mod browser;
+mod cluster;
 mod content;
 mod keys;
 mod many_keys;

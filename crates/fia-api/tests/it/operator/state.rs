@@ -101,7 +101,7 @@ async fn replicas_see_each_other_and_one_that_fell_silent() {
     drop(other);
     // As if its line had expired, which takes 10 s.
     let mut redis = fixture.redis().await;
-    let line = format!("fia_api:fleet:{other_id}");
+    let line = format!("fia_api:{{fleet}}:{other_id}");
     let _: u64 = redis::cmd("DEL")
         .arg(line)
         .query_async(&mut redis)

@@ -100,7 +100,9 @@ where
     }
 
     pub(super) fn deliver_hit(&mut self, value: V, age: Option<Duration>) {
-        self.namespace.counters.hits.add(self.flight.admitted());
+        let waiters = self.flight.admitted();
+        self.namespace.counters.hits.add(waiters);
+        self.namespace.in_flight.shared(self.entry_key(), waiters);
         let hit = CachedValue::new(value, Source::Shared, age);
         self.flight.deliver(Ok(hit));
     }

@@ -7,6 +7,8 @@ use crate::local::versions::KeyHash;
 /// The most lone reads of a key at a time. Few readers of a key need no task this way, and many
 /// share one.
 const MAX: u8 = 4;
+/// The bit of a counter whose key has more readers than that at a time: they share each read.
+const CROWDED: u8 = 1 << 7;
 /// Keys that share a counter may cause a fetch for each other, which is correct, too.
 const COUNTERS: usize = 1024;
 
@@ -21,7 +23,17 @@ impl LoneReads {
         Self((0..COUNTERS).map(|_| AtomicU8::new(0)).collect())
     }
 
-    /// Begins a lone read, unless there are [`MAX`] of this key.
+    /// Records how many readers of a key shared the last read.
+    pub(super) fn shared(&self, key: KeyHash, readers: u64) {
+        let counter = &self.0[key.index(COUNTERS)];
+        if readers > u64::from(MAX) {
+            counter.fetch_or(CROWDED, Ordering::Relaxed);
+        } else {
+            counter.fetch_and(!CROWDED, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins a lone read, unless there are [`MAX`] of this key, or it is crowded.
     pub(super) fn begin(&self, key: KeyHash) -> Option<LoneRead<'_>> {
         let counter = &self.0[key.index(COUNTERS)];
         let one_more = |count| (count < MAX).then_some(count + 1);
@@ -50,5 +62,18 @@ mod tests {
         assert!(lone.begin(KeyHash::of("spec:LET")).is_some());
         reads.pop();
         assert!(lone.begin(key).is_some());
+    }
+
+    #[test]
+    fn no_read_is_alone_while_many_share_each() {
+        let (lone, key) = (LoneReads::new(), KeyHash::of("spec:MARI"));
+        let read = lone.begin(key);
+        lone.shared(key, 5);
+        assert!(read.is_some() && lone.begin(key).is_none());
+        drop(read);
+        assert!(lone.begin(key).is_none());
+        lone.shared(key, 4);
+        let reads: Vec<_> = (0..MAX).filter_map(|_| lone.begin(key)).collect();
+        assert_eq!(reads.len(), usize::from(MAX));
     }
 }

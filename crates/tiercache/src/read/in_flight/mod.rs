@@ -89,6 +89,11 @@ impl<V, E> InFlight<V, E> {
         (!is_fetched).then(|| self.lone.begin(key.hash)).flatten()
     }
 
+    /// Records how many waiters shared a read of a key.
+    pub(crate) fn shared(&self, key: KeyRef<'_>, waiters: u64) {
+        self.lone.shared(key.hash, waiters);
+    }
+
     #[cfg(all(test, loom))]
     fn is_empty(&self) -> bool {
         lock(&self.slots).is_empty()

@@ -6,7 +6,7 @@ use devstack::Mode;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::support::local_settings;
+use crate::support::{Proxies, local_settings};
 
 const ROUNDS: u64 = 200;
 const NAMES: [&str; 5] = ["red:1", "red:2", "red:3", "red:4", "red:5"];
@@ -16,11 +16,8 @@ const NAMES: [&str; 5] = ["red:1", "red:2", "red:3", "red:4", "red:5"];
 async fn race(fixture: &Fixture, builder: fn(String) -> CacheBuilder) {
     let mut replicas = Vec::new();
     for delay in [300, 1_000] {
-        let proxy = devstack::FaultProxy::start(fixture.valkey.entrance())
-            .await
-            .unwrap();
-        let url = fixture.valkey.url_at(proxy.addr());
-        let lists = Lists::connect(builder(url)).await;
+        let proxy = Proxies::start(&fixture.valkey).await;
+        let lists = Lists::connect(builder(proxy.url())).await;
         proxy.set_both(Mode::Delay(Duration::from_micros(delay)));
         replicas.push((Arc::new(lists), proxy));
     }

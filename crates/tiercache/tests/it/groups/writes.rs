@@ -98,7 +98,7 @@ async fn a_fence_of_another_writer_outlives_the_end_of_this_one() {
 async fn a_group_is_bypassed_until_its_invalidation_has_reached_valkey() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(Cache::builder).await;
-    let lists = Lists::connect(Cache::builder(fixture.valkey.url_at(replica.proxy.addr())));
+    let lists = Lists::connect(Cache::builder(replica.proxy.url()));
     let lists = lists.await;
     lists.get("red:1", &fixture.database).await;
     assert_eq!(lists.get("red:1", &fixture.database).await, shared(0));

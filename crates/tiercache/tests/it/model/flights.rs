@@ -77,7 +77,12 @@ impl State {
             Slot::Getting { .. } => true,
             Slot::Loaded {
                 lease, key_version, ..
-            } => lease.is_some() && key_version == here.key_version && here.pending.is_none(),
+            } => {
+                lease.is_some()
+                    && key_version == here.key_version
+                    && here.pending.is_none()
+                    && here.server.is_used()
+            }
             Slot::Miss { .. } | Slot::Hit { .. } | Slot::Filled { .. } => false,
         }
     }
@@ -174,7 +179,9 @@ impl State {
 
     /// True if the shared level is bypassed for the key.
     fn bypasses(&self, model: &Protocol, replica: usize) -> bool {
-        self.replicas[replica].pending.is_some() && model.mutant != Mutant::PendingNotBypassed
+        let here = &self.replicas[replica];
+        let is_pending = here.pending.is_some() && model.mutant != Mutant::PendingNotBypassed;
+        is_pending || !here.server.is_used()
     }
 
     /// GET and GETLEASE in one step: a GET that misses has no effect.
@@ -209,6 +216,9 @@ impl State {
     ) -> Option<u8> {
         let lease = lease?;
         let here = self.replicas[replica];
+        if !here.server.is_used() {
+            return None;
+        }
         let ignores_versions = model.mutant == Mutant::NoKeyVersion;
         if !ignores_versions && (here.key_version != key_version || here.pending.is_some()) {
             if self.key == Key::Lease(lease) {

@@ -1,9 +1,10 @@
 //! The protocol in a model checker: every interleaving of its steps.
 //!
 //! `state` is the state, `steps` its transitions: `flights` those of reads, `writes` those of
-//! writes, `local` those of the local level. `scenarios` and `local::scenarios` are explored
+//! writes, `failover` that of the server, `local` those of the local level. `scenarios` and `local::scenarios` are explored
 //! exhaustively; each mutant, the protocol with one precaution left out, must be caught.
 
+mod failover;
 mod flights;
 mod groups;
 mod local;
@@ -47,6 +48,7 @@ impl Model for Protocol {
             }),
             Property::always(NO_STALE_ENTRY, |_: &Self, state: &State| {
                 !state.is_shared_level_stale()
+                    || state.awaits_repeats()
                     || state
                         .writers
                         .iter()

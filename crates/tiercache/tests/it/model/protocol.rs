@@ -32,6 +32,10 @@ pub(super) enum Mutant {
     ForeignFenceUnmarked,
     /// A failed invalidation is not queued.
     ForgetPendingInvalidation,
+    /// After a failover a replica does not repeat its invalidations.
+    ForgetRecentInvalidations,
+    /// After a failover the shared level is read before a replica's invalidations are repeated.
+    UseBeforeRepeating,
     // Mutants of the local level:
     /// The read snapshot is taken when the reply to GET arrives.
     SnapshotAfterGet,
@@ -76,6 +80,8 @@ pub(super) struct Protocol {
     pub(super) puts: bool,
     /// The number of flushes of all keys.
     pub(super) flushes: u8,
+    /// The number of failovers: the key gets a content that it had before.
+    pub(super) failovers: u8,
     /// The number of disconnects of the tracking connection; `None` without a local level.
     pub(super) disconnects: Option<u8>,
 }
@@ -91,6 +97,7 @@ impl Protocol {
             crashes: false,
             puts: false,
             flushes: 0,
+            failovers: 0,
             disconnects: None,
         }
     }
@@ -105,6 +112,11 @@ impl Protocol {
 
     pub(super) fn flushes(self, flushes: u8) -> Self {
         Self { flushes, ..self }
+    }
+
+    /// Without a local level.
+    pub(super) fn failovers(self, failovers: u8) -> Self {
+        Self { failovers, ..self }
     }
 
     pub(super) fn faults(self, faults: u8) -> Self {

@@ -42,6 +42,18 @@ mod the_protocol_holds_when {
     }
 
     #[test]
+    fn the_server_fails_over_and_loses_the_last_writes() {
+        // Takes seconds: the key may get any content that it had.
+        Protocol::new(&[0, 1], &[0]).failovers(2).assert_holds();
+        Protocol::new(&[1], &[0, 1]).failovers(1).assert_holds();
+        Protocol::new(&[0], &[0])
+            .puts()
+            .faults(1)
+            .failovers(1)
+            .assert_holds();
+    }
+
+    #[test]
     fn a_legacy_server_writes() {
         // Takes a second or two: 180,000 states.
         Protocol::new(&[0, 0, 1], &[])
@@ -128,6 +140,22 @@ mod a_mutant_is_caught {
             .puts()
             .faults(1)
             .mutant(Mutant::ForeignFenceUnmarked)
+            .assert_caught();
+    }
+
+    #[test]
+    fn when_invalidations_are_not_repeated_after_a_failover() {
+        Protocol::new(&[0, 0], &[0])
+            .failovers(1)
+            .mutant(Mutant::ForgetRecentInvalidations)
+            .assert_caught();
+    }
+
+    #[test]
+    fn when_the_promoted_server_is_used_before_invalidations_are_repeated() {
+        Protocol::new(&[0, 0], &[0])
+            .failovers(1)
+            .mutant(Mutant::UseBeforeRepeating)
             .assert_caught();
     }
 

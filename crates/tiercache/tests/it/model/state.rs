@@ -1,6 +1,9 @@
 //! The state: one row, its key in Valkey, replicas, requests and writers.
 
+use std::collections::BTreeSet;
+
 use super::Protocol;
+use super::failover::Server;
 use super::local::{Event, Local};
 
 /// The content of the key. A payload is represented by the version of the row it was loaded from.
@@ -69,6 +72,10 @@ pub(super) struct Replica {
     pub(super) pending: Option<Option<u8>>,
     /// The minimum version that a read starting now on this replica must return.
     pub(super) min_version: u8,
+    /// Its connection since a failover.
+    pub(super) server: Server,
+    /// Whether it has a confirmed invalidation, which it repeats after a failover.
+    pub(super) has_recent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,6 +142,9 @@ pub(super) struct State {
     /// The remaining flushes of all keys, and whether one has happened.
     pub(super) flushes: u8,
     pub(super) flushed: bool,
+    /// The remaining failovers, and the contents that the key had while there are any.
+    pub(super) failovers: u8,
+    pub(super) history: BTreeSet<Key>,
     /// The local level of replica 0.
     pub(super) local: Option<Local>,
 }
@@ -164,6 +174,10 @@ pub(super) enum Action {
     Expire,
     /// FLUSHALL.
     Flush,
+    /// A replica of the server is promoted, on which the key is as it was at some time before.
+    FailOver(Key),
+    /// A replica connects to the promoted server, or repeats its invalidations there.
+    Reconnect(usize),
     /// An event of the local level or its tracking connection.
     Local(Event),
 }
@@ -201,7 +215,9 @@ impl State {
                     slot: Slot::Idle,
                     key_version: 0,
                     pending: None,
-                    min_version: 0
+                    min_version: 0,
+                    server: Server::Connected,
+                    has_recent: false,
                 };
                 usize::from(replicas)
             ],
@@ -213,6 +229,8 @@ impl State {
             stale_response: false,
             flushes: model.flushes,
             flushed: false,
+            failovers: model.failovers,
+            history: BTreeSet::new(),
             local: model.disconnects.map(Local::new),
         }
     }
@@ -227,6 +245,7 @@ impl State {
                 Slot::Idle | Slot::Getting { .. } | Slot::Hit { .. } | Slot::Filled { .. } => false,
             };
             self.key == Key::Lease(*lease)
+                || self.history.contains(&Key::Lease(*lease))
                 || self.replicas.iter().any(|replica| held(&replica.slot))
                 || self.delayed.iter().any(|delayed| match delayed {
                     Delayed::GetLease(delayed) | Delayed::Fill { lease: delayed, .. } => {
@@ -243,7 +262,7 @@ impl State {
     }
 
     /// True if an acknowledged fence stays until its writer has finished. A legacy writer may
-    /// overwrite it, and a flush removes it.
+    /// overwrite it, and a flush or a failover removes it.
     pub(super) fn fences_last(&self) -> bool {
         !self.flushed && !self.writers.iter().any(|writer| writer.is_legacy)
     }

@@ -1,5 +1,6 @@
 //! The transitions. A step is what one participant does without waiting.
 
+use super::failover::Server;
 use super::local::possible as local_transitions;
 use super::state::{Action, Delayed, Key, RequestPhase, Slot, State, Writer, WriterPhase};
 use super::{Mutant, Protocol};
@@ -20,7 +21,7 @@ pub(super) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
                 actions.push(Action::AdvanceTimeout(i));
             }
         }
-        if replica.pending.is_some() {
+        if replica.pending.is_some() && replica.server.is_used() {
             actions.push(Action::FlushPending(i));
         }
     }
@@ -31,6 +32,15 @@ pub(super) fn possible(model: &Protocol, state: &State, actions: &mut Vec<Action
     if may_expire(state) {
         actions.push(Action::Expire);
     }
+    if state.failovers > 0 {
+        actions.extend(state.history.iter().copied().map(Action::FailOver));
+    }
+    let is_behind = |i: &usize| state.replicas[*i].server != Server::Connected;
+    actions.extend(
+        (0..state.replicas.len())
+            .filter(is_behind)
+            .map(Action::Reconnect),
+    );
     if state.flushes > 0 {
         actions.push(Action::Flush);
     }
@@ -60,7 +70,7 @@ fn writer_actions(
         return;
     }
     let sends = writer.phase == Bumped || writer.phase == if fence_first { Begun } else { Locked };
-    if sends && state.faults > 0 {
+    if sends && state.faults > 0 && state.uses_server(writer.replica.into()) {
         actions.push(Action::WriteTimeout(i));
     }
     if writer.phase == Fenced && !fence_first {
@@ -115,8 +125,11 @@ pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
         Action::FlushPending(replica) => {
             if let Some(own) = state.replicas[replica].pending.take() {
                 state.execute_invalidate(model, own);
+                state.replicas[replica].has_recent = true;
             }
         }
+        Action::FailOver(key) => state.fail_over(key),
+        Action::Reconnect(replica) => state.reconnect(model, replica),
         Action::Expire => state.set_key(Key::Empty),
         Action::Flush => state.flush(model),
         Action::Local(event) => state.apply(model, event),
@@ -127,6 +140,7 @@ pub(super) fn take(model: &Protocol, state: &mut State, action: Action) {
 impl State {
     /// Sets the key. Every change is pushed to the tracking connection.
     pub(super) fn set_key(&mut self, key: Key) {
+        self.remember();
         self.key = key;
         self.push();
     }
@@ -134,6 +148,7 @@ impl State {
     fn flush(&mut self, model: &Protocol) {
         self.flushes -= 1;
         self.flushed = true;
+        self.remember();
         self.key = Key::Empty;
         if model.mutant != Mutant::FlushIgnored {
             self.push();

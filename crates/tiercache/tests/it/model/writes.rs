@@ -8,6 +8,10 @@ impl State {
         use WriterPhase::{Begun, Bumped, Crashed, Ended, Fenced, Finished, Locked, Returned};
         let fence_first = model.mutant == Mutant::FenceBeforeLock;
         let writer = self.writers[i];
+        let sends = matches!(writer.phase, Locked | Bumped);
+        if sends && !self.uses_server(writer.replica.into()) {
+            return self.write_without_server(model, i);
+        }
         self.writers[i].phase = match writer.phase {
             Begun if writer.is_legacy => self.commit(i),
             Begun if fence_first => self.raise(i),
@@ -30,6 +34,7 @@ impl State {
             Bumped if writer.puts && self.can_put(writer) => {
                 self.writers[i].puts = false;
                 if self.execute_put(model, i as u8, writer.version) {
+                    self.replicas[usize::from(writer.replica)].has_recent = true;
                     self.invalidation_done(i, true)
                 } else {
                     Bumped
@@ -37,6 +42,7 @@ impl State {
             }
             Bumped => {
                 self.execute_invalidate(model, own(model, i, writer));
+                self.replicas[usize::from(writer.replica)].has_recent = true;
                 self.invalidation_done(i, true)
             }
             Finished { invalidated } => {
@@ -99,6 +105,18 @@ impl State {
             self.enqueue_pending(model, i, writer);
         }
         self.writers[i].phase = self.invalidation_done(i, false);
+    }
+
+    /// While the connection to the server is lost, a fence fails, and an invalidation is queued.
+    fn write_without_server(&mut self, model: &Protocol, i: usize) {
+        let writer = self.writers[i];
+        self.writers[i].phase = if writer.phase == WriterPhase::Locked {
+            WriterPhase::Fenced
+        } else {
+            self.writers[i].puts = false;
+            self.enqueue_pending(model, i, writer);
+            self.invalidation_done(i, false)
+        };
     }
 
     /// Only a write that has committed, and whose fence was acknowledged, stores its value.

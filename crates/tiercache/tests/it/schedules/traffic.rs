@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tiercache::{Cache, CacheBuilder, Source};
+use tiercache::{Cache, CacheBuilder, Source, codec};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Database, Rows, cache, put_named};
+use crate::support::{Database, Rows, TTL, cache, decode, payload, put_named};
 
 /// Most rows are not written during a failover: their stale values would stay.
 const ROWS: usize = 200;
+/// Rows whose values are read in parts, and how much fewer of their reads and writes there are.
+const LARGE_ROWS: usize = 4;
+const FEWER: u32 = 50;
 const READERS: u64 = 3;
 const WRITERS: u64 = 2;
 /// The longest time until a write is visible in the memory of the other process, with a margin for a
@@ -29,8 +32,11 @@ pub(super) struct Traffic {
     shared: Arc<Shared>,
 }
 
+/// The namespaces of small and of large values are in this order.
+type Process = (Cache, [Rows; 2]);
+
 struct Shared {
-    processes: [(Cache, Rows); 2],
+    processes: [Process; 2],
     rows: Vec<Row>,
     is_over: AtomicBool,
     /// The failovers: their begin, and the end of what is permitted after.
@@ -42,6 +48,7 @@ struct Shared {
 
 struct Row {
     name: String,
+    is_large: bool,
     database: Database,
     /// The writes of each process that have returned, with the time.
     returned: [Mutex<VecDeque<(Instant, u64)>>; 2],
@@ -59,12 +66,13 @@ impl Traffic {
     pub(super) async fn start(settings: impl Fn() -> CacheBuilder, seed: u64) -> Self {
         let row = |i| Row {
             name: format!("S{i}"),
+            is_large: i >= ROWS,
             database: Database::default(),
             returned: Default::default(),
         };
         let shared = Arc::new(Shared {
-            processes: [cache(settings()).await, cache(settings()).await],
-            rows: (0..ROWS).map(row).collect(),
+            processes: [process(settings()).await, process(settings()).await],
+            rows: (0..ROWS + LARGE_ROWS).map(row).collect(),
             is_over: AtomicBool::new(false),
             failovers: Mutex::default(),
             violations: Mutex::default(),
@@ -84,12 +92,9 @@ impl Traffic {
         Self { tasks, shared }
     }
 
-    pub(super) fn row_names(&self) -> Vec<String> {
-        self.shared
-            .rows
-            .iter()
-            .map(|row| row.name.clone())
-            .collect()
+    /// The keys in Valkey.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.shared.rows.iter().map(Row::key).collect()
     }
 
     /// The begin of a failover.
@@ -128,14 +133,25 @@ impl Traffic {
 }
 
 impl Checked {
-    /// Panics on a violation, and unless both levels were used.
+    /// Panics without a violation: that of a mutant.
     #[track_caller]
-    pub(super) fn assert_holds(&self) {
+    pub(super) fn assert_violated(&self) {
+        self.print();
+        assert!(!self.violations.is_empty());
+    }
+
+    fn print(&self) {
         println!(
             "{} violations; reads from memory, Valkey, database: {:?}",
             self.violations.len(),
             self.sources
         );
+    }
+
+    /// Panics on a violation, and unless both levels were used.
+    #[track_caller]
+    pub(super) fn assert_holds(&self) {
+        self.print();
         let first: Vec<_> = self.violations.iter().take(5).collect();
         assert!(
             first.is_empty(),
@@ -153,11 +169,11 @@ impl Checked {
 impl Shared {
     async fn read(self: Arc<Self>, process: usize, mut rng: StdRng) {
         while !self.is_over.load(Ordering::Relaxed) {
-            let row = &self.rows[rng.random_range(0..ROWS)];
+            let row = self.choose(&mut rng);
             let began = Instant::now();
             let own = row.newest(process, began);
             let other = row.newest(1 - process, began - PUSH);
-            let rows = &self.processes[process].1;
+            let rows = &self.processes[process].1[usize::from(row.is_large)];
             let read = rows.get_or_load(&row.name, row.database.loader()).await;
             let read = read.expect("a read failed");
             let required = match self.is_failing_over(began) {
@@ -186,11 +202,20 @@ impl Shared {
 
     async fn write(self: Arc<Self>, process: usize, mut rng: StdRng) {
         while !self.is_over.load(Ordering::Relaxed) {
-            let row = &self.rows[rng.random_range(0..ROWS)];
-            let version = put_named(&self.processes[process].1, &row.name, &row.database).await;
+            let row = self.choose(&mut rng);
+            let rows = &self.processes[process].1[usize::from(row.is_large)];
+            let version = put_named(rows, &row.name, &row.database).await;
             row.record(process, version);
             pause(&mut rng, PAUSES[1]).await;
         }
+    }
+
+    fn choose(&self, rng: &mut StdRng) -> &Row {
+        let indices = match rng.random_ratio(1, FEWER) {
+            true => ROWS..ROWS + LARGE_ROWS,
+            false => 0..ROWS,
+        };
+        &self.rows[rng.random_range(indices)]
     }
 
     fn is_failing_over(&self, at: Instant) -> bool {
@@ -203,6 +228,11 @@ impl Shared {
 }
 
 impl Row {
+    fn key(&self) -> String {
+        let prefix = if self.is_large { LARGE } else { "test:row:" };
+        format!("{prefix}{}", self.name)
+    }
+
     /// Records a write that has returned.
     fn record(&self, process: usize, version: u64) {
         let mut returned = self.returned[process].lock().unwrap();
@@ -222,6 +252,19 @@ impl Row {
         let written = returned.iter().filter(|(at, _)| *at <= before);
         written.map(|(_, version)| *version).max().unwrap_or(0)
     }
+}
+
+/// The prefix of rows with large values.
+const LARGE: &str = "test:large:";
+
+/// A process, with a namespace of values whose payloads have two parts.
+async fn process(settings: CacheBuilder) -> Process {
+    let (cache, rows) = cache(settings).await;
+    let spaces = vec![b' '; 3 << 19];
+    let encode = move |version: &u64| [&payload(*version)[..], &spaces].concat().into();
+    let large = cache.namespace(LARGE, codec(encode, decode)).name("large");
+    let large = Rows::build(large.ttl(TTL).weight(|_| 8));
+    (cache, [rows, large])
 }
 
 /// Traffic has pauses: it must not take the whole machine from the servers.

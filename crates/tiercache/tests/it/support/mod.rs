@@ -3,7 +3,9 @@
 mod database;
 mod front;
 mod logs;
+mod proxies;
 mod raw;
+mod slow;
 mod topology;
 mod wait;
 mod write;
@@ -14,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use devstack::FaultProxy;
 use tiercache::{
     Cache, CacheBuilder, CachedValue, Failure, Namespace, NamespaceBuilder, NamespaceStats, Source,
     codec,
@@ -23,8 +24,10 @@ use tiercache::{
 pub(crate) use database::{Database, DbError, Gate, no_load};
 pub(crate) use front::Front;
 pub(crate) use logs::Warnings;
+pub(crate) use proxies::Proxies;
 pub(crate) use raw::{Raw, assert_marker, foreign_marker};
-pub(crate) use topology::Level;
+pub(crate) use slow::SlowLink;
+pub(crate) use topology::{Level, with_tls};
 pub(crate) use wait::{enqueue, wait_for_shared_level, wait_until, within_a_second};
 pub(crate) use write::{WriteFence, put, put_named};
 
@@ -186,7 +189,7 @@ impl Fixture {
 
     pub(crate) async fn with(settings: impl FnOnce(String) -> CacheBuilder) -> Self {
         let valkey = Level::start().await;
-        let raw = Raw::connect(&valkey).await;
+        let raw = Raw::connect_all(&valkey).await;
         let (cache, rows) = cache(settings(valkey.url())).await;
         Self {
             valkey,
@@ -199,8 +202,8 @@ impl Fixture {
 
     /// Starts another replica on the same Valkey, behind a proxy.
     pub(crate) async fn replica(&self, settings: impl FnOnce(String) -> CacheBuilder) -> Replica {
-        let proxy = FaultProxy::start(self.valkey.entrance()).await.unwrap();
-        let (cache, rows) = cache(settings(self.valkey.url_at(proxy.addr()))).await;
+        let proxy = Proxies::start(&self.valkey).await;
+        let (cache, rows) = cache(settings(proxy.url())).await;
         Replica { proxy, cache, rows }
     }
 
@@ -218,7 +221,7 @@ impl Fixture {
 }
 
 pub(crate) struct Replica {
-    pub(crate) proxy: FaultProxy,
+    pub(crate) proxy: Proxies,
     pub(crate) cache: Cache,
     pub(crate) rows: Rows,
 }

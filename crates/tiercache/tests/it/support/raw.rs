@@ -5,24 +5,38 @@ use std::time::Duration;
 use devstack::Valkey;
 use redis::aio::MultiplexedConnection;
 
+use crate::support::Level;
+
 /// A plain connection to inspect and change the content of Valkey.
 #[derive(Clone)]
-pub(crate) struct Raw(MultiplexedConnection);
+pub(crate) struct Raw {
+    /// The port and the connection of each server.
+    servers: Vec<(u16, MultiplexedConnection)>,
+}
+
+/// The commands that are sent to all nodes of a cluster.
+const EVERYWHERE: [&[u8]; 5] = [b"ACL", b"CLIENT", b"CONFIG", b"FLUSHALL", b"SCRIPT"];
 
 impl Raw {
     pub(crate) async fn connect(valkey: &Valkey) -> Self {
-        let client = redis::Client::open(valkey.url()).unwrap();
-        Self(client.get_multiplexed_async_connection().await.unwrap())
+        Self::try_connect(valkey).await.unwrap()
     }
 
     /// `None` if the server is unavailable.
     pub(crate) async fn try_connect(valkey: &Valkey) -> Option<Self> {
         let client = redis::Client::open(valkey.url()).unwrap();
-        client
-            .get_multiplexed_async_connection()
-            .await
-            .ok()
-            .map(Self)
+        let connection = client.get_multiplexed_async_connection().await.ok()?;
+        let servers = vec![(valkey.port(), connection)];
+        Some(Self { servers })
+    }
+
+    /// Connects to all servers that have keys. Commands go to the server of their key, or to all.
+    pub(crate) async fn connect_all(level: &Level) -> Self {
+        let mut servers = Vec::new();
+        for server in level.primaries() {
+            servers.extend(Self::connect(server).await.servers);
+        }
+        Self { servers }
     }
 
     pub(crate) async fn run<T: redis::FromRedisValue>(&self, args: &[&[u8]]) -> T {
@@ -37,7 +51,36 @@ impl Raw {
         for arg in args {
             command.arg(*arg);
         }
-        command.query_async(&mut self.0.clone()).await
+        let [(_, home), others @ ..] = &self.servers[..] else {
+            panic!("no server");
+        };
+        if EVERYWHERE.contains(&args[0]) {
+            for (_, other) in others {
+                command.exec_async(&mut other.clone()).await?;
+            }
+        }
+        let reply: redis::RedisResult<redis::Value> = command.query_async(&mut home.clone()).await;
+        let reply = match reply {
+            Err(error) => self.redirected(&command, error).await?,
+            Ok(reply) => reply,
+        };
+        Ok(redis::from_redis_value(reply)?)
+    }
+
+    /// The reply of the server that another one names.
+    async fn redirected(
+        &self,
+        command: &redis::Cmd,
+        error: redis::RedisError,
+    ) -> redis::RedisResult<redis::Value> {
+        let named = |port: &u16| {
+            let node = error.redirect_node();
+            node.is_some_and(|(node, _)| node.ends_with(&format!(":{port}")))
+        };
+        match self.servers.iter().find(|(port, _)| named(port)) {
+            Some((_, server)) => command.query_async(&mut server.clone()).await,
+            None => Err(error),
+        }
     }
 
     pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {

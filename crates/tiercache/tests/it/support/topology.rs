@@ -4,15 +4,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 
-use devstack::{SentinelService, Valkey, ValkeyCluster};
+use devstack::{Certificates, SentinelService, Valkey, ValkeyCluster};
 
-/// The shared level of a fixture. It is used as its primary server; a cluster has a single node,
-/// so that tests know where a key is.
+use crate::support::KEY;
+
+/// The shared level of a fixture. It is used as its primary server, of a cluster as the node that has
+/// [`KEY`].
 pub(crate) enum Level {
     One(Valkey),
     Tls(Valkey),
     Sentinel(Box<SentinelService>),
-    Cluster(ValkeyCluster),
+    Cluster { nodes: ValkeyCluster, home: usize },
 }
 
 impl Level {
@@ -25,7 +27,12 @@ impl Level {
             Ok("sentinel") => {
                 Self::Sentinel(Box::new(SentinelService::start_idle().await.unwrap()))
             }
-            Ok("cluster") => Self::Cluster(ValkeyCluster::start_single().await.unwrap()),
+            Ok("cluster") => {
+                let nodes = ValkeyCluster::start_primaries().await.unwrap();
+                let slot = nodes.slot_of(KEY).await.unwrap();
+                let home = nodes.owner_of(slot).await.unwrap();
+                Self::Cluster { nodes, home }
+            }
             Ok(other) => panic!("TIERCACHE_TEST_TOPOLOGY: {other}"),
         }
     }
@@ -36,12 +43,24 @@ impl Level {
             Self::One(valkey) => valkey.url(),
             Self::Tls(_) => self.url_at(self.entrance()),
             Self::Sentinel(service) => service.url(),
-            Self::Cluster(cluster) => cluster.url(),
+            Self::Cluster { nodes, .. } => nodes.url(),
+        }
+    }
+
+    /// The servers that have keys, with that of [`KEY`] first.
+    pub(crate) fn primaries(&self) -> Vec<&Valkey> {
+        match self {
+            Self::Cluster { nodes, home } => {
+                let mut servers: Vec<_> = nodes.servers().iter().collect();
+                servers.swap(0, *home);
+                servers
+            }
+            _ => vec![self],
         }
     }
 
     /// The address that a proxy leads to.
-    pub(crate) fn entrance(&self) -> SocketAddr {
+    pub(super) fn entrance(&self) -> SocketAddr {
         match self.tls() {
             Some((port, _)) => (Ipv4Addr::LOCALHOST, port).into(),
             None => self.addr(),
@@ -49,16 +68,11 @@ impl Level {
     }
 
     /// The URL for a cache behind a proxy: that of the primary server alone.
-    pub(crate) fn url_at(&self, proxy: SocketAddr) -> String {
-        let Some((_, files)) = self.tls() else {
-            return format!("redis://{proxy}/0");
-        };
-        format!(
-            "rediss://{proxy}/0?ssl_ca_certs={}&ssl_certfile={}&ssl_keyfile={}",
-            files.authority.display(),
-            files.certificate.display(),
-            files.key.display()
-        )
+    pub(super) fn url_at(&self, proxy: SocketAddr) -> String {
+        match self.tls() {
+            Some((_, files)) => with_tls(proxy, files),
+            None => format!("redis://{proxy}/0"),
+        }
     }
 
     /// Whether the server may be made a replica by hand.
@@ -74,7 +88,17 @@ impl Deref for Level {
         match self {
             Self::One(valkey) | Self::Tls(valkey) => valkey,
             Self::Sentinel(service) => &service.servers()[0],
-            Self::Cluster(cluster) => &cluster.servers()[0],
+            Self::Cluster { nodes, home } => &nodes.servers()[*home],
         }
     }
+}
+
+/// The URL of an address that is reached with TLS.
+pub(crate) fn with_tls(address: SocketAddr, files: &Certificates) -> String {
+    format!(
+        "rediss://{address}/0?ssl_ca_certs={}&ssl_certfile={}&ssl_keyfile={}",
+        files.authority.display(),
+        files.certificate.display(),
+        files.key.display()
+    )
 }
