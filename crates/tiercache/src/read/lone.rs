@@ -6,30 +6,51 @@
 //! coalesces all later ones (see [`crate::read::in_flight`]), and so does a lone read that finds no
 //! value. While fetches of a key have many waiters, none of its reads runs alone.
 
+use crate::local::entry::KeyRef;
 use crate::local::group::Group;
 use crate::namespace::Inner;
 use crate::read::fetch::Known;
 use crate::read::get_shared::SharedRead;
+use crate::read::in_flight::LoneRead;
 use crate::read::outcome::{CachedValue, Source};
+
+/// A lone read that has begun.
+pub(super) struct Alone<'a> {
+    key: &'a str,
+    entry_key: KeyRef<'a>,
+    _right: LoneRead<'a>,
+}
 
 impl<V, E> Inner<V, E>
 where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Reads a key of the shared level if few others do, and none with a fetch. The error is what is
-    /// known for a fetch.
-    pub(super) async fn read_alone(
-        &self,
-        key: &str,
-        group: Option<&Group>,
-    ) -> Result<CachedValue<V>, Known> {
+    /// Begins a lone read of a key if it is in the shared level, few others read it, and none with a
+    /// fetch.
+    pub(super) fn begin_alone<'a>(&'a self, key: &'a str) -> Option<Alone<'a>> {
         if !self.uses_shared_level() {
-            return Err(Known::Nothing);
+            return None;
         }
         let entry_key = self.entry_key(self.name(key));
-        let alone = self.in_flight.begin_alone(entry_key);
-        let (Some(_alone), Some(connection)) = (alone, self.shared.connection(key)) else {
+        Some(Alone {
+            key,
+            entry_key,
+            _right: self.in_flight.begin_alone(entry_key)?,
+        })
+    }
+
+    /// Reads a key of the shared level. The error is what is known for a fetch.
+    pub(super) async fn read_alone(
+        &self,
+        Alone {
+            key,
+            entry_key,
+            _right,
+        }: Alone<'_>,
+        group: Option<&Group>,
+    ) -> Result<CachedValue<V>, Known> {
+        let Some(connection) = self.shared.connection(key) else {
             return Err(Known::Nothing);
         };
         // In this order, as in a fetch.

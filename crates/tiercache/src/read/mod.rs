@@ -124,13 +124,16 @@ where
             Err(missed) => missed,
         };
         let group = group();
-        match self.0.read_alone(&key, group.as_ref()).await {
-            Ok(hit) => Start::Hit(hit),
-            Err(known) => {
-                let name = self.0.name(&key);
-                Start::Queued(self.0.enqueue(name, group, boxed(load), known))
-            }
-        }
+        let known = match self.0.begin_alone(&key) {
+            None => Known::Nothing,
+            // Boxed, so that the reads that wait hold no room for it.
+            Some(alone) => match Box::pin(self.0.read_alone(alone, group.as_ref())).await {
+                Ok(hit) => return Start::Hit(hit),
+                Err(known) => known,
+            },
+        };
+        let name = self.0.name(&key);
+        Start::Queued(self.0.enqueue(name, group, boxed(load), known))
     }
 }
 

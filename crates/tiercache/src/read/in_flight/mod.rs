@@ -20,7 +20,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::local::entry::KeyRef;
-use crate::read::in_flight::alone::{LoneRead, LoneReads};
+pub(crate) use crate::read::in_flight::alone::LoneRead;
+use crate::read::in_flight::alone::LoneReads;
 use crate::read::outcome::{CachedValue, Failure};
 use crate::sync::{Mutex, lock};
 
