@@ -29,6 +29,19 @@ use crate::store::session::{Session, SessionKind};
 use crate::store::timeout::{RESPONSE_TIMEOUT, with_timeout};
 use crate::store::transaction::Transaction;
 
+macro_rules! settings {
+    () => {
+        "SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
+         SET LOCAL parallel_setup_cost = 10000; \
+         SET LOCAL idle_in_transaction_session_timeout = 5000"
+    };
+}
+macro_rules! snapshot {
+    () => {
+        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    };
+}
+
 /// Begins a transaction that the server ends by itself if this process dies or hangs. The
 /// statement timeout of 3 s is shorter than a cache lease (5 s), so that a slow load cannot
 /// outlive its lease. Pipelined with the statement that follows.
@@ -38,9 +51,11 @@ use crate::store::transaction::Transaction;
 ///
 /// JIT compilation takes longer than any of these statements, and few are worth the
 /// milliseconds that parallel workers take to start.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-     SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; SET LOCAL parallel_setup_cost = 10000; \
-     SET LOCAL idle_in_transaction_session_timeout = 5000";
+pub(super) const BEGIN: &str = concat!("BEGIN ISOLATION LEVEL READ COMMITTED; ", settings!());
+/// As [`BEGIN`], for statements that read one state of the database.
+pub(super) const BEGIN_SNAPSHOT: &str = concat!(snapshot!(), "; ", settings!());
+/// As [`BEGIN_SNAPSHOT`], in a session that has the settings.
+pub(super) const BEGIN_SNAPSHOT_DIRECT: &str = snapshot!();
 /// Maximum number of concurrently streamed results.
 const MAX_STREAMED_RESULTS: usize = 4;
 

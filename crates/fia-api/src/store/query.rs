@@ -148,7 +148,7 @@ impl Query<'_> {
         Ok(responses)
     }
 
-    fn is_named(self, session: &Session) -> bool {
+    pub(super) fn is_named(self, session: &Session) -> bool {
         self.purpose == Purpose::Lookup && session.kind() != SessionKind::Pooled
     }
 
@@ -179,7 +179,8 @@ impl Query<'_> {
         })
     }
 
-    async fn rows(self, session: &Session) -> Result<Vec<Row>, Error> {
+    /// The rows, without the statements of a transaction around it.
+    pub(super) async fn rows(self, session: &Session) -> Result<Vec<Row>, Error> {
         if !self.is_named(session) {
             return session.client().query_typed(self.sql, self.params).await;
         }
@@ -188,7 +189,10 @@ impl Query<'_> {
         session.client().query(&statement, &values).await
     }
 
-    async fn prepare(self, session: &Session) -> Result<tokio_postgres::Statement, Error> {
+    pub(super) async fn prepare(
+        self,
+        session: &Session,
+    ) -> Result<tokio_postgres::Statement, Error> {
         let types: Vec<_> = self.params.iter().map(|(_, of)| of.clone()).collect();
         let statements = session.statements();
         statements.get(session.client(), self.sql, &types).await

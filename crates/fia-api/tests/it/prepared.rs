@@ -48,13 +48,18 @@ async fn changes_of_tables_are_not_seen_by_clients() {
     let one = vars(&[
         ("DB_POOL_SIZE", "1"),
         ("INSTRUMENT_LATEST_RUN_CACHE_TTL_SECONDS", "0"),
+        ("JOB_LIST_CACHE_TTL_SECONDS", "0"),
     ]);
     let replica = Replica::new(&[&database.vars(), &one]);
     let client = database.client().await;
     let mut expected = Vec::new();
     for change in CHANGES {
         let mut bodies = Vec::new();
-        for path in ["/job/1", "/instrument/MARI/latest-run"] {
+        for path in [
+            "/job/1",
+            "/jobs?limit=5&include_run=true",
+            "/instrument/MARI/latest-run",
+        ] {
             let response = replica.get(path, "apikey").await;
             assert_eq!(response.status, 200, "{path} before {change}");
             bodies.push(response.text());

@@ -21,8 +21,9 @@ use crate::store::{Db, StoreError};
 pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<Bytes, StoreError> {
     let rows = read(db, &list.selection, move |tables| {
         Box::pin(async move {
-            let (sql, values) = statement(list, viewer, tables);
-            db.query(&sql, &values.params()).await
+            let (ids, values) = selected_ids(list, viewer, tables);
+            let jobs = jobs_of_ids(list);
+            db.query_by_keys(&ids, &values.params(), &jobs).await
         })
     });
     let mut body = Body::new(list.include_run);
@@ -128,18 +129,37 @@ impl Body {
     }
 }
 
-/// Selects the page by ids and sort keys alone, then joins the full rows of its jobs only.
-fn statement(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> (String, Values) {
+/// Selects the page by ids and sort keys alone.
+fn selected_ids(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> (String, Values) {
     let mut selected = Selected::new(&list.selection, tables);
     if let Some(viewer) = viewer {
         selected.restrict(viewer, list.selection.instrument.is_some());
     }
-    let (page, values) = ids(selected, list);
-    let (columns, joins) = if list.include_run {
+    ids(selected, list)
+}
+
+/// The columns of a list, and what they are joined from.
+fn columns(list: &JobList) -> (String, String) {
+    if list.include_run {
         (format!("{JOB}, {RUN}"), format!("{JOIN_SCRIPT} {JOIN_RUN}"))
     } else {
         (JOB.to_owned(), JOIN_SCRIPT.to_owned())
-    };
+    }
+}
+
+/// Selects jobs by their ids, in the order of these.
+fn jobs_of_ids(list: &JobList) -> String {
+    let (columns, joins) = columns(list);
+    format!(
+        "SELECT {columns} FROM unnest($1) WITH ORDINALITY AS page (id, place) \
+         JOIN jobs ON jobs.id = page.id {joins} ORDER BY page.place"
+    )
+}
+
+/// Selects the page, and joins the full rows of its jobs only.
+fn statement(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> (String, Values) {
+    let (page, values) = selected_ids(list, viewer, tables);
+    let (columns, joins) = columns(list);
     let direction = direction(list);
     let sql = format!(
         "SELECT {columns} FROM ({page}) page JOIN jobs ON jobs.id = page.id {joins} \

@@ -7,6 +7,7 @@ mod input;
 mod list_table;
 mod long;
 mod model;
+mod page;
 mod runners;
 mod timestamps;
 mod update;
