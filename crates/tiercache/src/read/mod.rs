@@ -71,7 +71,11 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        match self.begin(key, load).await {
+        let missed = match self.local(key, load) {
+            Ok(hit) => return Ok(hit),
+            Err(missed) => missed,
+        };
+        match self.0.begin(missed).await {
             Start::Hit(hit) => Ok(hit),
             Start::Queued(mut read) => {
                 self.0.serve(&mut read);
@@ -91,7 +95,11 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
-        match self.begin(key, load).await {
+        let missed = match self.local(key, load) {
+            Ok(hit) => return Ok(hit),
+            Err(missed) => missed,
+        };
+        match self.0.begin(missed).await {
             Start::Hit(hit) => Ok(hit),
             Start::Queued(mut read) => {
                 self.0.serve(&mut read);
@@ -103,46 +111,28 @@ where
 
 impl<K, V, E> Namespace<K, V, E>
 where
-    K: Display + Sync + ?Sized,
+    K: Display + ?Sized,
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Returns a hit of the local cache, or of the shared level if nobody else reads this key; or
-    /// enqueues a waiter.
-    async fn begin<F, Fut>(&self, key: &K, load: F) -> Start<V, E>
+    /// Returns a hit of the local cache, or what the read goes on with. The loader is boxed here, so
+    /// that no later future holds room for it.
+    fn local<F, Fut>(&self, key: &K, load: F) -> Result<CachedValue<V>, Missed<V, E>>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         let group = || self.1.of(key);
-        let missed = with_name(key, |name| match self.0.local_hit(name, group, load) {
+        with_name(key, |name| match self.0.local_hit(name, group, load) {
             Ok(hit) => Ok(hit),
-            Err(load) => Err((self.0.key(name), load)),
-        });
-        let (key, load) = match missed {
-            Ok(hit) => return Start::Hit(hit),
-            Err(missed) => missed,
-        };
-        let group = group();
-        let known = match self.0.begin_alone(&key) {
-            None => Known::Nothing,
-            // Boxed, so that the reads that wait hold no room for it.
-            Some(alone) => match Box::pin(self.0.read_alone(alone, group.as_ref())).await {
-                Ok(hit) => return Start::Hit(hit),
-                Err(known) => known,
-            },
-        };
-        let name = self.0.name(&key);
-        Start::Queued(self.0.enqueue(name, group, boxed(load), known))
+            Err(load) => Err(Missed {
+                key: self.0.key(name),
+                group: group(),
+                load: boxed(load),
+            }),
+        })
     }
-}
 
-impl<K, V, E> Namespace<K, V, E>
-where
-    K: Display + ?Sized,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
     /// Returns a hit of the local cache, or enqueues a waiter.
     fn start<F, Fut>(&self, key: &K, load: F) -> Start<V, E>
     where
@@ -155,6 +145,13 @@ where
             Err(load) => Start::Queued(self.0.enqueue(name, group(), boxed(load), Known::Nothing)),
         })
     }
+}
+
+/// A read that is no hit of the local cache.
+struct Missed<V, E> {
+    key: String,
+    group: Option<Group>,
+    load: Loader<V, E>,
 }
 
 /// The begin of a read.
@@ -204,6 +201,20 @@ where
         }
         let age = now.since(entry.times.loaded);
         Ok(CachedValue::new(value, Source::Local, Some(age)))
+    }
+
+    /// Returns a hit of the shared level if few others read this key, or enqueues a waiter.
+    async fn begin(self: &Arc<Self>, missed: Missed<V, E>) -> Start<V, E> {
+        let Missed { key, group, load } = missed;
+        let known = match self.begin_alone(&key) {
+            None => Known::Nothing,
+            // Boxed, so that the reads that wait hold no room for it.
+            Some(alone) => match Box::pin(self.read_alone(alone, group.as_ref())).await {
+                Ok(hit) => return Start::Hit(hit),
+                Err(known) => known,
+            },
+        };
+        Start::Queued(self.enqueue(self.name(&key), group, load, known))
     }
 
     /// The time after which a last known value is served instead of waiting for a load.
