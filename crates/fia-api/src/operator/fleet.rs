@@ -90,7 +90,7 @@ impl FleetWatch {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                // The last line of a process tells the others that it has ended.
+                // The last line of a process says that it has ended.
                 () = readiness.drained(), if !readiness.is_draining() => {}
             }
             let lines = exchange(valkey, &line()).await;

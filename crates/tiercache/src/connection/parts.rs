@@ -1,5 +1,5 @@
 //! Large values are read in parts: while a server copies a whole one, it executes nothing else, for
-//! tens of milliseconds with 32 MiB. WATCH tells whether the key changed between the parts.
+//! tens of milliseconds with 32 MiB. WATCH detects a change of the key between the parts.
 
 use std::pin::pin;
 

@@ -1,4 +1,4 @@
-//! The nodes of a cluster that the URL names: one of them tells the others.
+//! The nodes of a cluster that the URL names: the others are learnt from one of them.
 
 use std::sync::Arc;
 

@@ -25,16 +25,19 @@ async fn assert_serves(url: String) {
     assert_eq!(get().await, loaded(version));
 }
 
+/// The port for TLS, and the parameters of a URL with the client's certificate and the authority.
+fn tls_parameters(valkey: &Valkey) -> (u16, String, String) {
+    let (port, files) = valkey.tls().unwrap();
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let client = format!("ssl_certfile={certificate}&ssl_keyfile={key}");
+    let authority = format!("ssl_ca_certs={}", files.authority.display());
+    (port, client, authority)
+}
+
 #[tokio::test]
 async fn tls_with_a_ca_file_and_a_client_certificate() {
     let valkey = Valkey::start_with_tls().await.unwrap();
-    let (port, files) = valkey.tls().unwrap();
-    let client = format!(
-        "ssl_certfile={}&ssl_keyfile={}",
-        files.certificate.display(),
-        files.key.display()
-    );
-    let authority = format!("ssl_ca_certs={}", files.authority.display());
+    let (port, client, authority) = tls_parameters(&valkey);
     assert_serves(format!("rediss://localhost:{port}?{client}&{authority}")).await;
     assert_serves(format!(
         "valkeys://127.0.0.1:{port}/1?{client}&ssl_cert_reqs=none"
@@ -66,13 +69,7 @@ async fn connecting(url: String) -> Option<String> {
 #[tokio::test]
 async fn the_certificate_must_be_for_the_host_unless_that_is_not_checked() {
     let valkey = Valkey::start_with_tls().await.unwrap();
-    let (port, files) = valkey.tls().unwrap();
-    let client = format!(
-        "ssl_certfile={}&ssl_keyfile={}",
-        files.certificate.display(),
-        files.key.display()
-    );
-    let authority = format!("ssl_ca_certs={}", files.authority.display());
+    let (port, client, authority) = tls_parameters(&valkey);
     // An address of the server that is not in its certificate.
     let url = |rest: &str| format!("rediss://[::ffff:127.0.0.1]:{port}?{client}&{rest}");
     let error = connecting(url(&authority)).await.unwrap();
