@@ -7,7 +7,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 
-use crate::store::db::{BEGIN_SNAPSHOT, BEGIN_SNAPSHOT_DIRECT, Param};
+use crate::store::begin::{BEGIN_SNAPSHOT, BEGIN_SNAPSHOT_DIRECT, Param};
 use crate::store::query::{Purpose, Query};
 use crate::store::retry::{Repeat, repeated};
 use crate::store::session::{Session, SessionKind};

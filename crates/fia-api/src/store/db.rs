@@ -12,10 +12,10 @@ use deadpool::Runtime;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
 
 use crate::config;
 use crate::store::StoreError;
+use crate::store::begin::{BEGIN, Param};
 use crate::store::connect::Connector;
 use crate::store::connection::Connection;
 use crate::store::list_table::ListTable;
@@ -29,39 +29,8 @@ use crate::store::session::{Session, SessionKind};
 use crate::store::timeout::{RESPONSE_TIMEOUT, with_timeout};
 use crate::store::transaction::Transaction;
 
-macro_rules! settings {
-    () => {
-        "SET LOCAL statement_timeout = 3000; SET LOCAL jit = off; \
-         SET LOCAL parallel_setup_cost = 10000; \
-         SET LOCAL idle_in_transaction_session_timeout = 5000"
-    };
-}
-macro_rules! snapshot {
-    () => {
-        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-    };
-}
-
-/// Begins a transaction that the server ends by itself if this process dies or hangs. The
-/// statement timeout of 3 s is shorter than a cache lease (5 s), so that a slow load cannot
-/// outlive its lease. Pipelined with the statement that follows.
-///
-/// The isolation is stated, because the statements rely on it and a database may have another
-/// default: a statement that waited for a lock sees what the lock's last holder committed.
-///
-/// JIT compilation takes longer than any of these statements, and few are worth the
-/// milliseconds that parallel workers take to start.
-pub(super) const BEGIN: &str = concat!("BEGIN ISOLATION LEVEL READ COMMITTED; ", settings!());
-/// As [`BEGIN`], for statements that read one state of the database.
-pub(super) const BEGIN_SNAPSHOT: &str = concat!(snapshot!(), "; ", settings!());
-/// As [`BEGIN_SNAPSHOT`], in a session that has the settings.
-pub(super) const BEGIN_SNAPSHOT_DIRECT: &str = snapshot!();
 /// Maximum number of concurrently streamed results.
 const MAX_STREAMED_RESULTS: usize = 4;
-
-/// A parameter and its type. With explicit types a query needs one round trip and no named
-/// statement.
-pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A pool of connections to PostgreSQL.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use crate::model::{CachedColumn, ColumnKind, InstrumentName};
-use crate::store::db::Param;
+use crate::store::begin::Param;
 use crate::store::{Db, StoreError, Transaction};
 
 /// The columns by which instruments are selected: their change affects cached reads, too.

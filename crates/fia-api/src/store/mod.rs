@@ -4,6 +4,7 @@
 //! statements and session state only where a session is known to be direct (`session`), no cancel
 //! requests; values are always bound.
 
+mod begin;
 mod by_keys;
 mod change_feed;
 mod connect;

@@ -6,8 +6,8 @@
 
 use tokio_postgres::{Error, Row};
 
+use crate::store::begin::{BEGIN, Param};
 use crate::store::connection::Connection;
-use crate::store::db::{BEGIN, Param};
 use crate::store::retry::{Repeat, repeated};
 use crate::store::session::{Session, SessionKind};
 use crate::store::statements::is_forgotten;

@@ -8,8 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::{Row, RowStream};
 
+use crate::store::begin::Param;
 use crate::store::connection::Connection;
-use crate::store::db::Param;
 use crate::store::retry::{Repeat, repeated};
 use crate::store::{Db, StoreError};
 
@@ -18,7 +18,7 @@ const RESULT_TIMEOUT: Duration = Duration::from_secs(14);
 /// Maximum wait for a permit to stream.
 const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// As for a short statement (see `db.rs`), with a longer timeout. The first rows are needed
+/// As for a short statement (see `begin.rs`), with a longer timeout. The first rows are needed
 /// soon, so the planner may not use hash and merge joins, which read whole tables first.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY; SET LOCAL statement_timeout = 14000; \
      SET LOCAL jit = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \

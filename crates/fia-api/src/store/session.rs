@@ -21,7 +21,7 @@ use crate::store::timeout::with_timeout;
 const DESCRIBE: &str = "SELECT current_setting('transaction_read_only'), \
      host(inet_client_addr()), inet_client_port(), inet_server_port()";
 /// The settings of a direct session; the same as those of a transaction behind a pooler
-/// ([`BEGIN`](crate::store::db::BEGIN)).
+/// ([`BEGIN`](crate::store::begin::BEGIN)).
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
      SET statement_timeout = 3000; SET jit = off; SET parallel_setup_cost = 10000; \
      SET idle_in_transaction_session_timeout = 5000";

@@ -6,8 +6,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::types::{FromSqlOwned, Type};
 use tokio_postgres::{Row, SimpleQueryMessage};
 
+use crate::store::begin::{BEGIN, Param};
 use crate::store::connection::Connection;
-use crate::store::db::{BEGIN, Param};
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::retry::{Repeat, repeated};
 use crate::store::timeout::with_timeout;

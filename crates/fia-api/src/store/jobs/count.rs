@@ -1,7 +1,7 @@
 //! Counts of jobs.
 
 use crate::model::Selection;
-use crate::store::db::BEGIN;
+use crate::store::begin::BEGIN;
 use crate::store::jobs::selection::{HAS_RUN, Selected};
 use crate::store::jobs::tables::read;
 use crate::store::{Db, StoreError};

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::store::db::Param;
+use crate::store::begin::Param;
 use crate::store::jobs::time::TimestampText;
 
 /// The values of a statement, in the order of their placeholders.

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha512};
 use tokio_postgres::types::Type;
 
 use crate::model::hex;
-use crate::store::db::Param;
+use crate::store::begin::Param;
 use crate::store::transaction::AdvisoryLock;
 use crate::store::{StoreError, Transaction};
 

@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
-use crate::store::db::BEGIN;
+use crate::store::begin::BEGIN;
 use crate::store::session::Session;
 use crate::store::timeout::with_timeout;
 use crate::store::{Db, StoreError};
