@@ -19,9 +19,9 @@ help: ## Lists these targets.
 
 .PHONY: demo
 demo: deps ## Starts a private stack with sample data and the API on 127.0.0.1:$PORT (8000); Ctrl-C ends it.
-	@test -e target/release/fia-api || echo "The first run compiles for some minutes."
-	cargo build --release --package fia-api --package devstack
-	@exec target/release/devstack demo --port $(PORT) --operator-port $(OPERATOR_PORT) --jobs $(JOBS) --server target/release/fia-api
+	@test -e target/quick/fia-api || echo "The first run compiles for some minutes."
+	cargo build --profile quick --package fia-api --package devstack
+	@exec target/quick/devstack demo --port $(PORT) --operator-port $(OPERATOR_PORT) --jobs $(JOBS) --server target/quick/fia-api
 
 .PHONY: test
 test: deps ## Runs every test, against servers that the tests start themselves.
@@ -89,7 +89,7 @@ soak-cache: ## Runs the cache's tests with TLS, Sentinel and a cluster, then fai
 	  TIERCACHE_TEST_TOPOLOGY=$$topology cargo test --package tiercache --test it -- --skip model:: || exit 1; \
 	done
 	TIERCACHE_SOAK_SECONDS=$(SOAK_SECONDS) \
-	  cargo test --release --package tiercache --test it -- --ignored --nocapture --test-threads 1 schedules::
+	  cargo test --profile quick --package tiercache --test it -- --ignored --nocapture --test-threads 1 schedules::
 
 # The commit whose interface of the cache the present one must be compatible with.
 BASELINE ?= origin/main

@@ -1,6 +1,7 @@
 //! Inspection of one key, for operators: where its value is and until when, never the value.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -118,14 +119,12 @@ where
     V: Clone + Send + Sync + 'static,
 {
     fn inspect_local(&self, name: &str) -> Option<LocalEntry> {
-        let entry = self.shared.local.as_ref()?.get(self.entry_key(name))?;
+        let entry: Arc<Entry<V>> = self.shared.local.as_ref()?.get(self.entry_key(name))?;
         let now = Moment::now();
-        let Entry {
-            validity, times, ..
-        } = &*entry;
+        let times = entry.times;
         Some(LocalEntry {
             is_current: self.is_current(&entry, now),
-            is_fallback: *validity == Validity::FallbackOnly,
+            is_fallback: entry.validity == Validity::FallbackOnly,
             bytes: entry.bytes(),
             age: now.since(times.loaded),
             ttl: times.deadline.since(now),

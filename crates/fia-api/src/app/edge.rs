@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,8 +137,9 @@ impl Edge {
                 // At the most severe level, so that every line of the request has its id.
                 let span = tracing::error_span!("request", request_id, trace_id);
                 let encoding = Encoding::negotiate(request.headers());
-                let work = with_request_id(arrival.id.clone(), self.admit(request));
-                let work = work.instrument(span);
+                // Pinned here: the layers around it would move a large future.
+                let work = pin!(self.admit(request));
+                let work = with_request_id(arrival.id.clone(), work).instrument(span);
                 let response = in_context(context.as_ref(), work).await;
                 compression::compress(encoding, response).await
             }
@@ -216,7 +218,9 @@ impl Edge {
             Err(_) if is_probe(request.uri()) => None,
             Err(error) => return error.into_response(),
         };
-        let work = AssertUnwindSafe(timeout(time_limit(&request), self.route(request)));
+        let limit = time_limit(&request);
+        let work = pin!(self.route(request));
+        let work = AssertUnwindSafe(timeout(limit, work));
         match work.catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => ApiError::Unavailable.into_response(),

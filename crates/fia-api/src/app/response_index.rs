@@ -6,6 +6,7 @@
 //! still valid. The caller is authenticated before each use of a private entry.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
@@ -33,7 +34,7 @@ const TYPICAL_TARGET: u64 = 100;
 pub(super) struct ResponseIndex(Cache<Key, Entry, ByBytes>);
 
 /// The entry of the local cache that a target reads, and the target's route.
-type Entry = (LocalHandle, RouteId);
+type Entry = Arc<(LocalHandle, RouteId)>;
 
 impl ResponseIndex {
     pub(super) fn new() -> Self {
@@ -47,7 +48,7 @@ impl ResponseIndex {
     pub(super) fn respond(&self, request: &Request, state: &AppState) -> Option<(Response, Facts)> {
         let target = target(request.method(), request.uri())?;
         let entry = |scope| self.0.get(&KeyRef { scope, target });
-        let ((local, route), scope) = match entry(CacheScope::Public) {
+        let (entry, scope) = match entry(CacheScope::Public) {
             Some(entry) => (entry, CacheScope::Public),
             None => {
                 let caller = state
@@ -60,11 +61,12 @@ impl ResponseIndex {
         if !state.cached.is_usable_for(scope.freshness()) {
             return None;
         }
+        let (local, route) = &*entry;
         let body = local.get()?;
         let negotiation = Negotiation::of(request.headers());
         let response = negotiation.respond_with(&body, Source::Local, scope);
         let facts = Facts {
-            route,
+            route: *route,
             cache: CacheResult::Local,
             caller: scope.caller().map(Caller::kind),
         };
@@ -82,7 +84,8 @@ impl ResponseIndex {
         let indexable = response.extensions_mut().remove::<Indexable>();
         if let (Some(Indexable { local, scope }), Some(target)) = (indexable, target(method, uri)) {
             let target = target.into();
-            self.0.insert(Key { scope, target }, (local, route));
+            self.0
+                .insert(Key { scope, target }, Arc::new((local, route)));
         }
     }
 }

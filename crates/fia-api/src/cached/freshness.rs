@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::sync::atomic::Ordering;
 
+use futures_util::future::BoxFuture;
+
 use crate::cached::traces::{lookup, lookup_current};
 use crate::cached::{Bodies, Body, CacheError, Cached, CachedResponse, CachedResult, cause};
 use crate::store::Reachability;
@@ -27,6 +29,9 @@ pub enum Bypass {
     DatabaseUnreachable,
 }
 
+/// The loader of a read.
+type Load = Box<dyn FnOnce() -> BoxFuture<'static, Result<Body, CacheError>> + Send>;
+
 impl Cached {
     /// The probe of PostgreSQL.
     #[must_use]
@@ -47,17 +52,32 @@ impl Cached {
     }
 
     /// Reads through the cache, or past it where it may not be used for the caller.
-    pub(super) async fn read<K, F, Fut>(
+    pub(super) fn read<K, F, Fut>(
         &self,
         namespace: &Bodies<K>,
         (read, name): (&'static str, &K),
         freshness: Freshness,
         load: F,
-    ) -> CachedResult
+    ) -> impl Future<Output = CachedResult> + Send
     where
         K: Display + Sync + ?Sized,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Body, CacheError>> + Send + 'static,
+    {
+        // Boxed, so that the layers of a read move a pointer, and are compiled once.
+        let load: Load = Box::new(move || Box::pin(load()));
+        self.read_boxed(namespace, (read, name), freshness, load)
+    }
+
+    async fn read_boxed<K>(
+        &self,
+        namespace: &Bodies<K>,
+        (read, name): (&'static str, &K),
+        freshness: Freshness,
+        load: Load,
+    ) -> CachedResult
+    where
+        K: Display + Sync + ?Sized,
     {
         if !self.is_usable_for(freshness) {
             self.bypasses.fetch_add(1, Ordering::Relaxed);

@@ -76,10 +76,10 @@ impl ReadFacts {
     }
 
     /// Records a load that has ended, with the size of its value if it succeeded.
-    fn record_load(&self, rest: &str, elapsed: Duration, bytes: Option<usize>) {
+    fn record_load(&self, rest: Option<&str>, elapsed: Duration, bytes: Option<usize>) {
         self.loads.record(elapsed);
         self.slow.record(elapsed, bytes.is_none());
-        if let Some(keys) = &self.keys {
+        if let (Some(keys), Some(rest)) = (&self.keys, rest) {
             keys.loaded(&[self.prefix, rest].concat(), elapsed, bytes);
         }
     }
@@ -123,7 +123,7 @@ where
         Measure {
             facts: Arc::clone(&self.facts),
             size: self.size,
-            rest: key.to_string(),
+            rest: self.facts.keys.is_some().then(|| key.to_string()),
         }
     }
 
@@ -139,7 +139,8 @@ where
 pub(super) struct Measure<V> {
     facts: Arc<ReadFacts>,
     size: fn(&V) -> usize,
-    rest: String,
+    /// The rest of the key, if there are statistics of keys.
+    rest: Option<String>,
 }
 
 impl<V> Measure<V> {
@@ -148,7 +149,8 @@ impl<V> Measure<V> {
         let start = Instant::now();
         let result = load.await;
         let bytes = result.as_ref().ok().map(self.size);
-        self.facts.record_load(&self.rest, start.elapsed(), bytes);
+        let rest = self.rest.as_deref();
+        self.facts.record_load(rest, start.elapsed(), bytes);
         result
     }
 }

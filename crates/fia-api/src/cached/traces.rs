@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Display;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -15,11 +16,11 @@ use crate::observe::{
 };
 
 /// Reads a value as [`tiercache::Namespace::lookup`] does, in a span with the level that it came from.
-pub(super) async fn lookup<K, V, E, F, Fut>(
+pub(super) fn lookup<K, V, E, F, Fut>(
     namespace: &Read<K, V, E>,
     read: (&'static str, &K),
     load: F,
-) -> Result<CachedValue<V>, Failure<Arc<E>>>
+) -> impl Future<Output = Result<CachedValue<V>, Failure<Arc<E>>>> + Send
 where
     K: Display + Sync + ?Sized,
     V: Clone + Send + Sync + 'static,
@@ -27,15 +28,15 @@ where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = Result<V, E>> + Send + 'static,
 {
-    look_up(namespace, read, true, load).await
+    look_up(namespace, read, true, load)
 }
 
 /// Reads a value as [`lookup`] does, and as [`tiercache::Namespace::lookup_current`]: never a stale one.
-pub(super) async fn lookup_current<K, V, E, F, Fut>(
+pub(super) fn lookup_current<K, V, E, F, Fut>(
     namespace: &Read<K, V, E>,
     read: (&'static str, &K),
     load: F,
-) -> Result<CachedValue<V>, Failure<Arc<E>>>
+) -> impl Future<Output = Result<CachedValue<V>, Failure<Arc<E>>>> + Send
 where
     K: Display + Sync + ?Sized,
     V: Clone + Send + Sync + 'static,
@@ -43,7 +44,7 @@ where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = Result<V, E>> + Send + 'static,
 {
-    look_up(namespace, read, false, load).await
+    look_up(namespace, read, false, load)
 }
 
 async fn look_up<K, V, E, F, Fut>(
@@ -65,13 +66,13 @@ where
         let describe = || (format!("load {read}"), Vec::new());
         measure.of(in_span(SpanKind::Internal, describe, load()))
     };
-    let reading = async {
+    let reading = pin!(async {
         if may_be_stale {
             namespace.lookup(key, load).await
         } else {
             namespace.lookup_current(key, load).await
         }
-    };
+    });
     let found = in_context(span.as_ref().map(ChildSpan::context), reading).await;
     if let Ok(found) = &found {
         namespace.record(key, found);

@@ -1,5 +1,7 @@
 //! Jobs, reductions of a run's data, in the form of responses.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -65,7 +67,7 @@ pub struct Job<'a> {
     /// The stack trace of a failed script.
     pub stacktrace: Option<&'a str>,
     /// The script.
-    pub script: Option<ScriptText>,
+    pub script: Option<ScriptText<'a>>,
     /// The container image that runs it.
     pub runner_image: Option<&'a str>,
     /// The type, prefixed with `JobType.`.
@@ -78,9 +80,9 @@ pub struct Job<'a> {
 
 /// A script without its token lines.
 #[derive(Debug, Serialize)]
-pub struct ScriptText {
+pub struct ScriptText<'a> {
     /// The text.
-    pub value: String,
+    pub value: Cow<'a, str>,
 }
 
 /// A run of an instrument, the measurement behind a job.

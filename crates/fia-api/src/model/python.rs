@@ -116,6 +116,20 @@ pub fn split_lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether `\n` is surely the only line break of a text, which is found quickly: its characters are
+/// ASCII, and no other control characters than tabs.
+#[must_use]
+pub fn breaks_by_newlines_only(text: &str) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+    // Without an early exit within a chunk, the compiler uses vector instructions.
+    let mut chunks = text.as_bytes().chunks(64);
+    chunks.all(|chunk| {
+        chunk
+            .iter()
+            .fold(true, |plain, byte| plain & is_plain(byte))
+    })
+}
+
 fn ends_line(c: char) -> bool {
     matches!(
         c,

@@ -8,8 +8,8 @@ tokio::task_local! {
 }
 
 /// Runs work for the request with this id.
-pub async fn with_request_id<F: Future>(id: HeaderValue, work: F) -> F::Output {
-    REQUEST_ID.scope(id, work).await
+pub fn with_request_id<F: Future>(id: HeaderValue, work: F) -> impl Future<Output = F::Output> {
+    REQUEST_ID.scope(id, work)
 }
 
 /// Calls a function for the request with this id; `None` for no request.

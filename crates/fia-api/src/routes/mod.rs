@@ -12,6 +12,7 @@ mod live_data;
 mod logs;
 mod route_id;
 mod runners;
+mod swagger_ui;
 
 use axum::Router;
 use axum::body::Body;

@@ -1,6 +1,5 @@
 //! An entry of the local cache, and its key.
 
-use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +9,7 @@ use quick_cache::Equivalent;
 use crate::clock::Moment;
 use crate::local::coherence::VersionStamp;
 use crate::local::group::GroupStamp;
+use crate::local::holders::{Held, Holders};
 use crate::local::versions::KeyHash;
 
 /// The condition under which an entry is current, within its TTL and unless its group has changed.
@@ -25,14 +25,16 @@ pub(crate) enum Validity {
 }
 
 /// An entry of the local cache.
-pub(crate) struct Entry {
-    pub(crate) key: Key,
-    value: Box<dyn Any + Send + Sync>,
+pub(crate) struct Entry<V> {
+    pub(crate) value: V,
     bytes: usize,
+    /// The hash of the key in the shared level, by which it is tracked.
+    pub(crate) hash: KeyHash,
     pub(crate) validity: Validity,
     pub(crate) group: Option<GroupStamp>,
     pub(crate) times: Times,
     refreshing: AtomicBool,
+    holders: Holders<Entry<V>>,
 }
 
 /// The times of an entry.
@@ -46,21 +48,22 @@ pub(crate) struct Times {
     pub(crate) deadline: Moment,
 }
 
-impl Entry {
-    pub(crate) fn new<V: Send + Sync + 'static>(
-        key: KeyRef<'_>,
+impl<V> Entry<V> {
+    pub(crate) fn new(
+        hash: KeyHash,
         (value, bytes): (V, usize),
         (validity, group): (Validity, Option<GroupStamp>),
         times: Times,
     ) -> Self {
         Self {
-            key: key.to_owned(),
-            value: Box::new(value),
+            value,
             bytes,
+            hash,
             validity,
             group,
             times,
             refreshing: AtomicBool::new(false),
+            holders: Holders::new(),
         }
     }
 
@@ -69,8 +72,14 @@ impl Entry {
         self.bytes
     }
 
-    pub(crate) fn value<V: Clone + 'static>(&self) -> Option<V> {
-        self.value.downcast_ref::<V>().cloned()
+    /// Lets a handle hold this entry, unless it has left the store.
+    pub(crate) fn hold(self: &Arc<Self>, held: &Arc<Held<Self>>) {
+        self.holders.add(held, self);
+    }
+
+    /// Takes this entry, which leaves the store, from the handles that hold it.
+    pub(crate) fn release(&self) {
+        self.holders.release();
     }
 
     /// Whether an early refresh is due and has not been started.
@@ -155,12 +164,8 @@ mod tests {
             refresh: loaded + Duration::from_secs(9),
             deadline: loaded + Duration::from_secs(10),
         };
-        let key = KeyRef {
-            namespace: 0,
-            name: "MARI",
-            hash: KeyHash::of("MARI"),
-        };
-        let entry = Entry::new(key, (0_u64, 8), (Validity::LocalOnly, None), times);
+        let hash = KeyHash::of("MARI");
+        let entry = Entry::new(hash, (0_u64, 8), (Validity::LocalOnly, None), times);
         assert!(!entry.start_refresh(Moment::now()));
         tokio::time::advance(Duration::from_secs(9)).await;
         assert!(entry.start_refresh(Moment::now()));

@@ -3,5 +3,6 @@
 pub(crate) mod coherence;
 pub(crate) mod entry;
 pub(crate) mod group;
+pub(crate) mod holders;
 pub(crate) mod store;
 pub(crate) mod versions;

@@ -4,10 +4,11 @@
 //! Afterwards it stays until it is evicted, as the *last known* value, which may be served while
 //! the origin is unavailable.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
 use crate::local::entry::{Entry, Key, KeyRef};
 
@@ -17,30 +18,58 @@ const OVERHEAD: u64 = 256;
 const TYPICAL: u64 = 4096;
 
 /// The entries, bounded by their total size in bytes.
-pub(crate) struct Store(Cache<Key, Arc<Entry>, ByBytes>);
+pub(crate) struct Store(Cache<Key, Arc<dyn Stored>, ByBytes, DefaultHashBuilder, Release>);
+
+/// An entry of any type of value.
+trait Stored: Any + Send + Sync {
+    fn bytes(&self) -> usize;
+    fn release(&self);
+}
+
+impl<V: Send + Sync + 'static> Stored for Entry<V> {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn release(&self) {
+        self.release();
+    }
+}
 
 impl Store {
     pub(crate) fn new(max_bytes: u64) -> Self {
         let entries = usize::try_from(max_bytes / TYPICAL).unwrap_or(usize::MAX);
-        Self(Cache::with_weighter(entries.max(64), max_bytes, ByBytes))
+        let hasher = DefaultHashBuilder::default();
+        let entries = entries.max(64);
+        Self(Cache::with(entries, max_bytes, ByBytes, hasher, Release))
     }
 
     #[inline]
-    pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
-        self.0.get(&key)
+    pub(crate) fn get<V: Send + Sync + 'static>(&self, key: KeyRef<'_>) -> Option<Arc<Entry<V>>> {
+        let entry: Arc<dyn Any + Send + Sync> = self.0.get(&key)?;
+        entry.downcast().ok()
     }
 
-    pub(crate) fn insert(&self, entry: Entry) {
-        self.0.insert(entry.key.clone(), Arc::new(entry));
+    pub(crate) fn insert<V: Send + Sync + 'static>(&self, key: KeyRef<'_>, entry: Entry<V>) {
+        self.0.insert(key.to_owned(), Arc::new(entry));
     }
 
     pub(crate) fn remove(&self, key: KeyRef<'_>) {
-        self.0.remove(&key);
+        self.0.remove_if(&key, |entry| {
+            entry.release();
+            true
+        });
     }
 
     /// Removes the entries of a namespace.
     pub(crate) fn remove_all(&self, namespace: u32) {
-        self.0.retain(|key, _| key.namespace != namespace);
+        self.0.retain(|key, entry| {
+            let is_other = key.namespace != namespace;
+            if !is_other {
+                entry.release();
+            }
+            is_other
+        });
     }
 
     /// The total size of the entries in bytes.
@@ -56,9 +85,24 @@ impl Store {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Key, Arc<Entry>> for ByBytes {
-    fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
+impl Weighter<Key, Arc<dyn Stored>> for ByBytes {
+    fn weight(&self, key: &Key, entry: &Arc<dyn Stored>) -> u64 {
         OVERHEAD + key.name.len() as u64 + entry.bytes() as u64
+    }
+}
+
+/// Takes entries that are replaced or evicted from the handles that hold them, before another read
+/// can find what replaced them.
+#[derive(Clone)]
+struct Release;
+
+impl Lifecycle<Key, Arc<dyn Stored>> for Release {
+    /// They are dropped after the lock of the store.
+    type RequestState = Vec<(Key, Arc<dyn Stored>)>;
+
+    fn on_evict(&self, state: &mut Self::RequestState, key: Key, entry: Arc<dyn Stored>) {
+        entry.release();
+        state.push((key, entry));
     }
 }
 
@@ -67,6 +111,7 @@ mod tests {
     use super::*;
     use crate::clock::Moment;
     use crate::local::entry::{Times, Validity};
+    use crate::local::holders::Held;
     use crate::local::versions::KeyHash;
 
     fn key(namespace: u32, name: &str) -> KeyRef<'_> {
@@ -77,22 +122,23 @@ mod tests {
         }
     }
 
-    fn entry(key: KeyRef<'_>, value: u64, bytes: usize) -> Entry {
+    fn insert(store: &Store, key: KeyRef<'_>, value: u64, bytes: usize) {
         let now = Moment::now();
         let times = Times {
             loaded: now,
             refresh: now,
             deadline: now,
         };
-        Entry::new(key, (value, bytes), (Validity::LocalOnly, None), times)
+        let validity = (Validity::LocalOnly, None);
+        store.insert(key, Entry::new(key.hash, (value, bytes), validity, times));
     }
 
     #[test]
     fn entries_are_keyed_by_namespace_and_name() {
         let store = Store::new(1 << 20);
-        store.insert(entry(key(0, "MARI"), 1, 8));
-        store.insert(entry(key(1, "MARI"), 2, 8));
-        let value = |key| store.get(key).and_then(|entry| entry.value::<u64>());
+        insert(&store, key(0, "MARI"), 1, 8);
+        insert(&store, key(1, "MARI"), 2, 8);
+        let value = |key| store.get::<u64>(key).map(|entry| entry.value);
         assert_eq!(value(key(0, "MARI")), Some(1));
         assert_eq!(value(key(1, "MARI")), Some(2));
         assert_eq!(value(key(0, "LET")), None);
@@ -104,9 +150,38 @@ mod tests {
     fn the_total_size_is_bounded() {
         let store = Store::new(1 << 20);
         for i in 0..1000_u32 {
-            store.insert(entry(key(i % 7, &i.to_string()), 0, 10_000));
+            insert(&store, key(i % 7, &i.to_string()), 0, 10_000);
         }
         assert!(store.bytes() <= 1 << 20, "{}", store.bytes());
         assert!(store.entries() > 50, "{}", store.entries());
+    }
+
+    #[test]
+    fn an_entry_that_leaves_the_store_leaves_its_handles() {
+        let (store, mari) = (Store::new(1 << 20), key(0, "MARI"));
+        let held = Arc::new(Held::new("MARI", mari.hash));
+        let value = || held.with(|entry: &Entry<u64>| Some(entry.value));
+        let hold = |value| {
+            insert(&store, mari, value, 8);
+            store.get::<u64>(mari).unwrap().hold(&held);
+        };
+        hold(1);
+        assert_eq!(value(), Some(1));
+        insert(&store, mari, 2, 8);
+        assert_eq!(value(), None, "replaced");
+        hold(3);
+        store.remove(mari);
+        assert_eq!(value(), None, "removed");
+        hold(4);
+        store.remove_all(1);
+        assert_eq!(value(), Some(4), "another namespace");
+        store.remove_all(0);
+        assert_eq!(value(), None, "its namespace removed");
+        hold(5);
+        for i in 0..1000_u32 {
+            insert(&store, key(1, &i.to_string()), 0, 10_000);
+        }
+        assert_eq!(store.get::<u64>(mari).map(|entry| entry.value), value());
+        assert_eq!(value(), None, "evicted");
     }
 }

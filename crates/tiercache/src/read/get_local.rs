@@ -79,18 +79,18 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// The value of this key, if it is in the local cache and current.
-    pub(crate) fn get_local(&self, key: KeyRef<'_>, now: Moment) -> Option<(V, Arc<Entry>)> {
+    pub(crate) fn get_local(&self, key: KeyRef<'_>, now: Moment) -> Option<Arc<Entry<V>>> {
         let entry = self.store()?.get(key)?;
-        self.is_current(&entry, now).then_some(())?;
-        Some((entry.value()?, entry))
+        self.is_current(&entry, now).then_some(entry)
     }
 
     /// Whether an entry may be served. Checked at every read.
-    pub(crate) fn is_current(&self, entry: &Entry, now: Moment) -> bool {
+    #[inline]
+    pub(crate) fn is_current(&self, entry: &Entry<V>, now: Moment) -> bool {
         let is_valid = match entry.validity {
             Validity::Tracked(stamp) => {
                 let coherence = &self.shared.coherence;
-                coherence.is_current(stamp, entry.key.hash, now)
+                coherence.is_current(stamp, entry.hash, now)
             }
             Validity::LocalOnly => true,
             Validity::FallbackOnly => false,
@@ -163,7 +163,7 @@ where
             deadline,
         };
         let (value, validity) = ((value.clone(), weight), (validity, snapshot.group));
-        store.insert(Entry::new(key, value, validity, times));
+        store.insert(key, Entry::new(key.hash, value, validity, times));
         // A write of this process changes the version and then removes the entry. If it did so
         // before the line above, the version shows it.
         if self.shared.write_versions.get(key.hash) != snapshot.write_version {
@@ -204,13 +204,13 @@ where
     /// The last known value, if it may still be served while the origin is unavailable.
     pub(crate) fn last_known(&self, name: &str) -> Option<CachedValue<V>> {
         let max_stale = self.config.local.as_ref()?.max_stale;
-        let entry = self.store()?.get(self.entry_key(name))?;
+        let entry: Arc<Entry<V>> = self.store()?.get(self.entry_key(name))?;
         let now = Moment::now();
         let past_ttl = now.since(entry.times.deadline);
         (!max_stale.is_zero() && past_ttl <= max_stale).then_some(())?;
         let age = now.since(entry.times.loaded);
         let source = Source::Stale { age, past_ttl };
-        Some(CachedValue::new(entry.value()?, source, Some(age)))
+        Some(CachedValue::new(entry.value.clone(), source, Some(age)))
     }
 
     /// The outcome, or the last known value if the outcome is an outage of the origin.

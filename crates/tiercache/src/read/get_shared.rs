@@ -42,9 +42,9 @@ where
         let local = |name: &str| self.0.get_local(self.0.entry_key(name), now);
         let (name, hit) = with_name(key, |name| (name.to_owned(), local(name)));
         let group = self.1.of(key);
-        if let Some((value, _)) = hit {
+        if let Some(entry) = hit {
             self.0.counters.local_hits.one();
-            return Some(value);
+            return Some(entry.value.clone());
         }
         self.0.counters.requests.one();
         self.0.peek_shared(&name, group.as_ref()).await

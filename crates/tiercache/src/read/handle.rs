@@ -4,31 +4,35 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use crate::clock::Moment;
-use crate::local::entry::KeyRef;
-use crate::local::versions::KeyHash;
+use crate::local::entry::{Entry, KeyRef};
+use crate::local::holders::Held;
 use crate::namespace::{Inner, Namespace, with_name};
 
+/// One of this many hits is looked up in the store, whose eviction spares what is looked up. A
+/// prime: no regular order of requests leaves out a handle.
+const LOOKED_UP: u64 = 61;
+
 /// A handle to a key of a namespace, which reads its entry in the local cache without formatting
-/// the key. Cheap to clone.
+/// the key, and while the entry stays there, without a look-up. It holds no value that the local
+/// cache has evicted. Cheap to clone.
 pub struct LocalHandle<V, E> {
     namespace: Arc<Inner<V, E>>,
-    name: Arc<str>,
-    hash: KeyHash,
+    held: Arc<Held<Entry<V>>>,
 }
 
 impl<V, E> Clone for LocalHandle<V, E> {
     fn clone(&self) -> Self {
         Self {
             namespace: Arc::clone(&self.namespace),
-            name: Arc::clone(&self.name),
-            hash: self.hash,
+            held: Arc::clone(&self.held),
         }
     }
 }
 
 impl<V, E> fmt::Debug for LocalHandle<V, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LocalHandle").field(&self.name).finish()
+        let name = &self.held.name;
+        f.debug_tuple("LocalHandle").field(name).finish()
     }
 }
 
@@ -37,12 +41,31 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// The value, as [`Namespace::get_local`] returns it.
+    #[inline]
     pub fn get(&self) -> Option<V> {
-        self.namespace.get_idle(KeyRef {
+        let now = Moment::now();
+        let is_looked_up = self.namespace.counters.local_hits.get() % LOOKED_UP == 0;
+        if !is_looked_up {
+            let value = |entry: &Entry<V>| self.namespace.idle(entry, now);
+            if let Some(value) = self.held.with(value) {
+                return Some(value);
+            }
+        }
+        self.look_up(now)
+    }
+
+    fn look_up(&self, now: Moment) -> Option<V> {
+        let key = KeyRef {
             namespace: self.namespace.id,
-            name: &self.name,
-            hash: self.hash,
-        })
+            name: &self.held.name,
+            hash: self.held.hash,
+        };
+        let entry = self.namespace.get_local(key, now)?;
+        let value = self.namespace.idle(&entry, now)?;
+        if !self.held.is(&entry) {
+            entry.hold(&self.held);
+        }
+        Some(value)
     }
 }
 
@@ -53,11 +76,10 @@ where
 {
     /// A handle to a key.
     pub fn local_handle(&self, key: &K) -> LocalHandle<V, E> {
-        let name: Arc<str> = with_name(key, |name| name.into());
+        let held = with_name(key, |name| Held::new(name, self.0.hash(name)));
         LocalHandle {
             namespace: Arc::clone(&self.0),
-            name: Arc::clone(&name),
-            hash: self.0.hash(&name),
+            held: Arc::new(held),
         }
     }
 
@@ -65,7 +87,11 @@ where
     /// refresh, sample) is due; otherwise `None`, and the caller continues with
     /// [`get`](Self::get). Never waits. The value is as fresh as there.
     pub fn get_local(&self, key: &K) -> Option<V> {
-        with_name(key, |name| self.0.get_idle(self.0.entry_key(name)))
+        with_name(key, |name| {
+            let now = Moment::now();
+            let entry = self.0.get_local(self.0.entry_key(name), now)?;
+            self.0.idle(&entry, now)
+        })
     }
 }
 
@@ -73,13 +99,14 @@ impl<V, E> Inner<V, E>
 where
     V: Clone + Send + Sync + 'static,
 {
-    fn get_idle(&self, key: KeyRef<'_>) -> Option<V> {
-        let now = Moment::now();
-        let (value, entry) = self.get_local(key, now)?;
-        let is_work_due =
-            entry.is_refresh_due(now) || self.is_sample(self.counters.local_hits.get());
-        (!is_work_due).then_some(())?;
-        self.counters.local_hits.one();
-        Some(value)
+    /// The value of an entry that is current and has no background work due: a hit.
+    #[inline]
+    fn idle(&self, entry: &Entry<V>, now: Moment) -> Option<V> {
+        let hits = &self.counters.local_hits;
+        let is_idle = !entry.is_refresh_due(now) && !self.is_sample(hits.get());
+        (is_idle && self.is_current(entry, now)).then(|| {
+            hits.one();
+            entry.value.clone()
+        })
     }
 }

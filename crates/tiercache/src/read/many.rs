@@ -92,7 +92,7 @@ where
             drop(self.0.shared.spawn(fetching));
         }
         let waiting = queued.into_iter().map(async |(key, read)| {
-            let value = self.0.wait(&key, read).await?.value;
+            let value = self.0.wait(&key, read.reply, read.limit).await?.value;
             Ok(value.map(|value| (key, value)))
         });
         found.extend(try_join_all(waiting).await?.into_iter().flatten());

@@ -79,7 +79,7 @@ where
             Start::Hit(hit) => Ok(hit),
             Start::Queued(mut read) => {
                 self.0.serve(&mut read);
-                self.0.wait(key, read).await
+                self.0.wait(key, read.reply, read.limit).await
             }
         }
     }
@@ -165,8 +165,8 @@ struct Queued<V, E> {
     reply: oneshot::Receiver<Outcome<V, E>>,
     /// The fetch, if none served the key.
     fetch: Option<Fetch<V, E>>,
-    /// The time after which the last known value is returned instead.
-    limit: Option<(Duration, CachedValue<V>)>,
+    /// The time after which the last known value is returned instead. Boxed, since it is rare.
+    limit: Option<Box<(Duration, CachedValue<V>)>>,
 }
 
 impl<V, E> Inner<V, E>
@@ -186,7 +186,7 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         let now = Moment::now();
-        let Some((value, entry)) = self.get_local(self.entry_key(name), now) else {
+        let Some(entry) = self.get_local(self.entry_key(name), now) else {
             self.counters.requests.one();
             return Err(load);
         };
@@ -200,6 +200,7 @@ where
             tokio::spawn(sample::run(namespace, name, boxed(load)));
         }
         let age = now.since(entry.times.loaded);
+        let value = entry.value.clone();
         Ok(CachedValue::new(value, Source::Local, Some(age)))
     }
 
@@ -245,7 +246,7 @@ where
         }
         let limit = self
             .soft_timeout()
-            .and_then(|limit| Some((limit, self.last_known(name)?)));
+            .and_then(|limit| Some(Box::new((limit, self.last_known(name)?))));
         Queued {
             reply: outcome,
             fetch: slot.map(|slot| Fetch::new(Arc::clone(self), group, slot, known)),
@@ -261,23 +262,30 @@ where
     }
 
     /// Waits for the outcome, or for the time after which the last known value is returned.
-    async fn wait<K>(&self, key: &K, read: Queued<V, E>) -> Outcome<V, E>
+    async fn wait<K>(
+        &self,
+        key: &K,
+        reply: oneshot::Receiver<Outcome<V, E>>,
+        limit: Option<Box<(Duration, CachedValue<V>)>>,
+    ) -> Outcome<V, E>
     where
         K: Display + Sync + ?Sized,
     {
-        let outcome = outcome(read.reply);
-        let outcome = match read.limit {
-            None => outcome.await,
-            Some((limit, last_known)) => match timeout(limit, outcome).await {
+        let outcome = match limit {
+            None => outcome(reply).await,
+            Some(limited) => match timeout(limited.0, outcome(reply)).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     self.counters.stale.one();
                     let aged = with_name(key, |name| self.last_known(name));
-                    return Ok(aged.unwrap_or(last_known));
+                    return Ok(aged.unwrap_or(limited.1));
                 }
             },
         };
-        with_name(key, |name| self.or_last_known(name, outcome))
+        match outcome {
+            Err(_) => with_name(key, |name| self.or_last_known(name, outcome)),
+            Ok(_) => outcome,
+        }
     }
 }
 

@@ -51,14 +51,16 @@ where
     V: Clone + Send + Sync + 'static,
 {
     let (key, now) = (namespace.entry_key(&name), Moment::now());
-    let Some((value, entry)) = namespace.get_local(key, now) else {
+    let Some(entry) = namespace.get_local(key, now) else {
         return;
     };
     let Ok(loaded) = load().await else {
         return;
     };
     namespace.counters.samples.one();
-    let same = namespace.same().is_none_or(|same| same(&value, &loaded));
+    let same = namespace
+        .same()
+        .is_none_or(|same| same(&entry.value, &loaded));
     if !same && namespace.is_current(&entry, Moment::now()) {
         namespace.counters.samples_stale.one();
         let key = namespace.key(&name);

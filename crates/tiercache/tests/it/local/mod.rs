@@ -1,6 +1,7 @@
 //! The local level: entries are used exactly while they are current.
 
 mod early_refresh;
+mod handles;
 mod stale;
 mod tracked_prefixes;
 mod tracking;
