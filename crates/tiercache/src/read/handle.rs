@@ -44,7 +44,8 @@ where
     #[inline]
     pub fn get(&self) -> Option<V> {
         let now = Moment::now();
-        let is_looked_up = self.namespace.counters.local_hits.get() % LOOKED_UP == 0;
+        let hits = self.namespace.counters.local_hits.get();
+        let is_looked_up = hits.is_multiple_of(LOOKED_UP);
         if !is_looked_up {
             let value = |entry: &Entry<V>| self.namespace.idle(entry, now);
             if let Some(value) = self.held.with(value) {
