@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::client::{self, Response};
 use super::nginx::Nginx;
 use super::varnish::Varnish;
-use super::{resident_mib, start, ttl_settings};
+use super::{cpu_time, resident_mib, start, ttl_settings};
 use crate::Outcome;
 
 /// A TTL in seconds beyond the end of the measurement.
@@ -25,6 +25,8 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(3);
 /// The kind of a contender, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// One read and one write for each request, without parsing.
+    Floor,
     /// axum with one handler and a constant body.
     Constant,
     /// The same behind this server's edge.
@@ -51,6 +53,7 @@ pub(super) enum Binary {
 impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Floor => "floor",
             Self::Constant => "constant handler",
             Self::Edge => "constant behind our edge",
             Self::Memory => "ours, hit in memory",
@@ -65,7 +68,7 @@ impl Kind {
     /// The header that reports the source of a response, and its expected part.
     fn proof(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Constant | Self::Edge => None,
+            Self::Floor | Self::Constant | Self::Edge => None,
             Self::Memory | Self::Logged => Some(("cache-status", "detail=local")),
             Self::Valkey => Some(("cache-status", "detail=shared")),
             Self::Miss => Some(("cache-status", "fwd=")),
@@ -134,6 +137,12 @@ impl Contender {
             .iter()
             .map(|pid| resident_mib(Some(*pid)))
             .sum()
+    }
+
+    /// The CPU time that all its processes have used, in microseconds.
+    pub(super) fn cpu_micros(&self) -> Outcome<f64> {
+        let micros = |pid: &u32| Ok(cpu_time(Some(*pid))?.as_secs_f64() * 1e6);
+        self.process.pids().iter().map(micros).sum()
     }
 
     /// Sends requests until the response has the expected source.
@@ -217,21 +226,23 @@ pub(super) async fn constants(edge: &Path, stack: &Stack, bytes: usize) -> Outco
             format!("{error} (cargo build --release --package fia-api --example constant)")
         })?;
     let edge = Contender::new(Kind::Edge, api.addr(), api);
-    Ok(vec![bare(bytes).await?, edge])
+    let floor = constant(Kind::Floor, "floor", bytes).await?;
+    let bare = constant(Kind::Constant, "constant", bytes).await?;
+    Ok(vec![floor, bare, edge])
 }
 
-/// Starts the bare handler as a process.
-async fn bare(bytes: usize) -> Outcome<Contender> {
+/// Starts a command of this program as a server.
+async fn constant(kind: Kind, command: &str, bytes: usize) -> Outcome<Contender> {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let (port, bytes) = (address.port().to_string(), bytes.to_string());
     let child: Child = Command::new(std::env::current_exe()?)
-        .args(["constant", "--port", &port, "--bytes", &bytes])
+        .args([command, "--port", &port, "--bytes", &bytes])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     client::reachable(address).await?;
     Ok(Contender {
-        kind: Kind::Constant,
+        kind,
         binary: Binary::Measured,
         address,
         process: Process::Child(child),

@@ -12,6 +12,7 @@ mod combinations;
 mod constant;
 mod contenders;
 mod deliveries;
+mod floor;
 mod folder;
 mod fresh;
 mod frozen;
@@ -230,14 +231,10 @@ enum Command {
     Viewers(viewers::Load),
     /// The constant handler that `routes` compares with
     #[command(hide = true)]
-    Constant {
-        /// Port on 127.0.0.1.
-        #[arg(long)]
-        port: u16,
-        /// Size of the body.
-        #[arg(long)]
-        bytes: usize,
-    },
+    Constant(constant::Options),
+    /// The floor of CPU time that `routes` compares with
+    #[command(hide = true)]
+    Floor(constant::Options),
 }
 
 pub(crate) async fn run(options: Options) -> Outcome {
@@ -292,6 +289,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         Command::Bulk { gib, at_once } => bulk::run(&options.server, gib, at_once).await,
         Command::Folder { files, names } => folder::run(&options.server, files, names).await,
         Command::Viewers(load) => viewers::run(&options.server, &load).await,
-        Command::Constant { port, bytes } => constant::serve(port, bytes).await,
+        Command::Constant(options) => constant::serve(&options).await,
+        Command::Floor(options) => floor::serve(&options),
     }
 }

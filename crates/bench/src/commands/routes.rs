@@ -33,6 +33,13 @@ pub(super) struct Setup<'a> {
     pub(super) rounds: usize,
 }
 
+/// One measurement of a contender.
+struct Round {
+    run: wrk::Run,
+    /// CPU time of a request.
+    cpu_micros: f64,
+}
+
 pub(super) async fn run(setup: &Setup<'_>) -> Outcome {
     let Setup {
         seconds, rounds, ..
@@ -42,8 +49,10 @@ pub(super) async fn run(setup: &Setup<'_>) -> Outcome {
     println!(
         "wrk -t1 -c32 -d{seconds}s, LOG_LEVEL=warn except with access lines, medians of {rounds} rounds\n"
     );
-    println!("| route | bytes | served by | requests/s | ratio | p50 ms | p99 ms | MiB |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!(
+        "| route | bytes | served by | requests/s | ratio | p50 ms | p99 ms | MiB | CPU µs | of the floor's |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut measurements = Vec::new();
     for path in ROUTES {
         // The uncached server defines the expected body.
@@ -53,14 +62,16 @@ pub(super) async fn run(setup: &Setup<'_>) -> Outcome {
         let measured = measure(&contenders, path, &body, setup).await?;
         for (contender, measurement) in contenders.iter().zip(measured) {
             println!(
-                "| {path} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.1} |",
+                "| {path} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} | {:.2} |",
                 body.len(),
                 contender.name(),
                 measurement.rate,
                 measurement.ratio,
                 measurement.p50_ms,
                 measurement.p99_ms,
-                measurement.mib
+                measurement.mib,
+                measurement.cpu_micros,
+                measurement.cpu_to_floor
             );
             if contender.binary == Binary::Measured {
                 measurements.push(measurement);
@@ -97,12 +108,15 @@ async fn measure(
     setup: &Setup<'_>,
 ) -> Outcome<Vec<Measurement>> {
     let key = [("Authorization", format!("Bearer {}", tokens::API_KEY))];
-    let mut runs = vec![Vec::new(); contenders.len()];
+    let mut runs: Vec<Vec<Round>> = contenders.iter().map(|_| Vec::new()).collect();
     for round in 0..setup.rounds {
         for i in order(contenders.len(), round, setup.rounds) {
             let contender = contenders[i];
             contender.warm(path, body).await?;
-            runs[i].push(wrk::run(&contender.url(path), setup.seconds, &key).await?);
+            let before = contender.cpu_micros()?;
+            let run = wrk::run(&contender.url(path), setup.seconds, &key).await?;
+            let cpu_micros = (contender.cpu_micros()? - before) / run.requests;
+            runs[i].push(Round { run, cpu_micros });
             contender.check(path, body).await?;
         }
     }
@@ -113,22 +127,26 @@ async fn measure(
         found.map(|i| &runs[i])
     };
     let constant = find(Kind::Constant, Binary::Measured).ok_or("no constant handler")?;
-    let measurement = |(contender, runs): (&&Contender, &Vec<wrk::Run>)| {
-        let median = |of: fn(&wrk::Run) -> f64| median(runs.iter().map(of).collect());
+    let floor = find(Kind::Floor, Binary::Measured).ok_or("no floor")?;
+    let measurement = |(contender, runs): (&&Contender, &Vec<Round>)| {
+        let median = |of: fn(&Round) -> f64| median(runs.iter().map(of).collect());
         let baseline = find(contender.kind, Binary::Baseline);
         Ok(Measurement {
             path,
             kind: contender.kind,
-            rate: median(|run| run.rate),
-            ratio: ratio(runs, constant, |run| run.rate),
-            p50_ms: median(|run| run.p50_ms),
-            p99_ms: median(|run| run.p99_ms),
-            p99_ratio: ratio(runs, constant, |run| run.p99_ms),
+            rate: median(|round| round.run.rate),
+            ratio: ratio(runs, constant, |round| round.run.rate),
+            p50_ms: median(|round| round.run.p50_ms),
+            p99_ms: median(|round| round.run.p99_ms),
+            p99_ratio: ratio(runs, constant, |round| round.run.p99_ms),
             mib: contender.mib()?,
+            cpu_micros: median(|round| round.cpu_micros),
+            cpu_to_floor: ratio(runs, floor, |round| round.cpu_micros),
+            cpu_to_constant: ratio(runs, constant, |round| round.cpu_micros),
             to_baseline: baseline.map(|baseline| {
                 [
-                    ratio(runs, baseline, |run| run.rate),
-                    ratio(runs, baseline, |run| run.p99_ms),
+                    ratio(runs, baseline, |round| round.run.rate),
+                    ratio(runs, baseline, |round| round.run.p99_ms),
                 ]
             }),
         })
@@ -147,7 +165,7 @@ fn order(count: usize, round: usize, rounds: usize) -> Vec<usize> {
 }
 
 /// The median over the rounds of a figure relative to another contender's in the same round.
-fn ratio(runs: &[wrk::Run], others: &[wrk::Run], of: fn(&wrk::Run) -> f64) -> f64 {
+fn ratio(runs: &[Round], others: &[Round], of: fn(&Round) -> f64) -> f64 {
     let pairs = runs.iter().zip(others);
     median(pairs.map(|(run, other)| of(run) / of(other)).collect())
 }
@@ -175,14 +193,17 @@ mod tests {
 
     #[test]
     fn a_ratio_is_the_median_of_the_ratios_within_rounds() {
-        let run = |rate| wrk::Run {
-            requests: rate,
-            rate,
-            p50_ms: 1.0,
-            p99_ms: 1.0,
+        let run = |rate| Round {
+            run: wrk::Run {
+                requests: rate,
+                rate,
+                p50_ms: 1.0,
+                p99_ms: 1.0,
+            },
+            cpu_micros: 1.0,
         };
         let (ours, others) = ([10.0, 40.0, 90.0], [10.0, 20.0, 30.0]);
-        let ratio = ratio(&ours.map(run), &others.map(run), |run| run.rate);
+        let ratio = ratio(&ours.map(run), &others.map(run), |round| round.run.rate);
         assert!((ratio - 2.0).abs() < f64::EPSILON);
     }
 }

@@ -11,6 +11,10 @@ const LOGGED_RATE: f64 = 0.6;
 const P99: f64 = 1.5;
 /// The maximum resident memory.
 const MIB: f64 = 40.0;
+/// The maximum CPU time of a local hit, relative to the floor.
+const CPU: f64 = 1.3;
+/// The number of routes on which it must be below the constant handler's.
+const CHEAPER_ROUTES: usize = 4;
 /// The minimum rate of hits, relative to the baseline binary.
 const BASELINE_RATE: f64 = 0.97;
 
@@ -29,6 +33,11 @@ pub(super) struct Measurement {
     pub(super) p99_ratio: f64,
     /// Resident memory.
     pub(super) mib: f64,
+    /// CPU time of a request in microseconds.
+    pub(super) cpu_micros: f64,
+    /// The CPU time relative to the floor and to the constant handler in the same round.
+    pub(super) cpu_to_floor: f64,
+    pub(super) cpu_to_constant: f64,
     /// The rate and the 99th percentile relative to the baseline binary in the same round.
     pub(super) to_baseline: Option<[f64; 2]>,
 }
@@ -98,6 +107,7 @@ fn targets(lines: &[Measurement]) -> Vec<Target> {
             met: |ratio| ratio > 1.0,
         },
     ];
+    targets.extend(cpu_targets(of(Kind::Memory)));
     for kind in [Kind::Memory, Kind::Logged, Kind::Valkey] {
         let ratios = of(kind).filter_map(|line| Some((line.to_baseline?[0], line.path)));
         if let Some(worst) = least(&mut ratios.into_iter()) {
@@ -112,4 +122,24 @@ fn targets(lines: &[Measurement]) -> Vec<Target> {
         }
     }
     targets
+}
+
+/// The targets of the CPU time of hits in memory.
+fn cpu_targets<'a>(hits: impl Iterator<Item = &'a Measurement> + Clone) -> [Target; 2] {
+    let to_floor = hits.clone().map(|line| (line.cpu_to_floor, line.path));
+    let to_constant = hits.map(|line| (line.cpu_to_constant, line.path));
+    let mut to_constant: Vec<_> = to_constant.collect();
+    to_constant.sort_by(|a, b| a.0.total_cmp(&b.0));
+    [
+        Target {
+            name: format!("CPU time in memory, of the floor's: at most {CPU}"),
+            worst: to_floor.max_by(|a, b| a.0.total_cmp(&b.0)),
+            met: |ratio| ratio <= CPU,
+        },
+        Target {
+            name: format!("the same, of the constant's on the {CHEAPER_ROUTES} best: less than 1"),
+            worst: to_constant.get(CHEAPER_ROUTES - 1).copied(),
+            met: |ratio| ratio < 1.0,
+        },
+    ]
 }

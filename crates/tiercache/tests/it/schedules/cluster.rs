@@ -48,6 +48,9 @@ async fn fail_over(cluster: &ValkeyCluster, traffic: &Traffic, pair: usize) {
     };
     cut_replication(primary).await;
     sleep(LOST).await;
+    // Valkey 8.0 does not save every change of a shard's id, and does not start with an older one.
+    let save: &[&[u8]] = &[b"CLUSTER", b"SAVECONFIG"];
+    Raw::connect(primary).await.run::<()>(save).await;
     traffic.failover_begins();
     primary.kill();
     wait_until("a promotion", async || is_primary(replica).await).await;
