@@ -67,7 +67,12 @@ impl ValkeyCluster {
         let replicating = addrs.clone();
         blocking(move || replicate(&replicating)).await?;
         wait_until("all slots are served", move || {
-            let is_ok = |addr: &SocketAddr| says(*addr, "CLUSTER INFO", "cluster_state:ok");
+            // And until all nodes know which is whose replica: Valkey 8.0 does not start again with
+            // two ids of a shard.
+            let is_ok = |addr: &SocketAddr| {
+                says(*addr, "CLUSTER INFO", "cluster_state:ok")
+                    && says(*addr, "CLUSTER SHARDS", &format!("*{PRIMARIES}\r"))
+            };
             let is_in_sync = |addr: &SocketAddr| says(*addr, "WAIT 1 100", ":1\r");
             let replicated = &addrs[..addrs.len() - PRIMARIES];
             addrs.iter().all(is_ok) && replicated.iter().all(is_in_sync)
