@@ -12,6 +12,7 @@
 use bytes::Bytes;
 
 use crate::protocol::marker::{LEN, PREFIX_LEN, Stored, WHITE_SPACE, is_marker, marker};
+use crate::seams::random;
 
 const GENERATION_PREFIX: &[u8; PREFIX_LEN] = b"null\r";
 
@@ -30,7 +31,7 @@ pub(crate) struct Generation([u8; LEN]);
 impl Generation {
     /// A unique generation.
     pub(crate) fn new() -> Self {
-        Self(marker(GENERATION_PREFIX, rand::random()))
+        Self(marker(GENERATION_PREFIX, random()))
     }
 
     /// The tag of the payloads that were loaded under it.

@@ -29,6 +29,7 @@ use redis::{
     RedisResult,
 };
 
+use crate::seams;
 use crate::server::handshake::Handshake;
 use crate::server::seeds::Seeds;
 use crate::server::sentinel::Sentinels;
@@ -201,7 +202,7 @@ impl Server {
             Location::Fixed(info) => info.as_ref().clone(),
             Location::Sentinel(sentinels) => sentinels.locate().await?,
             Location::Cluster(seeds) => {
-                let seed = rand::random_range(0..seeds.addresses.len());
+                let seed = seams::random_range(0..seeds.addresses.len());
                 seeds.transport.to(&seeds.addresses[seed])
             }
         };

@@ -31,6 +31,7 @@ use crate::local::versions::KeyHash;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::FenceToken;
 use crate::read::outcome::Failure;
+use crate::seams;
 use crate::shared::Shared;
 use crate::stats::Counters;
 use crate::sync::lock;
@@ -111,7 +112,7 @@ where
     /// returns, no value from before the call is served.
     pub async fn invalidate(&self, key: &K) {
         let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
-        let work = tokio::spawn(async move { namespace.invalidate(&name).await });
+        let work = seams::spawn(async move { namespace.invalidate(&name).await });
         // Fails only when the runtime shuts down.
         let _ = work.await;
     }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection};
 use crate::protocol::marker::{FenceToken, Lease};
+use crate::seams::RandomState;
 use crate::sync::{Mutex, lock};
 use crate::write::recent::{Recent, RecentInvalidations};
 
@@ -49,7 +50,7 @@ struct Refusals {
 
 #[derive(Default)]
 struct Queue {
-    invalidations: HashMap<String, Invalidation>,
+    invalidations: HashMap<String, Invalidation, RandomState>,
     releases: Vec<(String, Lease)>,
     next_serial: u64,
     all_until: Option<Instant>,

@@ -13,7 +13,6 @@
 mod alone;
 
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -23,6 +22,7 @@ use crate::local::entry::KeyRef;
 pub(crate) use crate::read::in_flight::alone::LoneRead;
 use crate::read::in_flight::alone::LoneReads;
 use crate::read::outcome::{CachedValue, Failure};
+use crate::seams::RandomState;
 use crate::sync::{Mutex, lock};
 
 /// The result that each waiter gets.
