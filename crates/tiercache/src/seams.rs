@@ -28,18 +28,18 @@ where
     runtime.spawn(task)
 }
 
-/// Whether this run of the simulator has the named defect, which its checks must detect.
+/// `mutant!(NAME => STATEMENT)` is a defect: a statement that only a run of the simulator with this
+/// mutant executes, to prove that its checks detect it. Otherwise it is nothing.
 #[cfg(tiercache_simulation)]
 macro_rules! mutant {
-    ($name:ident) => {
-        crate::simulated::Mutant::$name.is_active()
+    ($name:ident => $($statement:tt)+) => {
+        if crate::mutants::Mutant::$name.is_active() {
+            $($statement)+
+        }
     };
 }
-/// Never: only the simulator builds defects into the code.
 #[cfg(not(tiercache_simulation))]
 macro_rules! mutant {
-    ($name:ident) => {
-        false
-    };
+    ($name:ident => $($statement:tt)+) => {};
 }
 pub(crate) use mutant;

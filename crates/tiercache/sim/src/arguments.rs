@@ -14,7 +14,8 @@ Usage: tiercache-sim [OPTIONS]
   --mutant NAME     with a defect of the code; `all` for each in turn
   --hash            print the trace hash of each seed
   --minimize        remove what a failing history does not need
-  --quiet           no coverage";
+  --quiet           no coverage
+  --compare N       so many commands on the simulated and on a real Valkey";
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub(crate) struct Arguments {
     pub(crate) prints_hashes: bool,
     pub(crate) minimizes: bool,
     pub(crate) is_quiet: bool,
+    pub(crate) compared: Option<u64>,
 }
 
 /// Parses the arguments.
@@ -40,6 +42,7 @@ pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments
         prints_hashes: false,
         minimizes: false,
         is_quiet: false,
+        compared: None,
     };
     while let Some(option) = given.next() {
         let mut value = || given.next().ok_or(format!("{option} needs a value"));
@@ -59,6 +62,7 @@ pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments
             "--mutant" => arguments.mutants = mutants(&value()?)?,
             "--hash" => arguments.prints_hashes = true,
             "--minimize" => arguments.minimizes = true,
+            "--compare" => arguments.compared = Some(number(&value()?)?),
             "--quiet" => arguments.is_quiet = true,
             _ => return Err(format!("{option} is not an option")),
         }

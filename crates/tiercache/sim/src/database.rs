@@ -47,7 +47,11 @@ impl State {
     /// The time of a statement.
     fn statement(&mut self) -> u64 {
         let longest = self.plan.database_delay;
-        let late = if self.database.slow > self.now() { 900 } else { 0 };
+        let late = if self.database.slow > self.now() {
+            900
+        } else {
+            0
+        };
         late + self.random.random_range(0..=longest)
     }
 
@@ -78,7 +82,9 @@ impl World {
             let now = state.now();
             state.trace.add(&[now, 2, key, version]);
             let who = Who::Database;
-            state.trace.line(now, who, || format!("SELECT row {key}: {version}"));
+            state
+                .trace
+                .line(now, who, || format!("SELECT row {key}: {version}"));
             Ok((version, state.statement()))
         })?;
         self.sleep(after).await;
@@ -98,7 +104,9 @@ impl World {
             row.updates += 1;
             let version = row.updates;
             let who = Who::Database;
-            state.trace.line(now, who, || format!("UPDATE row {key}: {version}"));
+            state
+                .trace
+                .line(now, who, || format!("UPDATE row {key}: {version}"));
             Ok(version)
         })?;
         Ok(Transaction {
@@ -134,7 +142,9 @@ impl Transaction {
                 state.database.rows[key as usize].committed = version;
                 state.trace.add(&[now, 3, key, version]);
                 let who = Who::Database;
-                state.trace.line(now, who, || format!("COMMIT row {key}: {version}"));
+                state
+                    .trace
+                    .line(now, who, || format!("COMMIT row {key}: {version}"));
             });
             drop(lock);
             database.sleep(after).await;

@@ -58,14 +58,17 @@ impl Faults {
             Fault::Pause { process, millis } => {
                 if let Some(running) = &self.processes[process] {
                     running.tasks.pause();
-                    self.endings.insert((at + millis, i), Ending::Resume(process));
+                    self.endings
+                        .insert((at + millis, i), Ending::Resume(process));
                 }
             }
             Fault::Crash { process, millis } => {
                 if let Some(running) = self.processes[process].take() {
                     running.tasks.kill();
-                    self.world.with(|state| state.cut(Some(process), End::Reset));
-                    self.endings.insert((at + millis, i), Ending::Start(process));
+                    self.world
+                        .with(|state| state.cut(Some(process), End::Reset));
+                    self.endings
+                        .insert((at + millis, i), Ending::Start(process));
                 }
             }
             _ => {}

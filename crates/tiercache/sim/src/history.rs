@@ -17,6 +17,8 @@ use crate::world::World;
 const FENCE: u64 = 10_000;
 /// The keys that Valkey holds at most beside those of values: of groups, and canaries.
 const OTHER_KEYS: usize = 8;
+/// The reads, each 300 ms after the one before, after which a key is served from memory.
+const ATTEMPTS: u32 = 8;
 
 /// What a history was.
 pub(crate) struct Outcome {
@@ -105,8 +107,15 @@ async fn live(world: &World) {
 /// Once the faults have ended: each key is current everywhere, and served from memory.
 async fn settle(world: &World, faults: &Faults) {
     let (keys, has_memory, wait) = world.with(|state| {
+        for link in &mut state.links {
+            link.is_fast = true;
+        }
         let plan = &state.plan;
-        (plan.keys, plan.has_memory, FENCE.max(plan.ttl + 6_000) + 5_000)
+        (
+            plan.keys,
+            plan.has_memory,
+            FENCE.max(plan.ttl + 6_000) + 5_000,
+        )
     });
     world.sleep(wait).await;
     let fail = |text: String| world.with(|state| state.oracle.fail(text));
@@ -122,12 +131,12 @@ async fn settle(world: &World, faults: &Faults) {
             fail(format!("process {process} has no client tracking"));
         }
         for key in 0..keys {
-            for attempt in 0..4 {
+            for attempt in 0..ATTEMPTS {
                 let app = running.app.clone();
                 let reading = running.tasks.spawn(async move { app.read(key).await });
                 let read = reading.await.ok().flatten();
                 let committed = world.with(|state| state.database.committed(key));
-                let is_last = attempt == 3;
+                let is_last = attempt == ATTEMPTS - 1;
                 match read {
                     Some((version, _)) if version != committed => fail(format!(
                         "process {process} reads version {version} of key {key} long after \
@@ -175,6 +184,8 @@ fn count_events(world: &World, cache: &tiercache::Cache) {
                 state.coverage.add(name, count);
             }
         }
-        state.coverage.add("breaker openings", stats.breaker_openings);
+        state
+            .coverage
+            .add("breaker openings", stats.breaker_openings);
     });
 }

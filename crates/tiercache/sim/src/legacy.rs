@@ -46,7 +46,8 @@ impl Legacy {
     }
 
     fn key(&self) -> u64 {
-        self.world.with(|state| state.random.random_range(0..state.plan.keys))
+        self.world
+            .with(|state| state.random.random_range(0..state.plan.keys))
     }
 
     /// Reads: GET, or else SELECT and SETEX.
@@ -64,7 +65,8 @@ impl Legacy {
             let Ok(version) = self.world.clone().load(key).await else {
                 continue;
             };
-            self.call(&["SETEX", &name, &ttl.to_string(), &version.to_string()]).await;
+            self.call(&["SETEX", &name, &ttl.to_string(), &version.to_string()])
+                .await;
             self.world.with(|state| state.coverage.count("legacy fill"));
         }
     }
@@ -79,7 +81,8 @@ impl Legacy {
             };
             let version = transaction.version;
             let outcome = transaction.commit().await;
-            self.call(&["SETEX", &format!("v:{key}"), "1", "null"]).await;
+            self.call(&["SETEX", &format!("v:{key}"), "1", "null"])
+                .await;
             if outcome.is_ok() {
                 self.world.with(|state| {
                     let times = (begun, state.now());

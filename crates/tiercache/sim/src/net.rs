@@ -16,6 +16,8 @@ use crate::world::{Event, World};
 pub(crate) struct Link {
     /// The longest ordinary delay in milliseconds.
     pub(crate) delay: u64,
+    /// Whether no delay is longer than a timeout of the cache.
+    pub(crate) is_fast: bool,
     /// Until then, bytes to the server wait.
     pub(crate) held_out: u64,
     /// Until then, bytes from the server wait.

@@ -182,7 +182,11 @@ impl Oracle {
         if version >= least {
             return true;
         }
-        let source = if is_memory { "memory" } else { "Valkey or the loader" };
+        let source = if is_memory {
+            "memory"
+        } else {
+            "Valkey or the loader"
+        };
         self.fail(format!(
             "process life {reader} read version {version} of key {key} from {source}; version \
              {least} had returned before"

@@ -101,7 +101,9 @@ impl App {
     }
 
     async fn keep_reading(self) {
-        let (keys, pause) = self.world.with(|state| (state.plan.keys, state.plan.read_pause));
+        let (keys, pause) = self
+            .world
+            .with(|state| (state.plan.keys, state.plan.read_pause));
         while self.is_busy() {
             for _ in 0..BURST {
                 let key = self.random(0..keys);
@@ -121,19 +123,34 @@ impl App {
         let loader = world.clone();
         let reading = self.values.lookup(&key, move || loader.load(key));
         let Ok(read) = timeout(LONGEST, reading).await else {
-            let text = format!("a read of key {key} by process {} does not end", self.process);
+            let text = format!(
+                "a read of key {key} by process {} does not end",
+                self.process
+            );
             world.with(|state| state.oracle.fail(text));
             return None;
         };
         world.with(|state| {
             let now = state.now();
+            if let Err(Failure::Panicked | Failure::TimedOut) = &read {
+                state
+                    .oracle
+                    .fail(format!("a read of key {key} fails: {read:?}"));
+            }
             let Ok(read) = read else {
                 state.trace.add(&[now, 4, self.process as u64, key]);
                 return None;
             };
             let (version, source) = (read.value, read.source);
             let is_memory = source == Source::Local;
-            state.trace.add(&[now, 5, self.process as u64, key, version, u64::from(is_memory)]);
+            state.trace.add(&[
+                now,
+                5,
+                self.process as u64,
+                key,
+                version,
+                u64::from(is_memory),
+            ]);
             let judged = (required, is_memory);
             let is_right = state.oracle.judge((life, key), judged, version);
             let is_recorded = !is_memory || !is_right;
@@ -148,7 +165,9 @@ impl App {
     }
 
     async fn keep_writing(self) {
-        let (keys, pause) = self.world.with(|state| (state.plan.keys, state.plan.write_pause));
+        let (keys, pause) = self
+            .world
+            .with(|state| (state.plan.keys, state.plan.write_pause));
         loop {
             self.world.sleep(self.random(1..pause + 1)).await;
             if !self.is_busy() {
@@ -177,7 +196,10 @@ impl App {
             Ok::<_, Unavailable>(committed.with(version))
         });
         let Ok(written) = timeout(LONGEST, writing).await else {
-            let text = format!("a write of key {key} by process {} does not end", self.process);
+            let text = format!(
+                "a write of key {key} by process {} does not end",
+                self.process
+            );
             return world.with(|state| state.oracle.fail(text));
         };
         world.with(|state| {
@@ -185,10 +207,16 @@ impl App {
             let who = Who::Process(self.process);
             let Ok(version) = written else {
                 let is_panic = matches!(written, Err(Failure::Panicked));
-                state.trace.add(&[now, 6, self.process as u64, key, u64::from(is_panic)]);
-                return state.trace.line(now, who, || format!("write of key {key} failed"));
+                state
+                    .trace
+                    .add(&[now, 6, self.process as u64, key, u64::from(is_panic)]);
+                return state
+                    .trace
+                    .line(now, who, || format!("write of key {key} failed"));
             };
-            state.trace.add(&[now, 7, self.process as u64, key, version]);
+            state
+                .trace
+                .add(&[now, 7, self.process as u64, key, version]);
             let text = || format!("write of key {key} returned: version {version}");
             state.trace.line(now, who, text);
             let times = (begun, now);

@@ -10,10 +10,12 @@ use tiercache::simulated::Mutant;
 use crate::arguments::Arguments;
 use crate::coverage::Coverage;
 use crate::history::{self, Outcome};
+use crate::minimize::minimize;
 use crate::plan::Plan;
+use crate::timeline;
 
 /// The histories after which a mutant counts as not detected.
-const ENOUGH: u64 = 20_000;
+const ENOUGH: u64 = 4_000;
 
 #[derive(Default)]
 struct Total {
@@ -41,7 +43,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn exit(is_right: bool) -> ExitCode {
-    if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_right {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn search(arguments: &Arguments, mutant: Option<Mutant>) -> Total {
@@ -115,13 +121,17 @@ fn report(total: &Total, elapsed: Duration, arguments: &Arguments) {
 }
 
 fn replay(arguments: &Arguments) -> ExitCode {
-    let plan = Plan::of(arguments.seeds.start, arguments.mutants.first().copied());
+    let mut plan = Plan::of(arguments.seeds.start, arguments.mutants.first().copied());
+    if arguments.minimizes {
+        plan = minimize(plan);
+    }
     println!("{plan:#?}");
     let outcome = history::run(plan, true);
-    for line in &outcome.lines {
-        println!("{:>8} {:<10} {}", line.at, format!("{:?}", line.who), line.text);
-    }
-    println!("trace hash {:016x}, {} events", outcome.hash, outcome.events);
+    timeline::print(&outcome.lines);
+    println!(
+        "trace hash {:016x}, {} events",
+        outcome.hash, outcome.events
+    );
     match &outcome.violation {
         Some(text) => println!("violation: {text}"),
         None => println!("{} reads, 0 violations", outcome.reads),
@@ -137,7 +147,10 @@ fn test_mutants(arguments: &Arguments) -> ExitCode {
         let total = search(&arguments, Some(*mutant));
         match total.failed.first() {
             Some((seed, text)) => {
-                println!("{mutant:?}: {} seeds (seed {seed}: {text})", total.histories);
+                println!(
+                    "{mutant:?}: {} seeds (seed {seed}: {text})",
+                    total.histories
+                );
                 needed.push(total.histories);
             }
             None => println!("{mutant:?}: NOT DETECTED in {} seeds", total.histories),

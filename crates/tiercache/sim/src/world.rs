@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::database::Database;
-use crate::net::{Connection, End, Link};
+use crate::net::{Connection, Link};
 use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::trace::{Trace, Who, readable};
 use crate::valkey::Valkey;
+use crate::valkey::scripts::Script;
 
 /// A world. Cheap to clone; one thread has it.
 #[derive(Clone)]
@@ -169,52 +170,10 @@ impl State {
         self.start.elapsed().as_millis() as u64
     }
 
-    /// The delay of a message of a process. Now and then it is long.
-    pub(crate) fn delay(&mut self, process: usize) -> u64 {
-        let longest = self.links[process].delay;
-        match self.random.random_range(0..64_u32) {
-            0..32 => 0,
-            63 => self.random.random_range(0..=longest * 16),
-            _ => self.random.random_range(0..=longest),
-        }
-    }
-
     pub(crate) fn schedule(&mut self, at: u64, event: Event) {
         self.serial += 1;
         let serial = self.serial;
         self.events.push(Reverse(Scheduled { at, serial, event }));
-    }
-
-    /// Sends bytes to Valkey, now and then in two pieces.
-    pub(crate) fn send_out(&mut self, id: usize, bytes: Bytes) {
-        self.in_pieces(bytes, |state, piece| {
-            let process = state.connections[id].process;
-            let sent = state.now().max(state.links[process].held_out);
-            let at = sent + state.delay(process);
-            let at = at.max(state.connections[id].last_out);
-            state.connections[id].last_out = at;
-            state.schedule(at, Event::Out(id, piece));
-        });
-    }
-
-    fn send_in(&mut self, id: usize, bytes: Bytes) {
-        self.in_pieces(bytes, |state, piece| {
-            let process = state.connections[id].process;
-            let sent = state.now().max(state.links[process].held_in);
-            let at = sent + state.delay(process);
-            let at = at.max(state.connections[id].last_in);
-            state.connections[id].last_in = at;
-            state.schedule(at, Event::In(id, piece));
-        });
-    }
-
-    fn in_pieces(&mut self, bytes: Bytes, mut send: impl FnMut(&mut Self, Bytes)) {
-        if bytes.len() > 1 && self.random.random_range(0..32_u32) == 0 {
-            let at = self.random.random_range(1..bytes.len());
-            send(self, bytes.slice(..at));
-            return send(self, bytes.slice(at..));
-        }
-        send(self, bytes);
     }
 
     /// The server's clock.
@@ -274,9 +233,19 @@ impl State {
     fn record_commands(&mut self, now: u64, id: usize) {
         let process = self.connections[id].process;
         for (args, reply) in self.valkey.take_log() {
-            let texts = args.iter().map(|arg| readable(arg).to_string());
+            if args[0] == "PING" {
+                continue;
+            }
+            let script = |arg: &Bytes| {
+                let by_text = Script::of_text(arg).map(|(script, _)| script);
+                by_text.or_else(|| Script::of_hash(arg))
+            };
+            let texts = args.iter().map(|arg| match script(arg) {
+                Some(script) => format!("{script:?}"),
+                None => readable(arg).to_string(),
+            });
             let text = texts.collect::<Vec<_>>().join(" ");
-            let text = || format!("from process {process}: {text} ─▶ {reply:?}");
+            let text = || format!("from process {process}: {text} ─▶ {}", reply.readable());
             self.trace.line(now, Who::Valkey, text);
         }
     }
@@ -305,15 +274,6 @@ impl State {
             if !out.is_empty() {
                 self.coverage.count("push");
                 self.send_in(id, out);
-            }
-        }
-    }
-
-    /// Cuts the connections of a process, or all of them.
-    pub(crate) fn cut(&mut self, process: Option<usize>, end: End) {
-        for connection in &mut self.connections {
-            if process.is_none_or(|process| connection.process == process) && connection.is_open {
-                connection.end(end);
             }
         }
     }

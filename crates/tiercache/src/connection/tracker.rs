@@ -27,6 +27,7 @@ use crate::connection::pushes::Receiver;
 use crate::connection::{CommandError, Connection};
 use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, Confirmation, MAX_SILENCE, NodeId};
+use crate::seams::mutant;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
@@ -103,6 +104,7 @@ impl Tracker {
                 }
                 Err(_) => {}
             }
+            mutant!(TrackingNotReestablished => return);
             self.coherence.lost(self.node, id);
             sleep(pause.unwrap_or_else(|| backoff.next())).await;
         }
@@ -154,6 +156,7 @@ impl Tracker {
             let mut tracking = cmd("CLIENT");
             tracking.arg("TRACKING").arg("ON").arg("BCAST");
             for prefix in &prefixes {
+                mutant!(OtherPrefixTracked => tracking.arg("PREFIX").arg("other:"); continue);
                 tracking.arg("PREFIX").arg(prefix);
             }
             connection.call(&tracking, Instant::now() + limit).await?;
@@ -171,6 +174,7 @@ impl Tracker {
             if connection.ping(MAX_SILENCE).await.is_err() {
                 return was_live;
             }
+            mutant!(MemoryValidTooLong => let _ = self.coherence.confirm(self.node, id, tracking.subscribed, sent + MAX_SILENCE * 2); continue);
             match self
                 .coherence
                 .confirm(self.node, id, tracking.subscribed, sent)

@@ -12,6 +12,7 @@
 use bytes::Bytes;
 
 use crate::protocol::marker::{LEN, PREFIX_LEN, Stored, WHITE_SPACE, is_marker, marker};
+use crate::seams::mutant;
 use crate::seams::random;
 
 const GENERATION_PREFIX: &[u8; PREFIX_LEN] = b"null\r";
@@ -31,6 +32,7 @@ pub(crate) struct Generation([u8; LEN]);
 impl Generation {
     /// A unique generation.
     pub(crate) fn new() -> Self {
+        mutant!(GenerationReused => return Self(marker(GENERATION_PREFIX, 7)));
         Self(marker(GENERATION_PREFIX, random()))
     }
 
@@ -80,6 +82,7 @@ impl GroupState {
             Self::Ungrouped => Some(payload.clone()),
             Self::Missing | Self::Fenced => None,
             Self::Current(generation) => {
+                mutant!(TagIgnored => return Some(payload.slice(..payload.len().checked_sub(TAG_LEN)?)));
                 let untagged = payload.strip_suffix(generation.tag())?;
                 Some(payload.slice_ref(untagged))
             }

@@ -20,6 +20,7 @@
 
 use bytes::Bytes;
 
+use crate::seams::mutant;
 use crate::seams::random;
 
 /// The content of an invalidated key.
@@ -48,6 +49,7 @@ pub(crate) struct FenceToken([u8; LEN]);
 impl Lease {
     /// A unique lease.
     pub(crate) fn new() -> Self {
+        mutant!(LeaseReused => return Self(marker(LEASE_PREFIX, 7)));
         Self(marker(LEASE_PREFIX, random()))
     }
 }

@@ -30,6 +30,7 @@ use redis::{
 };
 
 use crate::seams;
+use crate::seams::mutant;
 use crate::server::handshake::Handshake;
 use crate::server::seeds::Seeds;
 use crate::server::sentinel::Sentinels;
@@ -182,6 +183,7 @@ impl Server {
     pub(crate) async fn open_resp3(&self, config: &AsyncConnectionConfig) -> RedisResult<Socket> {
         let info = self.locate().await?;
         let login = info.redis_settings().clone();
+        mutant!(TrackingWithResp2 => return self.open(config).await);
         let info = info.set_redis_settings(login.set_protocol(ProtocolVersion::RESP3));
         self.open_at(info, config).await
     }

@@ -32,6 +32,7 @@ use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::FenceToken;
 use crate::read::outcome::Failure;
 use crate::seams;
+use crate::seams::mutant;
 use crate::shared::Shared;
 use crate::stats::Counters;
 use crate::sync::lock;
@@ -181,6 +182,8 @@ impl Progress {
         if !fence.is_confirmed && self.shared.has_shared_level() {
             counters.fences_unconfirmed.one();
         }
+        mutant!(UnconfirmedFenceOwned => return Target { key: fence.key.as_str(), own: Some(&fence.token), value: None, counters });
+        mutant!(PutAfterRollback => return Target { key: fence.key.as_str(), own: fence.is_confirmed.then_some(&fence.token), value: fence.key.value.as_ref(), counters });
         Target {
             key: fence.key.as_str(),
             own: fence.is_confirmed.then_some(&fence.token),
@@ -192,6 +195,14 @@ impl Progress {
 
 impl Shared {
     async fn invalidate(&self, targets: &[Target<'_>]) {
+        mutant!(MemoryInvalidatedFirst => {
+            for Target { key, .. } in targets {
+                self.write_versions.bump(KeyHash::of(key));
+                self.coherence.key_changed(KeyHash::of(key));
+            }
+            join_all(targets.iter().map(|target| self.invalidate_shared(target))).await;
+            return
+        });
         for Target { key, .. } in targets {
             self.write_versions.bump(KeyHash::of(key));
         }
@@ -199,6 +210,7 @@ impl Shared {
             join_all(targets.iter().map(|target| self.invalidate_shared(target))).await;
         }
         // After INVALIDATE or its enqueueing: reads that began before may be stale.
+        mutant!(MemoryNotInvalidated => return);
         for Target { key, .. } in targets {
             self.write_versions.bump(KeyHash::of(key));
             self.coherence.key_changed(KeyHash::of(key));
@@ -221,6 +233,7 @@ impl Shared {
                 }
             }
         }
+        mutant!(FailedInvalidationDropped => return);
         target.counters.invalidations_queued.one();
         let event = Event::InvalidationQueued { key };
         self.settings.events.emit(event);

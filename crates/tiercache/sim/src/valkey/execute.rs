@@ -92,7 +92,10 @@ impl Valkey {
         };
         let watched = std::mem::take(&mut session.watched);
         let store = &mut self.store;
-        if watched.iter().any(|(key, version)| store.version(key) != *version) {
+        if watched
+            .iter()
+            .any(|(key, version)| store.version(key) != *version)
+        {
             return Reply::NilArray;
         }
         let replies = queued.iter().map(|args| {
@@ -114,7 +117,7 @@ impl Valkey {
         let hash = String::from_utf8_lossy(&args[1]);
         match Script::of_hash(&args[1]) {
             Some(script) if self.scripts.contains(&*hash) => run(script, &mut self.store, args),
-            _ => Reply::Error("NOSCRIPT No matching script. Please use EVAL."),
+            _ => Reply::Error("NOSCRIPT No matching script."),
         }
     }
 }
@@ -136,7 +139,9 @@ fn hello(session: &mut Session, args: &Args) -> Reply {
 
 fn client(session: &mut Session, args: &Args) -> Reply {
     if args[1].eq_ignore_ascii_case(b"TRACKING") {
-        let prefixes = args.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case(b"PREFIX"));
+        let prefixes = args
+            .windows(2)
+            .filter(|pair| pair[0].eq_ignore_ascii_case(b"PREFIX"));
         let prefixes = prefixes.map(|pair| pair[1].clone());
         session.tracked.get_or_insert_default().extend(prefixes);
     }

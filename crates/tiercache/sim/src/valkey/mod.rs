@@ -1,13 +1,11 @@
 //! A simulated Valkey: the commands that the cache sends, expiry, and client tracking.
 //!
-//! `tests::differential` holds it against a real one.
+//! `crate::compare` holds it against a real one.
 
 mod execute;
 pub(crate) mod resp;
-mod scripts;
+pub(crate) mod scripts;
 pub(crate) mod store;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 
@@ -22,7 +20,7 @@ pub(crate) struct Session {
     received: BytesMut,
     resp3: bool,
     /// The prefixes whose keys are pushed, once tracking is on.
-    tracked: Option<Vec<Bytes>>,
+    tracked: Option<BTreeSet<Bytes>>,
     queued: Option<Vec<Args>>,
     /// The versions of the watched keys.
     watched: Vec<(Bytes, u64)>,
@@ -118,7 +116,8 @@ impl Changes {
 
     /// Appends the pushes that a session gets: one for each prefix, with all of its keys.
     pub(crate) fn push_to(&self, session: &mut Session) {
-        let Some(prefixes) = session.tracked.clone() else {
+        // RESP2 has no pushes: CLIENT TRACKING is accepted, and nothing is sent.
+        let Some(prefixes) = session.tracked.clone().filter(|_| session.resp3) else {
             return;
         };
         let invalidate = |of| Reply::Push(vec![Reply::text("invalidate"), of]);

@@ -1,6 +1,6 @@
 //! The wire format: commands in, replies out.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// The arguments of a command.
 pub(crate) type Args = Vec<Bytes>;
@@ -53,6 +53,21 @@ impl Reply {
         Self::Bulk(Bytes::from_static(text.as_bytes()))
     }
 
+    /// A text for a timeline.
+    pub(crate) fn readable(&self) -> String {
+        match self {
+            Self::Bulk(bytes) => crate::trace::readable(bytes).to_string(),
+            Self::Array(items) | Self::Push(items) => {
+                let items: Vec<String> = items.iter().map(Self::readable).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Simple(text) | Self::Error(text) => (*text).to_owned(),
+            Self::Int(number) => number.to_string(),
+            Self::Nil | Self::NilArray => "nil".to_owned(),
+            Self::Map(_) | Self::Verbatim(_) => "…".to_owned(),
+        }
+    }
+
     /// Appends the bytes on the wire.
     pub(crate) fn write(&self, out: &mut BytesMut, resp3: bool) {
         let mut line = |kind: char, text: &str| {
@@ -77,7 +92,11 @@ impl Reply {
             }
             Self::Verbatim(text) => Self::Bulk(text.clone().into()).write(out, resp3),
             Self::Array(items) | Self::Push(items) => {
-                let kind = if matches!(self, Self::Push(_)) { '>' } else { '*' };
+                let kind = if matches!(self, Self::Push(_)) {
+                    '>'
+                } else {
+                    '*'
+                };
                 line(kind, &items.len().to_string());
                 items.iter().for_each(|item| item.write(out, resp3));
             }
@@ -103,7 +122,12 @@ pub(crate) fn take_reply(buffer: &mut BytesMut) -> Option<Bytes> {
 
 fn reply_len(bytes: &[u8]) -> Option<usize> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
-    let number = || std::str::from_utf8(&bytes[1..end]).ok()?.parse::<i64>().ok();
+    let number = || {
+        std::str::from_utf8(&bytes[1..end])
+            .ok()?
+            .parse::<i64>()
+            .ok()
+    };
     let mut at = end + 2;
     match bytes[0] {
         b'$' | b'=' => {
@@ -119,9 +143,4 @@ fn reply_len(bytes: &[u8]) -> Option<usize> {
         _ => {}
     }
     (bytes.len() >= at).then_some(at)
-}
-
-/// Discards the first bytes.
-pub(crate) fn discard(buffer: &mut BytesMut, count: usize) {
-    buffer.advance(count);
 }

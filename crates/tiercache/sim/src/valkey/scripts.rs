@@ -57,6 +57,20 @@ impl Script {
         Some(found.0)
     }
 
+    fn known(self) -> &'static (Self, &'static str, String) {
+        let mut scripts = SCRIPTS.iter();
+        let found = scripts.find(|(script, ..)| *script == self);
+        found.unwrap_or(&SCRIPTS[0])
+    }
+
+    pub(crate) fn text(self) -> &'static str {
+        self.known().1
+    }
+
+    pub(crate) fn hash(self) -> &'static str {
+        &self.known().2
+    }
+
     /// Executes the script.
     pub(crate) fn run(self, store: &mut Store, keys: &[Bytes], args: &[Bytes]) -> Reply {
         let Some(key) = keys.first() else {
@@ -102,7 +116,7 @@ impl Script {
             Self::Invalidate => invalidate(store, key, held, &args[0]),
             Self::Refresh => {
                 let expires = expiry(store, key);
-                if expires != number(&args[0]) as i64 || held.as_ref() != Some(&args[1]) {
+                if expires.to_string().as_bytes() != args[0] || held.as_ref() != Some(&args[1]) {
                     return Reply::Int(0);
                 }
                 let expires = until(store, &args[3]);

@@ -41,16 +41,21 @@ impl Store {
     /// The entry of a key, unless it has expired. An expired one is deleted, which is pushed.
     pub(crate) fn get(&mut self, key: &Bytes) -> Option<&Entry> {
         let now = self.now;
-        let is_expired = |entry: &Entry| entry.expires.is_some_and(|at| at <= now);
+        let is_expired = |entry: &Entry| entry.expires.is_some_and(|at| at < now);
         if self.entries.get(key).is_some_and(is_expired) {
             self.replace(key, None);
         }
         self.entries.get(key)
     }
 
-    /// The version of a key, which every change replaces.
-    pub(crate) fn version(&mut self, key: &Bytes) -> u64 {
-        self.get(key).map_or(0, |entry| entry.version)
+    /// The version of a key, which every change replaces; 0 if it is not there. WATCH does not
+    /// delete what has expired.
+    pub(crate) fn version(&self, key: &Bytes) -> u64 {
+        let is_there = |entry: &&Entry| entry.expires.is_none_or(|at| at >= self.now);
+        self.entries
+            .get(key)
+            .filter(is_there)
+            .map_or(0, |entry| entry.version)
     }
 
     pub(crate) fn set(&mut self, key: &Bytes, content: Content, expires: Option<u64>) {
@@ -86,6 +91,14 @@ impl Store {
             }
         }
         self.changed.insert(key.clone());
+    }
+
+    /// Whether a key expires about now, in milliseconds.
+    pub(crate) fn is_near_expiry(&self, now: u64) -> bool {
+        let near = now.saturating_sub(3)..now + 60;
+        self.entries
+            .values()
+            .any(|entry| entry.expires.is_some_and(|at| near.contains(&at)))
     }
 
     /// Deletes the keys that have expired, as a server does ten times a second.
