@@ -141,6 +141,7 @@ impl Transaction {
                 let now = state.now();
                 state.database.rows[key as usize].committed = version;
                 state.trace.add(&[now, 3, key, version]);
+                state.oracle.committed(key, version, now);
                 let who = Who::Database;
                 state
                     .trace

@@ -65,8 +65,11 @@ impl Faults {
             Fault::Crash { process, millis } => {
                 if let Some(running) = self.processes[process].take() {
                     running.tasks.kill();
-                    self.world
-                        .with(|state| state.cut(Some(process), End::Reset));
+                    self.world.with(|state| {
+                        state.cut(Some(process), End::Reset);
+                        let committed = state.oracle.killed(running.app.life);
+                        state.coverage.add("killed after COMMIT", committed);
+                    });
                     self.endings
                         .insert((at + millis, i), Ending::Start(process));
                 }

@@ -19,6 +19,7 @@ mod tests;
 mod timeline;
 mod trace;
 mod traffic;
+mod transitions;
 mod valkey;
 mod world;
 

@@ -77,6 +77,11 @@ impl Connection {
         self.wake();
     }
 
+    /// Whether the client has given up.
+    pub(crate) fn is_left(&self) -> bool {
+        self.end.is_some()
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();

@@ -10,7 +10,9 @@
 //! | Valkey failed over, and may have lost its invalidation | 0 | until the writer has reconnected, at most TTL and lease; from memory 1 s more |
 //! | an older reader fills without a lease | its load and TTL more | likewise |
 //!
-//! A write whose process died, or whose COMMIT had an unknown outcome, has not returned.
+//! A write whose process died, or whose COMMIT had an unknown outcome, has not returned. If its
+//! process died after COMMIT, while its fence stood, reads return its value from COMMIT on, unless
+//! a fault of the plan can remove the fence.
 
 use crate::plan::Plan;
 
@@ -39,6 +41,15 @@ struct Write {
     lost: Option<u64>,
 }
 
+/// A write whose fence stands.
+struct Fenced {
+    life: Life,
+    key: u64,
+    version: u64,
+    committed: Option<u64>,
+    is_dead: bool,
+}
+
 /// The writes that returned, by key, and the verdicts.
 pub(crate) struct Oracle {
     keys: Vec<Vec<Write>>,
@@ -46,6 +57,8 @@ pub(crate) struct Oracle {
     connected: Vec<u64>,
     /// The times at which invalidations were queued.
     queued: Vec<(Life, u64, u64)>,
+    fenced: Vec<Fenced>,
+    are_fences_safe: bool,
     /// TTL and lease.
     lifetime: u64,
     /// How much longer an older reader may make a value stale.
@@ -66,6 +79,8 @@ impl Oracle {
             keys: vec![Vec::new(); plan.keys as usize],
             connected: Vec::new(),
             queued: Vec::new(),
+            fenced: Vec::new(),
+            are_fences_safe: plan.are_fences_safe(),
             lifetime: plan.ttl + LEASE,
             legacy,
             reads: 0,
@@ -81,14 +96,52 @@ impl Oracle {
         self.connected.len() - 1
     }
 
-    /// A process has connected to Valkey, and repeated its invalidations.
-    pub(crate) fn connected(&mut self, life: Life, now: u64) {
-        self.connected[life] = now;
+    /// A process has connected to Valkey, and repeated its invalidations. Returns the last time
+    /// before.
+    pub(crate) fn connected(&mut self, life: Life, now: u64) -> u64 {
+        std::mem::replace(&mut self.connected[life], now)
+    }
+
+    /// Whether a process has ever queued an invalidation.
+    pub(crate) fn has_queued(&self, life: Life) -> bool {
+        self.queued.iter().any(|(of, ..)| *of == life)
     }
 
     /// A process has queued the invalidation of a key.
     pub(crate) fn queued(&mut self, life: Life, key: u64, now: u64) {
         self.queued.push((life, key, now));
+    }
+
+    /// The fence of a write stands in Valkey.
+    pub(crate) fn fenced(&mut self, life: Life, key: u64, version: u64) {
+        if self.are_fences_safe {
+            self.fenced.push(Fenced {
+                life,
+                key,
+                version,
+                committed: None,
+                is_dead: false,
+            });
+        }
+    }
+
+    /// The database has executed a COMMIT.
+    pub(crate) fn committed(&mut self, key: u64, version: u64, now: u64) {
+        for write in &mut self.fenced {
+            if (write.key, write.version) == (key, version) {
+                write.committed = Some(now);
+            }
+        }
+    }
+
+    /// A process has died. Returns how many of its writes were committed and not yet invalidated.
+    pub(crate) fn killed(&mut self, life: Life) -> u64 {
+        let mut count = 0;
+        for write in self.fenced.iter_mut().filter(|write| write.life == life) {
+            write.is_dead = true;
+            count += u64::from(write.committed.is_some());
+        }
+        count
     }
 
     /// A write has returned, which began at some time. Without a `writer` it is one of the older
@@ -101,6 +154,8 @@ impl Oracle {
         (begun, now): (u64, u64),
     ) {
         self.writes += 1;
+        self.fenced
+            .retain(|write| write.is_dead || Some(write.life) != writer || write.key != key);
         let is_queued = |(life, of, at): &(Life, u64, u64)| {
             Some(*life) == writer && (*of == key || *of == u64::MAX) && *at >= begun
         };
@@ -142,6 +197,21 @@ impl Oracle {
             }
             if write.returned + self.lifetime + PUSH + self.legacy + 10_000 <= now {
                 settled = settled.max(write.version);
+            }
+        }
+        for write in self
+            .fenced
+            .iter()
+            .filter(|write| write.key == key && write.is_dead)
+        {
+            let Some(committed) = write.committed else {
+                continue;
+            };
+            if committed < now {
+                required.otherwise = required.otherwise.max(write.version);
+            }
+            if committed + PUSH < now {
+                required.of_memory = required.of_memory.max(write.version);
             }
         }
         if settled > 0 && writes.len() > 32 {

@@ -131,6 +131,23 @@ impl Plan {
         }
     }
 
+    /// Whether nothing but their own writers, and time, removes fences.
+    pub(crate) fn are_fences_safe(&self) -> bool {
+        let is_safe = |(_, fault): &(u64, Fault)| {
+            !matches!(
+                fault,
+                Fault::Restart
+                    | Fault::Failover { .. }
+                    | Fault::Flush
+                    | Fault::Evict { .. }
+                    | Fault::Retype { .. }
+                    | Fault::Corrupt { .. }
+                    | Fault::Jump { .. }
+            )
+        };
+        !self.is_grouped && self.legacy_writers == 0 && self.faults.iter().all(is_safe)
+    }
+
     /// The longest time in milliseconds that an older reader may take between its read of the
     /// database and its write to Valkey.
     pub(crate) fn legacy_lag(&self) -> u64 {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::database::Unavailable;
 use crate::oracle::Life;
 use crate::trace::Who;
+use crate::valkey::store::Content;
 use crate::world::World;
 
 /// In simulated time, no call takes longer, unless the process is suspended.
@@ -28,7 +29,7 @@ pub(crate) struct Running {
 pub(crate) struct App {
     world: World,
     process: usize,
-    life: Life,
+    pub(crate) life: Life,
     pub(crate) cache: Cache,
     values: Namespace<u64, u64, Unavailable>,
     groups: Option<Groups>,
@@ -179,7 +180,7 @@ impl App {
 
     async fn write(&self, key: u64) {
         let (world, puts) = (&self.world, self.world.with(|state| state.plan.puts));
-        let begun = world.now();
+        let (begun, life) = (world.now(), self.life);
         let database = world.clone();
         let is_put = self.random(0..256) < u64::from(puts);
         let (values, groups) = (self.values.clone(), self.groups.clone());
@@ -192,7 +193,9 @@ impl App {
                 None => vec![values.key(&key)],
             };
             let commit = CommitWith(move || transaction.commit());
-            let committed = write.fence(commit, fenced).await.commit().await?;
+            let fenced = write.fence(commit, fenced).await;
+            database.fenced(life, key, version);
+            let committed = fenced.commit().await?;
             Ok::<_, Unavailable>(committed.with(version))
         });
         let Ok(written) = timeout(LONGEST, writing).await else {
@@ -206,6 +209,7 @@ impl App {
             let now = state.now();
             let who = Who::Process(self.process);
             let Ok(version) = written else {
+                state.coverage.count("rolled back, or unknown outcome");
                 let is_panic = matches!(written, Err(Failure::Panicked));
                 state
                     .trace
@@ -226,13 +230,33 @@ impl App {
 }
 
 impl World {
+    /// Records whether the fence of a write stands. The writer has the row's lock, so that it is
+    /// no other one's.
+    fn fenced(&self, life: Life, key: u64, version: u64) {
+        self.with(|state| {
+            let name = format!("v:{key}").into();
+            if let Some(Content::Text(text)) = state.valkey.store.content(&name)
+                && text.starts_with(b"null\n")
+            {
+                state.oracle.fenced(life, key, version);
+            }
+        });
+    }
+
     /// An event of a cache.
     fn observe(&self, life: Life, process: usize, event: &Event<'_>) {
         self.with(|state| {
             let now = state.now();
             let who = Who::Process(process);
             match event {
-                Event::SharedLevelUp => state.oracle.connected(life, now),
+                Event::SharedLevelUp => {
+                    let before = state.oracle.connected(life, now);
+                    state.coverage.add("reconnected", u64::from(before > 0));
+                    let has_queued = state.oracle.has_queued(life);
+                    state.coverage.add("pending flushed", u64::from(has_queued));
+                }
+                Event::TrackingUp => state.coverage.count("tracking established"),
+                Event::TrackingDown => state.coverage.count("tracking lost"),
                 Event::InvalidationQueued { key } => {
                     let key = key.strip_prefix("v:").and_then(|key| key.parse().ok());
                     state.oracle.queued(life, key.unwrap_or(u64::MAX), now);

@@ -12,7 +12,7 @@ use crate::coverage::Coverage;
 use crate::history::{self, Outcome};
 use crate::minimize::minimize;
 use crate::plan::Plan;
-use crate::timeline;
+use crate::{timeline, transitions};
 
 /// The histories after which a mutant counts as not detected.
 const ENOUGH: u64 = 4_000;
@@ -89,6 +89,7 @@ impl Total {
         self.reads += outcome.reads;
         self.memory_reads += outcome.memory_reads;
         self.writes += outcome.writes;
+        self.coverage.add("writes", outcome.writes);
         self.coverage.merge(&outcome.coverage);
         if let Some(text) = &outcome.violation {
             self.failed.push((outcome.seed, text.clone()));
@@ -113,6 +114,10 @@ fn report(total: &Total, elapsed: Duration, arguments: &Arguments) {
         for (name, count) in total.coverage.iter() {
             println!("  {name}: {count}");
         }
+    }
+    match transitions::missing(&total.coverage) {
+        missing if missing.is_empty() => println!("all transitions of the model were taken"),
+        missing => println!("transitions not taken: {}", missing.join(", ")),
     }
     for (seed, text) in &total.failed {
         println!("seed {seed}: {text}");

@@ -199,6 +199,9 @@ impl State {
             Event::Out(id, bytes) => {
                 self.trace.add_bytes(now, &bytes);
                 if self.connections[id].is_open {
+                    if self.connections[id].is_left() {
+                        self.coverage.count("executed late");
+                    }
                     self.commands(id, &bytes);
                 }
             }
@@ -209,8 +212,10 @@ impl State {
             Event::Push => self.push(),
             Event::Left(id) => self.connections[id].is_open = false,
             Event::Expire => {
-                let time = self.server_time();
+                let (time, before) = (self.server_time(), self.valkey.store.len());
                 self.valkey.store.expire(time);
+                let expired = before - self.valkey.store.len();
+                self.coverage.add("expired", expired as u64);
                 self.push_later();
                 self.schedule(now + 100, Event::Expire);
             }
