@@ -14,9 +14,6 @@ use crate::minimize::minimize;
 use crate::plan::Plan;
 use crate::{timeline, transitions};
 
-/// The histories after which a mutant counts as not detected.
-const ENOUGH: u64 = 4_000;
-
 #[derive(Default)]
 struct Total {
     histories: u64,
@@ -145,11 +142,9 @@ fn replay(arguments: &Arguments) -> ExitCode {
 }
 
 fn test_mutants(arguments: &Arguments) -> ExitCode {
-    let mut arguments = arguments.clone();
-    arguments.seeds.end = arguments.seeds.end.max(arguments.seeds.start + ENOUGH);
     let mut needed = Vec::new();
     for mutant in &arguments.mutants {
-        let total = search(&arguments, Some(*mutant));
+        let total = search(arguments, Some(*mutant));
         match total.failed.first() {
             Some((seed, text)) => {
                 println!(

@@ -1,5 +1,7 @@
 //! Random batches of the commands that the cache sends, on few keys, so that they meet.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -14,18 +16,21 @@ const PAYLOADS: [&str; 4] = ["17", "[]", "{\"a\":1}", "null"];
 #[derive(Clone)]
 pub(crate) enum Arg {
     Bytes(Bytes),
-    /// The last reply to PEXPIRETIME.
-    Expiry,
+    /// The last reply to PEXPIRETIME of a key.
+    Expiry(&'static str),
 }
 
 impl std::fmt::Debug for Arg {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "{}", crate::trace::readable(bytes)),
-            Self::Expiry => f.write_str("<expiry>"),
+            Self::Expiry(key) => write!(f, "<expiry of {key}>"),
         }
     }
 }
+
+/// The last replies to PEXPIRETIME, by key.
+pub(crate) type Expiries = HashMap<Bytes, i64>;
 
 /// Commands that a client sends in one packet.
 #[derive(Debug)]
@@ -37,14 +42,17 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn bytes(&self, expiry: i64) -> Vec<u8> {
+    pub(crate) fn bytes(&self, expiries: &Expiries) -> Vec<u8> {
         let mut out = Vec::new();
         for command in &self.commands {
             out.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
             for arg in command {
                 let bytes = match arg {
                     Arg::Bytes(bytes) => bytes.clone(),
-                    Arg::Expiry => expiry.to_string().into(),
+                    Arg::Expiry(key) => {
+                        let expiry = expiries.get(key.as_bytes()).copied();
+                        expiry.unwrap_or_default().to_string().into()
+                    }
                 };
                 out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
                 out.extend_from_slice(&bytes);
@@ -169,7 +177,12 @@ impl Commands {
         }
     }
 
-    fn script(&mut self, key: &str, payload: &str, (marker, life): (Bytes, &str)) -> Vec<Arg> {
+    fn script(
+        &mut self,
+        key: &'static str,
+        payload: &str,
+        (marker, life): (Bytes, &str),
+    ) -> Vec<Arg> {
         let scripts = [
             Script::GetLease,
             Script::GetLease,
@@ -189,7 +202,7 @@ impl Commands {
             // A tombstone has no life of its own.
             Script::Refresh => {
                 let old = if payload == "null" { "17" } else { payload };
-                [vec![Arg::Expiry], words(&[old, "18", life])].concat()
+                [vec![Arg::Expiry(key)], words(&[old, "18", life])].concat()
             }
             Script::Invalidate | Script::Release | Script::One => vec![marker],
         };

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use crate::compare::commands::{Arg, Batch, Commands};
+use crate::compare::commands::{Arg, Batch, Commands, Expiries};
 use crate::compare::real::{Client, Server};
 use crate::valkey::resp::take_reply;
 use crate::valkey::{Session, Valkey};
@@ -114,9 +114,9 @@ struct Received {
 
 fn execute_real(clients: &mut [Client], batch: &Batch) -> std::io::Result<Received> {
     let client = &mut clients[batch.client];
-    let bytes = batch.bytes(client.expiry);
+    let bytes = batch.bytes(&client.expiries);
     let replies = client.call_all(&bytes, batch.commands.len())?;
-    client.expiry = last_expiry(batch, &replies).unwrap_or(client.expiry);
+    learn_expiries(&mut client.expiries, batch, &replies);
     let mut pushes = Vec::new();
     for client in clients.iter_mut() {
         client.call_all(b"*1\r\n$4\r\nPING\r\n", 1)?;
@@ -128,7 +128,7 @@ fn execute_real(clients: &mut [Client], batch: &Batch) -> std::io::Result<Receiv
 struct Simulated {
     valkey: Valkey,
     sessions: Vec<Session>,
-    expiry: [i64; CLIENTS.len()],
+    expiries: [Expiries; CLIENTS.len()],
 }
 
 impl Simulated {
@@ -136,7 +136,7 @@ impl Simulated {
         let mut this = Self {
             valkey: Valkey::new(1),
             sessions: Vec::new(),
-            expiry: [0; CLIENTS.len()],
+            expiries: Default::default(),
         };
         for prefixes in CLIENTS {
             let mut session = Session::default();
@@ -151,11 +151,10 @@ impl Simulated {
 
     fn execute(&mut self, batch: &Batch, now: u64) -> Received {
         let session = &mut self.sessions[batch.client];
-        let bytes = batch.bytes(self.expiry[batch.client]);
+        let bytes = batch.bytes(&self.expiries[batch.client]);
         self.valkey.receive(session, &bytes, now);
         let replies = all(&mut session.out);
-        let expiry = &mut self.expiry[batch.client];
-        *expiry = last_expiry(batch, &replies).unwrap_or(*expiry);
+        learn_expiries(&mut self.expiries[batch.client], batch, &replies);
         let changes = self.valkey.take_changes();
         let pushes = self.sessions.iter_mut().map(|session| {
             changes.push_to(session);
@@ -172,13 +171,16 @@ fn all(out: &mut BytesMut) -> Vec<Bytes> {
     std::iter::from_fn(|| take_reply(out)).collect()
 }
 
-/// The reply to the last PEXPIRETIME, which a REFRESH names.
-fn last_expiry(batch: &Batch, replies: &[Bytes]) -> Option<i64> {
-    let commands = batch.commands.iter().zip(replies).rev();
-    let mut expiries = commands.filter(|(command, _)| {
-        matches!(command.first(), Some(Arg::Bytes(name)) if &name[..] == b"PEXPIRETIME")
-    });
-    integer(expiries.next()?.1)
+/// Keeps the replies to PEXPIRETIME, which a REFRESH names.
+fn learn_expiries(expiries: &mut Expiries, batch: &Batch, replies: &[Bytes]) {
+    for (command, reply) in batch.commands.iter().zip(replies) {
+        if let [Arg::Bytes(name), Arg::Bytes(key)] = command.as_slice()
+            && name == "PEXPIRETIME"
+            && let Some(expiry) = integer(reply)
+        {
+            expiries.insert(key.clone(), expiry);
+        }
+    }
 }
 
 fn is_same(expected: &Received, found: &Received) -> bool {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::compare::commands::Expiries;
 use crate::valkey::resp::take_reply;
 
 /// A server on a free port of the loopback interface.
@@ -57,7 +58,7 @@ impl Server {
             stream,
             received: BytesMut::new(),
             pushes: Vec::new(),
-            expiry: 0,
+            expiries: Expiries::new(),
         };
         for command in greeting(prefixes) {
             client.call_all(&command, 1)?;
@@ -100,8 +101,8 @@ pub(crate) struct Client {
     received: BytesMut,
     /// The pushes since they were last taken.
     pub(crate) pushes: Vec<Bytes>,
-    /// The last reply to PEXPIRETIME.
-    pub(crate) expiry: i64,
+    /// The last replies to PEXPIRETIME.
+    pub(crate) expiries: Expiries,
 }
 
 impl Client {
