@@ -57,6 +57,7 @@ pub(crate) struct Oracle {
     connected: Vec<u64>,
     /// The times at which invalidations were queued.
     queued: Vec<(Life, u64, u64)>,
+    unconfirmed: Vec<(Life, u64)>,
     fenced: Vec<Fenced>,
     are_fences_safe: bool,
     /// TTL and lease.
@@ -79,6 +80,7 @@ impl Oracle {
             keys: vec![Vec::new(); plan.keys as usize],
             connected: Vec::new(),
             queued: Vec::new(),
+            unconfirmed: Vec::new(),
             fenced: Vec::new(),
             are_fences_safe: plan.are_fences_safe(),
             lifetime: plan.ttl + LEASE,
@@ -112,9 +114,16 @@ impl Oracle {
         self.queued.push((life, key, now));
     }
 
-    /// The fence of a write stands in Valkey.
-    pub(crate) fn fenced(&mut self, life: Life, key: u64, version: u64) {
-        if self.are_fences_safe {
+    /// A fence of a process was not confirmed.
+    pub(crate) fn unconfirmed(&mut self, life: Life, now: u64) {
+        self.unconfirmed.push((life, now));
+    }
+
+    /// Valkey is available to a write, whose fence was sent after `begun`.
+    pub(crate) fn fenced(&mut self, life: Life, key: u64, version: u64, begun: u64) {
+        let mut unconfirmed = self.unconfirmed.iter();
+        let is_confirmed = !unconfirmed.any(|(of, at)| *of == life && *at >= begun);
+        if self.are_fences_safe && is_confirmed {
             self.fenced.push(Fenced {
                 life,
                 key,

@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use crate::database::Unavailable;
 use crate::oracle::Life;
 use crate::trace::Who;
-use crate::valkey::store::Content;
 use crate::world::World;
 
 /// In simulated time, no call takes longer, unless the process is suspended.
@@ -181,7 +180,7 @@ impl App {
     async fn write(&self, key: u64) {
         let (world, puts) = (&self.world, self.world.with(|state| state.plan.puts));
         let (begun, life) = (world.now(), self.life);
-        let database = world.clone();
+        let (database, cache) = (world.clone(), self.cache.clone());
         let is_put = self.random(0..256) < u64::from(puts);
         let (values, groups) = (self.values.clone(), self.groups.clone());
         let writing = self.cache.write(async move |write: Write| {
@@ -193,8 +192,11 @@ impl App {
                 None => vec![values.key(&key)],
             };
             let commit = CommitWith(move || transaction.commit());
+            let was_up = cache.is_shared_level_up();
             let fenced = write.fence(commit, fenced).await;
-            database.fenced(life, key, version);
+            if cache.is_shared_level_up() && was_up {
+                database.with(|state| state.oracle.fenced(life, key, version, begun));
+            }
             let committed = fenced.commit().await?;
             Ok::<_, Unavailable>(committed.with(version))
         });
@@ -230,19 +232,6 @@ impl App {
 }
 
 impl World {
-    /// Records whether the fence of a write stands. The writer has the row's lock, so that it is
-    /// no other one's.
-    fn fenced(&self, life: Life, key: u64, version: u64) {
-        self.with(|state| {
-            let name = format!("v:{key}").into();
-            if let Some(Content::Text(text)) = state.valkey.store.content(&name)
-                && text.starts_with(b"null\n")
-            {
-                state.oracle.fenced(life, key, version);
-            }
-        });
-    }
-
     /// An event of a cache.
     fn observe(&self, life: Life, process: usize, event: &Event<'_>) {
         self.with(|state| {
@@ -255,6 +244,7 @@ impl World {
                     let has_queued = state.oracle.has_queued(life);
                     state.coverage.add("pending flushed", u64::from(has_queued));
                 }
+                Event::FenceUnconfirmed { .. } => state.oracle.unconfirmed(life, now),
                 Event::TrackingUp => state.coverage.count("tracking established"),
                 Event::TrackingDown => state.coverage.count("tracking lost"),
                 Event::InvalidationQueued { key } => {

@@ -1,7 +1,5 @@
 //! The trace of a history: a hash of every event, and on demand their texts.
 
-use std::fmt::Display;
-
 /// A recorded event.
 pub(crate) struct Line {
     /// Milliseconds since the start.
@@ -77,7 +75,7 @@ impl Trace {
 }
 
 /// Bytes of the protocol as a text: markers by their names.
-pub(crate) fn readable(bytes: &[u8]) -> impl Display {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let nonce = |text: &str| {
         let mut hash = 0_u32;

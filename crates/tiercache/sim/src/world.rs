@@ -247,7 +247,7 @@ impl State {
             };
             let texts = args.iter().map(|arg| match script(arg) {
                 Some(script) => format!("{script:?}"),
-                None => readable(arg).to_string(),
+                None => readable(arg),
             });
             let text = texts.collect::<Vec<_>>().join(" ");
             let text = || format!("from process {process}: {text} ─▶ {}", reply.readable());

@@ -82,9 +82,7 @@ pub(crate) fn compare(count: u64, seed: u64) -> std::io::Result<Report> {
         let expected = execute_real(&mut real, &batch)?;
         if began.elapsed() > TOO_LONG {
             report.skipped += 1;
-            for client in &mut real {
-                client.call_all(b"*1\r\n$8\r\nFLUSHALL\r\n*1\r\n$7\r\nUNWATCH\r\n", 2)?;
-            }
+            begin_again(&mut real)?;
             simulated = Simulated::new();
             continue;
         }
@@ -103,6 +101,17 @@ pub(crate) fn compare(count: u64, seed: u64) -> std::io::Result<Report> {
         }
     }
     Ok(report)
+}
+
+/// Removes what the server has, and the pushes that it sent.
+fn begin_again(clients: &mut [Client]) -> std::io::Result<()> {
+    let (flush, forget) = (["FLUSHALL"], ["SCRIPT", "FLUSH"]);
+    clients[0].call_all(&[real::command(&flush), real::command(&forget)].concat(), 2)?;
+    for client in clients {
+        client.call_all(&real::command(&["UNWATCH"]), 1)?;
+        client.pushes.clear();
+    }
+    Ok(())
 }
 
 /// What the clients got for a batch.

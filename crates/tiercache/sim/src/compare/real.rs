@@ -87,7 +87,8 @@ pub(crate) fn greeting(prefixes: &[&str]) -> Vec<Vec<u8>> {
     vec![command(&["HELLO", "3"]), command(&tracking)]
 }
 
-fn command(args: &[&str]) -> Vec<u8> {
+/// The bytes of a command.
+pub(crate) fn command(args: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", args.len());
     for arg in args {
         bytes += &format!("${}\r\n{arg}\r\n", arg.len());

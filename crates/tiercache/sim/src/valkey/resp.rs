@@ -56,7 +56,7 @@ impl Reply {
     /// A text for a timeline.
     pub(crate) fn readable(&self) -> String {
         match self {
-            Self::Bulk(bytes) => crate::trace::readable(bytes).to_string(),
+            Self::Bulk(bytes) => crate::trace::readable(bytes),
             Self::Array(items) | Self::Push(items) => {
                 let items: Vec<String> = items.iter().map(Self::readable).collect();
                 format!("[{}]", items.join(", "))

@@ -48,11 +48,6 @@ impl Store {
         self.entries.get(key)
     }
 
-    /// What a key holds, without an effect.
-    pub(crate) fn content(&self, key: &Bytes) -> Option<&Content> {
-        self.entries.get(key).map(|entry| &entry.content)
-    }
-
     /// The version of a key, which every change replaces; 0 if it is not there. WATCH does not
     /// delete what has expired.
     pub(crate) fn version(&self, key: &Bytes) -> u64 {
