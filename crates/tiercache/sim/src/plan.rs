@@ -108,7 +108,7 @@ impl Plan {
             .collect();
         faults.sort_by_key(|(at, _)| *at);
         let has_legacy = one_in(random, 6);
-        Self {
+        let plan = Self {
             seed,
             mutant,
             processes,
@@ -128,6 +128,31 @@ impl Plan {
             legacy_readers: usize::from(has_legacy && one_in(random, 2)),
             legacy_writers: usize::from(has_legacy),
             faults,
+        };
+        match one_in(random, 6) {
+            true => plan.with_crashes(random),
+            false => plan,
+        }
+    }
+
+    /// Processes often die while they write: then only a fence protects what they committed.
+    fn with_crashes(self, random: &mut StdRng) -> Self {
+        let mut crash = || {
+            let process = random.random_range(0..self.processes);
+            let millis = random.random_range(20..400);
+            let at = random.random_range(500..self.horizon);
+            (at, Fault::Crash { process, millis })
+        };
+        let mut faults: Vec<_> = (0..24).map(|_| crash()).collect();
+        faults.sort_by_key(|(at, _)| *at);
+        Self {
+            faults,
+            write_pause: 60,
+            database_delay: 60,
+            is_grouped: false,
+            legacy_readers: 0,
+            legacy_writers: 0,
+            ..self
         }
     }
 
