@@ -174,7 +174,6 @@ impl Tracker {
             if connection.ping(MAX_SILENCE).await.is_err() {
                 return was_live;
             }
-            mutant!(MemoryValidTooLong => let _ = self.coherence.confirm(self.node, id, tracking.subscribed, sent + MAX_SILENCE * 2); continue);
             match self
                 .coherence
                 .confirm(self.node, id, tracking.subscribed, sent)

@@ -190,6 +190,7 @@ impl Coherence {
         }
         self.valid_until
             .store((earliest + MAX_SILENCE).nanos(), Ordering::Release);
+        mutant!(MemoryValidTooLong => self.valid_until.store((earliest + MAX_SILENCE * 3).nanos(), Ordering::Release));
         self.became_live.notify_waiters();
         Confirmation::Live
     }
