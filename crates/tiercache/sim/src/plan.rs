@@ -129,9 +129,10 @@ impl Plan {
             legacy_writers: usize::from(has_legacy),
             faults,
         };
-        match one_in(random, 6) {
-            true => plan.with_crashes(random),
-            false => plan,
+        match random.random_range(0..12_u32) {
+            0 | 1 => plan.with_crashes(random),
+            2 => plan.with_silence(random),
+            _ => plan,
         }
     }
 
@@ -152,6 +153,26 @@ impl Plan {
             is_grouped: false,
             legacy_readers: 0,
             legacy_writers: 0,
+            ..self
+        }
+    }
+
+    /// Processes often get no replies and pushes, while others write: their memory grows old.
+    fn with_silence(self, random: &mut StdRng) -> Self {
+        let mut hold = |_| {
+            let process = random.random_range(0..self.processes);
+            let millis = random.random_range(600..4_000);
+            let at = random.random_range(500..self.horizon);
+            (at, Fault::HoldIn { process, millis })
+        };
+        let mut faults: Vec<_> = (0..6).map(&mut hold).collect();
+        faults.sort_by_key(|(at, _)| *at);
+        Self {
+            faults,
+            write_pause: 400,
+            read_pause: 20,
+            ttl: 20_000,
+            has_memory: true,
             ..self
         }
     }
