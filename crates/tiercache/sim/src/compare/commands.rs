@@ -92,7 +92,7 @@ impl Commands {
             1..=4 => {
                 let key = self.key();
                 batch.commands.push(words(&["SET", key, "17", "PX", "1"]));
-                batch.pause_millis = 4;
+                batch.pause_millis = 8;
             }
             5..=25 => batch.commands = self.transaction(),
             26 => batch.commands.push(words(&["SCRIPT", "FLUSH"])),
