@@ -30,12 +30,16 @@ test: deps ## Runs every test, against servers that the tests start themselves.
 	cargo test --workspace --all-targets --no-fail-fast
 	cargo test --workspace --doc
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-loom cargo test --package tiercache --lib every_interleaving
+	cd crates/tiercache/sim && cargo test --release --locked --target-dir $(CURDIR)/target/sim
+	$(MAKE) simulation
 
 .PHONY: lint
 lint: deps $(TOOLS)/bin/cargo-deny ## Checks format, lints, documentation, manifests, and the dependencies' licences, sources and advisories.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
+	cd crates/tiercache/sim && cargo fmt --check
+	cd crates/tiercache/sim && cargo clippy --release --locked --all-targets --target-dir $(CURDIR)/target/sim -- -D warnings
 	$(TOOLS)/bin/cargo-deny check --hide-inclusion-graph licenses bans sources
 	@scripts/check-advisories $(TOOLS)/bin/cargo-deny
 	cargo package --package tiercache --locked --allow-dirty --no-verify --quiet
@@ -54,6 +58,21 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 	target/release/fia-bench lists
 	target/release/fia-bench frozen
 	target/release/fia-bench new-jobs
+
+# Seconds of simulated histories, the first of their seeds, and the threads.
+SIMULATION_SECONDS ?= 60
+SIMULATION_SEED ?= 0
+SIMULATION_JOBS ?= 2
+
+.PHONY: simulation
+simulation: ## Runs the cache's code in simulated histories for $SIMULATION_SECONDS (60), and judges every read.
+	cd crates/tiercache/sim && cargo run --release --locked --target-dir $(CURDIR)/target/sim -- \
+	  --seeds $(SIMULATION_SEED)..18446744073709551615 --seconds $(SIMULATION_SECONDS) --jobs $(SIMULATION_JOBS)
+
+.PHONY: simulation-mutants
+simulation-mutants: ## Checks that the simulated histories detect defects of the cache's code; minutes.
+	cd crates/tiercache/sim && cargo run --release --locked --target-dir $(CURDIR)/target/sim -- \
+	  --mutant all --seeds 0..4000 --jobs $(SIMULATION_JOBS)
 
 .PHONY: bench-cache
 bench-cache: deps ## Measures the cache beside its rivals (crates/tiercache/bench/README.md); a minute, after some for the build.
@@ -75,6 +94,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench large-values
 	target/release/fia-bench cluster
 	$(MAKE) soak-cache
+	$(MAKE) simulation SIMULATION_SECONDS=3600
 	scripts/check-clients target/release/fia-api
 	$(MAKE) fuzz FUZZ_SECONDS=120
 	scripts/check-openapi target/release/devstack target/release/fia-api

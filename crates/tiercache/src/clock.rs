@@ -21,7 +21,14 @@ impl Moment {
     /// A time in the past.
     pub(crate) const PAST: Self = Self(0);
 
-    #[cfg(all(target_os = "linux", not(debug_assertions)))]
+    #[cfg(tiercache_simulation)]
+    pub(crate) fn now() -> Self {
+        let since =
+            tokio::time::Instant::now().saturating_duration_since(crate::simulated::origin());
+        Self::PAST + since + Duration::from_nanos(1)
+    }
+
+    #[cfg(all(target_os = "linux", not(debug_assertions), not(tiercache_simulation)))]
     #[inline]
     pub(crate) fn now() -> Self {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
@@ -29,7 +36,7 @@ impl Moment {
         Self(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
-    #[cfg(not(all(target_os = "linux", not(debug_assertions))))]
+    #[cfg(not(any(tiercache_simulation, all(target_os = "linux", not(debug_assertions)))))]
     pub(crate) fn now() -> Self {
         use std::sync::LazyLock;
         use tokio::time::Instant;

@@ -33,7 +33,8 @@
 //! * `write`: fences, invalidation, and the queue of invalidations to retry;
 //! * `observer`: hooks for traces;
 //! * `inspect`: the state of one key, for operators;
-//! * `stats`: counters; `sync`: locks and atomics that loom can replace; `clock`: coarse times.
+//! * `stats`: counters; `sync`: locks and atomics that loom can replace; `clock`: coarse times;
+//! * `seams`: what a simulation replaces (`sim/`).
 
 mod builder;
 mod cache;
@@ -48,13 +49,18 @@ mod group;
 mod inspect;
 mod link;
 mod local;
+#[cfg(tiercache_simulation)]
+mod mutants;
 mod namespace;
 mod observer;
 mod protocol;
 mod read;
+mod seams;
 mod server;
 mod settings;
 mod shared;
+#[cfg(tiercache_simulation)]
+pub mod simulated;
 mod stats;
 mod sync;
 mod write;

@@ -11,6 +11,7 @@ use crate::connection::breaker::CircuitBreaker;
 use crate::connection::reconnect;
 use crate::connection::tracker::Tracker;
 use crate::local::coherence::{Coherence, NodeId};
+use crate::seams;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
@@ -79,10 +80,10 @@ impl Link {
             waits_for: settings.wait_replicas,
             member: None,
         };
-        let mut tasks = vec![runtime.spawn(reconnect.run()).abort_handle()];
+        let mut tasks = vec![seams::spawn_on(&runtime, reconnect.run()).abort_handle()];
         if settings.memory.is_some() {
             let tracker = Tracker::new((server, node), &breaker, coherence, pending, settings);
-            tasks.push(runtime.spawn(tracker.run()).abort_handle());
+            tasks.push(seams::spawn_on(&runtime, tracker.run()).abort_handle());
         }
         Self::One(One { breaker, tasks })
     }

@@ -7,6 +7,8 @@ use std::task::Poll;
 
 use tokio::task::JoinHandle;
 
+use crate::seams;
+
 /// Observes the work of a cache on behalf of its callers.
 pub trait Observer: Send + Sync + 'static {
     /// Captures the context of the current call, in which the tasks that it starts then run;
@@ -39,9 +41,9 @@ impl Observed {
         // would cost the size of its task.
         let mut task = Box::pin(task);
         let Some(scope) = self.0.as_ref().and_then(|observer| observer.scope()) else {
-            return tokio::spawn(task);
+            return seams::spawn(task);
         };
-        tokio::spawn(async move {
+        seams::spawn(async move {
             poll_fn(|waker| {
                 let mut polled = Poll::Pending;
                 scope.enter(&mut || polled = task.as_mut().poll(waker));

@@ -7,6 +7,7 @@ use crate::connection::breaker::CircuitBreaker;
 use crate::connection::reconnect::{self, Member};
 use crate::connection::tracker::Tracker;
 use crate::connection::{Connection, Redirects};
+use crate::seams;
 use crate::server::HostPort;
 use crate::server::slots::parse_address;
 use crate::sync::lock;
@@ -39,13 +40,13 @@ impl Cluster {
         };
         let watching = watch(self.this.clone(), Arc::clone(&node.breaker));
         let mut tasks = vec![
-            self.runtime.spawn(reconnect.run()).abort_handle(),
-            self.runtime.spawn(watching).abort_handle(),
+            seams::spawn_on(&self.runtime, reconnect.run()).abort_handle(),
+            seams::spawn_on(&self.runtime, watching).abort_handle(),
         ];
         if settings.memory.is_some() {
             let (breaker, coherence) = (&node.breaker, &self.coherence);
             let tracker = Tracker::new((server, id), breaker, coherence, &self.pending, settings);
-            tasks.push(self.runtime.spawn(tracker.run()).abort_handle());
+            tasks.push(seams::spawn_on(&self.runtime, tracker.run()).abort_handle());
         }
         *lock(&node.tasks) = tasks;
     }

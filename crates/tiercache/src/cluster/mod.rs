@@ -24,6 +24,7 @@ use crate::connection::Connection;
 use crate::connection::breaker::CircuitBreaker;
 use crate::connection::large::LargeKeys;
 use crate::local::coherence::{Coherence, NodeId};
+use crate::seams;
 use crate::server::slots::{Primary, SLOTS, slot_of};
 use crate::server::{HostPort, Server};
 use crate::settings::Settings;
@@ -96,7 +97,7 @@ impl Cluster {
             this: this.clone(),
         });
         let learning = topology::run(Arc::downgrade(&cluster));
-        let learning = cluster.runtime.spawn(learning).abort_handle();
+        let learning = seams::spawn_on(&cluster.runtime, learning).abort_handle();
         *lock(&cluster.topology) = Some(learning);
         cluster
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::seams::random_range;
+
 const FIRST: Duration = Duration::from_millis(25);
 const CAP: Duration = Duration::from_millis(400);
 
@@ -17,7 +19,7 @@ impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(CAP);
-        pause.mul_f64(rand::random_range(0.5..=1.0))
+        pause.mul_f64(random_range(0.5..=1.0))
     }
 }
 

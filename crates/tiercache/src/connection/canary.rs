@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::connection::{CommandError, Connection};
 use crate::protocol::marker::TOMBSTONE;
+use crate::seams::random;
 use crate::sync::{Mutex, lock};
 
 /// What the name of a canary begins with, after the prefix of a namespace.
@@ -41,7 +42,7 @@ impl Connection {
     ) -> Result<String, CommandError> {
         let mut attempts = 0;
         loop {
-            let key = format!("{prefix}{NAME}{:032x}", rand::random::<u128>());
+            let key = format!("{prefix}{NAME}{:032x}", random::<u128>());
             announce(&key);
             let mut set = cmd("SET");
             set.arg(&key).arg(TOMBSTONE).arg("PX").arg(LIFE);

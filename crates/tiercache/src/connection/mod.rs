@@ -39,6 +39,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connection::lacks::Lacks;
 use crate::connection::large::{Beside, LARGE, Large};
+use crate::seams::mutant;
 use crate::server::Socket;
 
 /// The reason why a command has no reply.
@@ -182,6 +183,7 @@ impl Connection {
         deadline: Instant,
     ) -> Result<T, CommandError> {
         if self.is_closed() {
+            mutant!(ClosedConnectionWaits => std::future::pending::<()>().await);
             return Err(CommandError::CircuitOpen);
         }
         let moved = self.socket.moved.count();

@@ -7,6 +7,7 @@ use redis::{PushInfo, PushKind, Value};
 use crate::connection::canary::Canary;
 use crate::local::coherence::{Coherence, NodeId};
 use crate::local::versions::KeyHash;
+use crate::seams::mutant;
 
 /// Applies the push messages of a connection.
 pub(super) struct Receiver {
@@ -20,6 +21,7 @@ impl Receiver {
     /// Applies a push message. The connection's task calls it in the order of arrival.
     pub(super) fn apply(&self, push: &PushInfo) {
         let coherence = &self.coherence;
+        mutant!(PushIgnored => return);
         match (&push.kind, push.data.as_slice()) {
             (PushKind::Invalidate, [Value::Array(keys)]) => {
                 for key in keys {
@@ -27,11 +29,14 @@ impl Receiver {
                         Value::BulkString(key) => {
                             coherence.key_changed(KeyHash::of_bytes(key));
                             self.canary.pushed(key);
+                            mutant!(OneKeyOfPush => return);
                         }
                         _ => coherence.all_changed(),
                     }
                 }
             }
+            #[cfg(tiercache_simulation)]
+            (PushKind::Invalidate, _) if crate::mutants::Mutant::FlushPushIgnored.is_active() => {}
             // FLUSHALL and FLUSHDB name no keys.
             (PushKind::Invalidate, _) => coherence.all_changed(),
             (PushKind::Disconnection, _) => coherence.lost(self.node, self.id),

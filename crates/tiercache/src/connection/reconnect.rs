@@ -16,6 +16,7 @@ use crate::connection::large::{Beside, Large, LargeKeys};
 use crate::connection::{CommandError, Connection, Redirects, Replication};
 use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, NodeId, ServerId};
+use crate::seams::mutant;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
@@ -78,6 +79,7 @@ impl Loop {
         loop {
             let (connection, server) = self.connect_until_success(&mut backoff, lost).await;
             let connection = Arc::new(connection);
+            mutant!(ServerNotRecorded => self.breaker.close(Arc::clone(&connection)); self.watch(&connection).await; continue);
             self.coherence.set_command_server(self.node, server);
             let since = Instant::now();
             self.breaker.close(Arc::clone(&connection));
@@ -88,6 +90,7 @@ impl Loop {
             }
             self.events.emit(Event::SharedLevelUp);
             self.watch(&connection).await;
+            mutant!(NoReconnection => return self.breaker.open());
             lost = Instant::now();
             self.breaker.open();
             if self.member.is_some() {
@@ -114,7 +117,9 @@ impl Loop {
         loop {
             let error = match timeout(self.timeouts.connect, self.connect()).await {
                 Ok(Ok((connection, server))) => {
+                    mutant!(RecentNotRepeated => return (connection, server));
                     self.pending.enqueue_recent(lost);
+                    mutant!(UsedBeforeFlush => return (connection, server));
                     match self.flush(&connection).await {
                         Ok(()) => return (connection, server),
                         Err(error) => error,

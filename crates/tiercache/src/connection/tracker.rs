@@ -27,6 +27,7 @@ use crate::connection::pushes::Receiver;
 use crate::connection::{CommandError, Connection};
 use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, Confirmation, MAX_SILENCE, NodeId};
+use crate::seams::mutant;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;
@@ -103,6 +104,7 @@ impl Tracker {
                 }
                 Err(_) => {}
             }
+            mutant!(TrackingNotReestablished => return);
             self.coherence.lost(self.node, id);
             sleep(pause.unwrap_or_else(|| backoff.next())).await;
         }
@@ -154,6 +156,7 @@ impl Tracker {
             let mut tracking = cmd("CLIENT");
             tracking.arg("TRACKING").arg("ON").arg("BCAST");
             for prefix in &prefixes {
+                mutant!(OtherPrefixTracked => tracking.arg("PREFIX").arg("other:"); continue);
                 tracking.arg("PREFIX").arg(prefix);
             }
             connection.call(&tracking, Instant::now() + limit).await?;

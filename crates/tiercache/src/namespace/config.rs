@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::codec::{Codec, CodecError};
+use crate::seams;
 
 /// A payload that begins as a marker does is padded with white space to more than a marker's
 /// length, so that it cannot be taken for one. JSON ignores the padding.
@@ -57,7 +58,7 @@ impl<V: 'static, E> Config<V, E> {
         let ttl = self.ttl_of(value);
         let shortened = match self.ttl_jitter {
             0.0 => ttl,
-            jitter => ttl.mul_f64(1.0 - jitter * rand::random::<f64>()),
+            jitter => ttl.mul_f64(1.0 - jitter * seams::random::<f64>()),
         };
         (ttl >= SHORTEST_TTL).then(|| shortened.max(SHORTEST_TTL))
     }
@@ -83,7 +84,7 @@ impl<V: 'static, E> Config<V, E> {
 impl<V> LocalPolicy<V> {
     /// The time before the end of its TTL at which an early refresh becomes due.
     pub(crate) fn refresh_before(&self, ttl: Duration) -> Duration {
-        ttl.mul_f64(rand::random_range(self.refresh_window.clone()))
+        ttl.mul_f64(seams::random_range(self.refresh_window.clone()))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::local::coherence::ServerId;
 use crate::protocol::marker::{Lease, Stored};
 use crate::protocol::script::{FILL, GET_LEASE, REFRESH, RELEASE, Script};
+use crate::seams::mutant;
 
 /// The number of keys that one step of an iteration visits, approximately.
 const SCAN_COUNT: u32 = 1_000;
@@ -59,6 +60,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<bool, CommandError> {
         let ttl = millis(ttl);
+        mutant!(FillWithoutLease => return self.overwrite(key, payload, &ttl, limit).await);
         let args = [own.as_ref(), payload, ttl.as_bytes()];
         let connection = self.choose(key, payload.len()).await?;
         flag(connection.eval(&FILL, key, &args, limit).await?)
@@ -74,6 +76,7 @@ impl Connection {
         ttl: Duration,
         limit: Duration,
     ) -> Result<bool, CommandError> {
+        mutant!(RefreshUnconditionally => return self.overwrite(key, new, &millis(ttl), limit).await);
         let (expiry, ttl) = (expiry.to_string(), millis(ttl));
         let args = [expiry.as_bytes(), old, new, ttl.as_bytes()];
         let connection = self.choose(key, new.len()).await?;
@@ -87,6 +90,7 @@ impl Connection {
         lease: &Lease,
         limit: Duration,
     ) -> Result<bool, CommandError> {
+        mutant!(ReleaseAnything => return self.delete(key, limit).await);
         flag(self.eval(&RELEASE, key, &[lease.as_ref()], limit).await?)
     }
 
@@ -141,6 +145,7 @@ impl Connection {
         match self.call(&script.evalsha(key, args), deadline).await {
             // Nothing was executed, so this is not a retry.
             Err(CommandError::Server(error)) if is_noscript(&error) => {
+                mutant!(ScriptNotResent => return Err(CommandError::Server(error)));
                 self.call(&script.eval(key, args), deadline).await
             }
             reply => reply,

@@ -12,6 +12,8 @@
 use bytes::Bytes;
 
 use crate::protocol::marker::{LEN, PREFIX_LEN, Stored, WHITE_SPACE, is_marker, marker};
+use crate::seams::mutant;
+use crate::seams::random;
 
 const GENERATION_PREFIX: &[u8; PREFIX_LEN] = b"null\r";
 
@@ -30,7 +32,8 @@ pub(crate) struct Generation([u8; LEN]);
 impl Generation {
     /// A unique generation.
     pub(crate) fn new() -> Self {
-        Self(marker(GENERATION_PREFIX, rand::random()))
+        mutant!(GenerationReused => return Self(marker(GENERATION_PREFIX, 7)));
+        Self(marker(GENERATION_PREFIX, random()))
     }
 
     /// The tag of the payloads that were loaded under it.
@@ -79,6 +82,7 @@ impl GroupState {
             Self::Ungrouped => Some(payload.clone()),
             Self::Missing | Self::Fenced => None,
             Self::Current(generation) => {
+                mutant!(TagIgnored => return Some(payload.slice(..payload.len().checked_sub(TAG_LEN)?)));
                 let untagged = payload.strip_suffix(generation.tag())?;
                 Some(payload.slice_ref(untagged))
             }

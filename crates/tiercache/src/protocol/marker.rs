@@ -20,6 +20,9 @@
 
 use bytes::Bytes;
 
+use crate::seams::mutant;
+use crate::seams::random;
+
 /// The content of an invalidated key.
 pub(crate) const TOMBSTONE: &[u8] = b"null";
 
@@ -46,14 +49,15 @@ pub(crate) struct FenceToken([u8; LEN]);
 impl Lease {
     /// A unique lease.
     pub(crate) fn new() -> Self {
-        Self(marker(LEASE_PREFIX, rand::random()))
+        mutant!(LeaseReused => return Self(marker(LEASE_PREFIX, 7)));
+        Self(marker(LEASE_PREFIX, random()))
     }
 }
 
 impl FenceToken {
     /// A unique fence.
     pub(crate) fn new() -> Self {
-        Self(marker(FENCE_PREFIX, rand::random::<u128>() & UNMARKED))
+        Self(marker(FENCE_PREFIX, random::<u128>() & UNMARKED))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::protocol::commands::{flag, millis};
 use crate::protocol::marker::{FenceToken, TOMBSTONE};
 use crate::protocol::script::INVALIDATE;
+use crate::seams::mutant;
 
 /// The longest wait for replicas, in milliseconds.
 const WAIT_MILLIS: u32 = 50;
@@ -23,6 +24,7 @@ impl Connection {
         life: Duration,
         limit: Duration,
     ) -> Vec<Result<(), CommandError>> {
+        mutant!(FenceNotRaised => return fences.map(|_| Ok(())).collect());
         let life = millis(life);
         let mut commands = Pipeline::new();
         for (key, fence) in fences {
@@ -64,6 +66,8 @@ impl Connection {
             let reply = self.call(&tombstone(key), Instant::now() + limit).await;
             return reply.map(|_| true);
         }
+        mutant!(InvalidateNotSent => return Ok(true));
+        mutant!(InvalidateForeignFence => return self.overwrite(key, TOMBSTONE, "1000", limit).await);
         let own = own.map_or(&b""[..], AsRef::as_ref);
         flag(self.eval(&INVALIDATE, key, &[own], limit).await?)
     }

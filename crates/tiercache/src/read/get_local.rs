@@ -13,6 +13,7 @@ use crate::namespace::Inner;
 use crate::namespace::config::LocalPolicy;
 use crate::read::in_flight::Outcome;
 use crate::read::outcome::{CachedValue, Source};
+use crate::seams::mutant;
 
 /// The versions of a key, and the time, before its value was requested.
 #[derive(Clone, Copy)]
@@ -60,11 +61,13 @@ impl<V, E> Inner<V, E> {
     pub(crate) fn is_written_since(&self, key: KeyHash, snapshot: &ReadSnapshot) -> bool {
         let version = |hash| self.shared.write_versions.get(hash);
         let is_group_written = |group: GroupStamp| version(group.hash) != group.write_version;
+        mutant!(OwnWriteIgnored => return false);
         version(key) != snapshot.write_version || snapshot.group.is_some_and(is_group_written)
     }
 
     /// Whether no change of an entry's group is known since the entry's value was requested.
     fn is_group_current(&self, group: GroupStamp, now: Moment) -> bool {
+        mutant!(GroupIgnoredInMemory => return true);
         let coherence = &self.shared.coherence;
         // Without a shared level there are no writes but those of this process.
         match self.shared.has_shared_level() {
@@ -126,6 +129,7 @@ where
     /// Inserts a value that is about to be returned. It replaces the entry before, so that no
     /// later read returns an earlier value.
     pub(crate) fn insert_loaded(&self, key: KeyRef<'_>, value: &V, snapshot: ReadSnapshot) {
+        mutant!(LoadedValueTracked => return self.insert_shared(key, value, 8, snapshot, Some(self.config.ttl)));
         let validity = if self.config.is_shared {
             Validity::FallbackOnly
         } else {

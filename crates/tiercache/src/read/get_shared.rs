@@ -96,6 +96,11 @@ where
         };
         let found = self.read(connection, key, expiry, group).await?;
         let (ttl, state) = (found.ttl(), found.group);
+        #[cfg(tiercache_simulation)]
+        let snapshot = match crate::mutants::Mutant::SnapshotAfterReply.is_active() {
+            true => self.snapshot(entry_key.hash, group),
+            false => snapshot,
+        };
         Ok(match found.stored {
             _ if state == GroupState::Fenced => SharedRead::Fenced,
             Stored::Payload(payload) => match self.decode(key, &payload, &state) {

@@ -16,6 +16,7 @@ use crate::read::fetch::look_up::Lookup;
 use crate::read::fetch::{Fetch, Grant};
 use crate::read::outcome::Failure;
 use crate::read::serve::serve;
+use crate::seams;
 
 /// The most commands of a read of several keys in one pipeline. More could fill the connection's
 /// buffer and time out.
@@ -208,6 +209,6 @@ where
     E: Send + Sync + 'static,
 {
     if !fetch.flight.end_if_empty() {
-        tokio::spawn(serve(fetch));
+        seams::spawn(serve(fetch));
     }
 }

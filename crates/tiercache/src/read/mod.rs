@@ -30,6 +30,7 @@ use crate::read::fetch::{Fetch, Known};
 use crate::read::in_flight::{Loader, Outcome, Waiter};
 use crate::read::outcome::{CachedValue, Failure, Source};
 use crate::read::serve::serve;
+use crate::seams;
 
 /// The wait for an origin whose last load failed, if there is a last known value to serve.
 const UNAVAILABLE_ORIGIN_WAIT: Duration = Duration::from_millis(200);
@@ -197,7 +198,7 @@ where
             self.shared.spawn(refresh);
         } else if self.is_sample(hits) {
             let (namespace, name) = (Arc::clone(self), name.to_owned());
-            tokio::spawn(sample::run(namespace, name, boxed(load)));
+            seams::spawn(sample::run(namespace, name, boxed(load)));
         }
         let age = now.since(entry.times.loaded);
         let value = entry.value.clone();

@@ -14,6 +14,7 @@ use crate::namespace::config::Same;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::Stored;
 use crate::read::in_flight::Loader;
+use crate::seams;
 
 /// One of this many local hits is compared.
 const SAMPLE_INTERVAL: u64 = 1_000;
@@ -88,7 +89,7 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
-        tokio::spawn(async move {
+        seams::spawn(async move {
             let written = Instant::now();
             for delay in VERIFY_DELAYS {
                 sleep((written + delay).saturating_duration_since(Instant::now())).await;

@@ -29,6 +29,8 @@ use redis::{
     RedisResult,
 };
 
+use crate::seams;
+use crate::seams::mutant;
 use crate::server::handshake::Handshake;
 use crate::server::seeds::Seeds;
 use crate::server::sentinel::Sentinels;
@@ -181,6 +183,7 @@ impl Server {
     pub(crate) async fn open_resp3(&self, config: &AsyncConnectionConfig) -> RedisResult<Socket> {
         let info = self.locate().await?;
         let login = info.redis_settings().clone();
+        mutant!(TrackingWithResp2 => return self.open(config).await);
         let info = info.set_redis_settings(login.set_protocol(ProtocolVersion::RESP3));
         self.open_at(info, config).await
     }
@@ -201,7 +204,7 @@ impl Server {
             Location::Fixed(info) => info.as_ref().clone(),
             Location::Sentinel(sentinels) => sentinels.locate().await?,
             Location::Cluster(seeds) => {
-                let seed = rand::random_range(0..seeds.addresses.len());
+                let seed = seams::random_range(0..seeds.addresses.len());
                 seeds.transport.to(&seeds.addresses[seed])
             }
         };

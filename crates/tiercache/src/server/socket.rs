@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::task::AbortHandle;
 
+use crate::seams;
 use crate::server::handshake::Handshake;
 
 /// A connection of the client, which is closed when this is dropped.
@@ -46,6 +47,11 @@ impl Socket {
         handshake: Option<&Handshake>,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<Self> {
+        #[cfg(tiercache_simulation)]
+        if let ConnectionAddr::Tcp(host, port) = info.addr() {
+            let stream = crate::simulated::connect(host, *port).await?;
+            return Self::over(stream, info, config).await;
+        }
         match (info.addr(), handshake) {
             (ConnectionAddr::Tcp(host, port), _) => {
                 Self::over(tcp(host, *port).await?, info, config).await
@@ -84,7 +90,7 @@ impl Socket {
         Ok(Self {
             connection,
             moved,
-            driver: tokio::spawn(driver).abort_handle(),
+            driver: seams::spawn(driver).abort_handle(),
         })
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::{join, join_all};
 use crate::connection::{CommandError, Connection};
 use crate::event::Event;
 use crate::protocol::marker::FenceToken;
+use crate::seams::mutant;
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
 use crate::write::key::Key;
@@ -174,6 +175,7 @@ impl Write {
         keys: impl IntoIterator<Item = Key>,
     ) -> Fenced<Tx> {
         self.progress.raise(keys).await;
+        mutant!(FenceTooShort => tokio::time::sleep(self.progress.shared.settings.fence).await);
         Fenced {
             transaction,
             progress: self.progress,

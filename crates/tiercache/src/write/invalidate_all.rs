@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::connection::{CommandError, Connection};
 use crate::event::Event;
 use crate::namespace::Namespace;
+use crate::seams;
 use crate::shared::Shared;
 
 /// The most invalidations in flight.
@@ -32,7 +33,7 @@ where
     /// complete this replica bypasses the shared level for the namespace.
     pub async fn invalidate_all(&self) {
         let namespace = Arc::clone(&self.0);
-        let work = tokio::spawn(async move {
+        let work = seams::spawn(async move {
             let prefix = Arc::from(&*namespace.config.prefix);
             let shared = &namespace.shared;
             shared.invalidate_prefix(&prefix).await;
@@ -60,7 +61,7 @@ impl Shared {
                 );
                 let event = Event::InvalidationQueued { key: prefix };
                 self.settings.events.emit(event);
-                tokio::spawn(retry(Arc::downgrade(self), Arc::clone(prefix)));
+                seams::spawn(retry(Arc::downgrade(self), Arc::clone(prefix)));
             }
         }
         // As for a single key: reads that began before may be stale.

@@ -31,6 +31,8 @@ use crate::local::versions::KeyHash;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::FenceToken;
 use crate::read::outcome::Failure;
+use crate::seams;
+use crate::seams::mutant;
 use crate::shared::Shared;
 use crate::stats::Counters;
 use crate::sync::lock;
@@ -111,7 +113,7 @@ where
     /// returns, no value from before the call is served.
     pub async fn invalidate(&self, key: &K) {
         let (namespace, name) = (Arc::clone(&self.0), with_name(key, str::to_owned));
-        let work = tokio::spawn(async move { namespace.invalidate(&name).await });
+        let work = seams::spawn(async move { namespace.invalidate(&name).await });
         // Fails only when the runtime shuts down.
         let _ = work.await;
     }
@@ -180,6 +182,8 @@ impl Progress {
         if !fence.is_confirmed && self.shared.has_shared_level() {
             counters.fences_unconfirmed.one();
         }
+        mutant!(UnconfirmedFenceOwned => return Target { key: fence.key.as_str(), own: Some(&fence.token), value: None, counters });
+        mutant!(PutAfterRollback => return Target { key: fence.key.as_str(), own: fence.is_confirmed.then_some(&fence.token), value: fence.key.value.as_ref(), counters });
         Target {
             key: fence.key.as_str(),
             own: fence.is_confirmed.then_some(&fence.token),
@@ -191,6 +195,14 @@ impl Progress {
 
 impl Shared {
     async fn invalidate(&self, targets: &[Target<'_>]) {
+        mutant!(MemoryInvalidatedFirst => {
+            for Target { key, .. } in targets {
+                self.write_versions.bump(KeyHash::of(key));
+                self.coherence.key_changed(KeyHash::of(key));
+            }
+            join_all(targets.iter().map(|target| self.invalidate_shared(target))).await;
+            return
+        });
         for Target { key, .. } in targets {
             self.write_versions.bump(KeyHash::of(key));
         }
@@ -198,6 +210,7 @@ impl Shared {
             join_all(targets.iter().map(|target| self.invalidate_shared(target))).await;
         }
         // After INVALIDATE or its enqueueing: reads that began before may be stale.
+        mutant!(MemoryNotInvalidated => return);
         for Target { key, .. } in targets {
             self.write_versions.bump(KeyHash::of(key));
             self.coherence.key_changed(KeyHash::of(key));
@@ -220,6 +233,7 @@ impl Shared {
                 }
             }
         }
+        mutant!(FailedInvalidationDropped => return);
         target.counters.invalidations_queued.one();
         let event = Event::InvalidationQueued { key };
         self.settings.events.emit(event);

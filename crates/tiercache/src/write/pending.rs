@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection};
 use crate::protocol::marker::{FenceToken, Lease};
+use crate::seams::RandomState;
+use crate::seams::mutant;
 use crate::sync::{Mutex, lock};
 use crate::write::recent::{Recent, RecentInvalidations};
 
@@ -49,7 +51,7 @@ struct Refusals {
 
 #[derive(Default)]
 struct Queue {
-    invalidations: HashMap<String, Invalidation>,
+    invalidations: HashMap<String, Invalidation, RandomState>,
     releases: Vec<(String, Lease)>,
     next_serial: u64,
     all_until: Option<Instant>,
@@ -86,6 +88,7 @@ impl PendingInvalidations {
 
     /// Whether the shared level must be bypassed for this key.
     pub(crate) fn contains(&self, key: &str) -> bool {
+        mutant!(PendingNotBypassed => return false);
         if self.count() == 0 && !self.all.load(Ordering::Acquire) {
             return false;
         }
@@ -119,6 +122,7 @@ impl PendingInvalidations {
 
     /// Records an invalidation that was confirmed, to be repeated on the next connection.
     pub(crate) fn confirmed(&self, key: &str, lifetime: Duration) {
+        mutant!(InvalidationNotKept => return);
         lock(&self.recent).record(key, lifetime, Instant::now());
     }
 
@@ -151,6 +155,7 @@ impl PendingInvalidations {
         owns: impl Fn(&str) -> bool,
         limit: Duration,
     ) -> Result<(), CommandError> {
+        mutant!(PendingDropped => lock(&self.queue).invalidations.clear());
         self.expire();
         let queued = lock(&self.queue).releases.clone();
         for (key, lease) in queued.into_iter().filter(|(key, _)| owns(key)) {
@@ -201,6 +206,7 @@ impl PendingInvalidations {
 
     fn remove(&self, key: &str, serial: u64) {
         let mut queue = lock(&self.queue);
+        mutant!(LaterInvalidationDropped => queue.invalidations.remove(key); self.publish(&queue); return);
         let queued = queue.invalidations.get(key);
         if queued.is_some_and(|queued| queued.serial == serial) {
             queue.invalidations.remove(key);

@@ -24,6 +24,7 @@ use crate::clock::Moment;
 pub(crate) use crate::local::coherence::node::{Confirmation, NodeId, ServerId};
 use crate::local::coherence::node::{Node, TrackingState};
 use crate::local::versions::{KeyHash, KeyVersions};
+use crate::seams::mutant;
 use crate::sync::{AtomicU64, Mutex, lock};
 
 /// The time after a heartbeat during which the local cache may be used.
@@ -102,6 +103,9 @@ impl Coherence {
     /// live. In the other order, a whole reconnection could happen in between.
     #[inline]
     pub(crate) fn is_current(&self, stamp: VersionStamp, key: KeyHash, now: Moment) -> bool {
+        mutant!(SilenceIgnored => return self.stamp(key) == stamp);
+        mutant!(VersionsIgnored => return self.is_live(now));
+        mutant!(GlobalVersionIgnored => return self.is_live(now) && self.stamp(key).key == stamp.key);
         self.is_live(now) && self.stamp(key) == stamp
     }
 
@@ -112,6 +116,7 @@ impl Coherence {
     }
 
     pub(crate) fn key_changed(&self, key: KeyHash) {
+        mutant!(KeyVersionKept => return);
         self.versions.bump(key);
     }
 
@@ -185,6 +190,7 @@ impl Coherence {
         }
         self.valid_until
             .store((earliest + MAX_SILENCE).nanos(), Ordering::Release);
+        mutant!(MemoryValidTooLong => self.valid_until.store((earliest + MAX_SILENCE * 3).nanos(), Ordering::Release));
         self.became_live.notify_waiters();
         Confirmation::Live
     }

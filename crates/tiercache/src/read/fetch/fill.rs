@@ -18,6 +18,7 @@ use crate::read::fetch::{Fetch, Grant};
 use crate::read::get_local::ReadSnapshot;
 use crate::read::in_flight::Loader;
 use crate::read::outcome::{CachedValue, Failure};
+use crate::seams::mutant;
 
 /// The begin of a load.
 #[derive(Clone, Copy)]
@@ -62,6 +63,7 @@ where
             (Some(grant), Err(_)) => self.release(grant).await,
             (None, _) => {}
         }
+        mutant!(JoinedDuringLoad => self.flight.admit());
         if is_outage {
             // An outage implies nothing about the value, so it is a valid result for all.
             self.flight.admit();
@@ -96,6 +98,7 @@ where
         match filled {
             Ok(true) => {
                 self.namespace.counters.fills.one();
+                mutant!(AdmittedAfterFill => self.flight.admit());
                 return self.flight.admit_deferred();
             }
             Ok(false) => {

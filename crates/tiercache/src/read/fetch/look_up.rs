@@ -16,6 +16,7 @@ use crate::protocol::generation::GroupState;
 use crate::protocol::marker::{Lease, Stored};
 use crate::read::fetch::{Fetch, Grant, Known};
 use crate::read::get_shared::SharedRead;
+use crate::seams::mutant;
 
 /// The pauses between polls of a key that another process is loading.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -104,6 +105,7 @@ where
             if !self.admit_unless_pending() {
                 return Lookup::Miss(None);
             }
+            mutant!(LoadedWithoutLease => return Lookup::Miss(Some(Grant { connection, lease: Lease::new(), group: GroupState::Ungrouped })));
             let lease = Lease::new();
             let namespace = &*self.namespace;
             let acquiring =

@@ -37,6 +37,7 @@ use crate::protocol::marker::Lease;
 use crate::read::get_local::ReadSnapshot;
 use crate::read::in_flight::{Flight, InFlightSlot};
 use crate::read::outcome::{CachedValue, Source};
+use crate::seams::mutant;
 
 /// The fetch of a key, on behalf of the waiters of its slot.
 pub(crate) struct Fetch<V, E> {
@@ -100,6 +101,7 @@ where
     }
 
     pub(super) fn deliver_hit(&mut self, value: V, age: Option<Duration>) {
+        mutant!(JoinedDuringGet => self.flight.admit());
         let waiters = self.flight.admitted();
         self.namespace.counters.hits.add(waiters);
         self.namespace.in_flight.shared(self.entry_key(), waiters);

@@ -13,7 +13,6 @@
 mod alone;
 
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -23,6 +22,8 @@ use crate::local::entry::KeyRef;
 pub(crate) use crate::read::in_flight::alone::LoneRead;
 use crate::read::in_flight::alone::LoneReads;
 use crate::read::outcome::{CachedValue, Failure};
+use crate::seams::RandomState;
+use crate::seams::mutant;
 use crate::sync::{Mutex, lock};
 
 /// The result that each waiter gets.
@@ -113,6 +114,7 @@ impl<V, E> InFlightSlot<V, E> {
     /// Removes the slot if it has no waiters. Returns whether it did.
     fn remove_if_empty(&mut self) -> bool {
         let mut slots = lock(&self.in_flight.slots);
+        mutant!(SlotRemovedWithWaiters => drop(slots.remove(&self.name)); self.is_removed = true; return true);
         if slots.get(&self.name).is_none_or(Vec::is_empty) {
             slots.remove(&self.name);
             self.is_removed = true;
@@ -190,6 +192,7 @@ impl<V: Clone, E> Flight<V, E> {
     pub(crate) fn defer(&mut self, version: u64) {
         let deferred = &mut self.deferred;
         self.slot.with_waiters(|waiters| {
+            mutant!(DeferredWhateverTheyWrote => deferred.append(waiters));
             deferred.extend(waiters.extract_if(.., |waiter| waiter.version == version));
         });
     }

@@ -1,0 +1,39 @@
+//! tiercache in simulated histories: its code, with a simulated clock, network, Valkey and
+//! database, and with faults. The seed of a history replays it.
+
+mod arguments;
+mod compare;
+mod coverage;
+mod database;
+mod faults;
+mod history;
+mod legacy;
+mod minimize;
+mod net;
+mod oracle;
+mod plan;
+mod process;
+mod search;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod trace;
+mod traffic;
+mod transitions;
+mod valkey;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => match arguments.compared {
+            Some(count) => compare::run(count, arguments.seeds.start),
+            None => search::run(&arguments),
+        },
+        Err(error) => {
+            eprintln!("{error}\n\n{}", arguments::USAGE);
+            ExitCode::from(64)
+        }
+    }
+}

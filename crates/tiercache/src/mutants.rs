@@ -1,0 +1,145 @@
+//! Defects that the simulator builds into the code, one at a time, to prove that its checks
+//! detect them (see [`crate::seams::mutant`]).
+
+use std::time::Duration;
+
+use redis::{Value, cmd};
+use tokio::time::Instant;
+
+use crate::connection::{CommandError, Connection};
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {
+        /// A defect of the code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[$doc])+ $name),+
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+mutants! {
+    /// FILL is an unconditional SET.
+    FillWithoutLease,
+    /// REFRESH is an unconditional SET.
+    RefreshUnconditionally,
+    /// RELEASE deletes any content.
+    ReleaseAnything,
+    /// After NOSCRIPT the script is not sent whole.
+    ScriptNotResent,
+    /// All leases have the same nonce.
+    LeaseReused,
+    /// All generations have the same nonce.
+    GenerationReused,
+    /// A fence counts as confirmed, and is not sent.
+    FenceNotRaised,
+    /// COMMIT is sent when the fence has expired.
+    FenceTooShort,
+    /// An invalidation counts as confirmed, and is not sent.
+    InvalidateNotSent,
+    /// An invalidation replaces the fences of other writers.
+    InvalidateForeignFence,
+    /// A write takes any fence of its own for confirmed.
+    UnconfirmedFenceOwned,
+    /// The value of a write is stored although it was rolled back.
+    PutAfterRollback,
+    /// The writer's memory is left to the pushes.
+    MemoryNotInvalidated,
+    /// Memory is invalidated before Valkey, and not after it.
+    MemoryInvalidatedFirst,
+    /// An invalidation that is not confirmed is not queued.
+    FailedInvalidationDropped,
+    /// Keys with a pending invalidation are read from Valkey.
+    PendingNotBypassed,
+    /// Confirmed invalidations are not kept to be repeated.
+    InvalidationNotKept,
+    /// A flush of the pending invalidations sends none.
+    PendingDropped,
+    /// A flush removes the invalidations that were queued meanwhile.
+    LaterInvalidationDropped,
+    /// Nothing is repeated after a reconnection.
+    RecentNotRepeated,
+    /// A connection is used before the pending invalidations are flushed.
+    UsedBeforeFlush,
+    /// The identity of the server is not recorded.
+    ServerNotRecorded,
+    /// A lost connection for commands is not replaced.
+    NoReconnection,
+    /// A lost tracking connection is not replaced.
+    TrackingNotReestablished,
+    /// Memory is valid for three seconds after a heartbeat.
+    MemoryValidTooLong,
+    /// Tracking is requested on RESP2, which has no pushes.
+    TrackingWithResp2,
+    /// Another prefix is tracked.
+    OtherPrefixTracked,
+    /// Pushes are ignored.
+    PushIgnored,
+    /// Only the first key of a push is invalidated.
+    OneKeyOfPush,
+    /// The push of a flush is ignored.
+    FlushPushIgnored,
+    /// Memory is used without heartbeats.
+    SilenceIgnored,
+    /// Memory is used whatever the versions.
+    VersionsIgnored,
+    /// Memory is used although tracking was interrupted meanwhile.
+    GlobalVersionIgnored,
+    /// The version of a key never changes.
+    KeyVersionKept,
+    /// Versions are read when the reply has arrived.
+    SnapshotAfterReply,
+    /// A loaded value is current in memory.
+    LoadedValueTracked,
+    /// A group's version is not compared in memory.
+    GroupIgnoredInMemory,
+    /// A fill or refresh ignores the writes of its own process.
+    OwnWriteIgnored,
+    /// Readers that came during a FILL get its value.
+    AdmittedAfterFill,
+    /// Readers that came during a load get its value.
+    JoinedDuringLoad,
+    /// Readers that came during a GET get its value.
+    JoinedDuringGet,
+    /// A load does not acquire a lease.
+    LoadedWithoutLease,
+    /// A slot is removed although readers wait in it.
+    SlotRemovedWithWaiters,
+    /// Readers that came after a write of the process get the value of a FILL.
+    DeferredWhateverTheyWrote,
+    /// Payloads of any generation are current.
+    TagIgnored,
+    /// Timeouts do not close a connection.
+    SilentConnectionKept,
+    /// A command on a closed connection waits.
+    ClosedConnectionWaits,
+}
+
+impl Connection {
+    /// Stores a payload, whatever the key holds.
+    pub(crate) async fn overwrite(
+        &self,
+        key: &str,
+        payload: &[u8],
+        ttl: &str,
+        limit: Duration,
+    ) -> Result<bool, CommandError> {
+        let mut set = cmd("SET");
+        set.arg(key).arg(payload).arg("PX").arg(ttl);
+        let reply = self.call(&set, Instant::now() + limit).await?;
+        Ok(reply == Value::Okay)
+    }
+
+    /// Deletes a key, whatever it holds.
+    pub(crate) async fn delete(&self, key: &str, limit: Duration) -> Result<bool, CommandError> {
+        let reply = self
+            .call(cmd("DEL").arg(key), Instant::now() + limit)
+            .await?;
+        Ok(reply == Value::Int(1))
+    }
+}
