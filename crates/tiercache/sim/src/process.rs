@@ -1,10 +1,13 @@
 //! A process with a cache, its readers and its writers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
 use tiercache::simulated::Process;
-use tiercache::{Cache, CommitWith, Event, Failure, Groups, Json, Key, Namespace, Source, Write};
+use tiercache::{
+    Cache, CommitWith, Event, Failure, Groups, Json, Key, LocalHandle, Namespace, Source, Write,
+};
 use tokio::time::timeout;
 
 use crate::database::Unavailable;
@@ -31,6 +34,8 @@ pub(crate) struct App {
     pub(crate) life: Life,
     pub(crate) cache: Cache,
     values: Namespace<u64, u64, Unavailable>,
+    /// A handle to each key.
+    handles: Arc<[LocalHandle<u64, Unavailable>]>,
     groups: Option<Groups>,
 }
 
@@ -81,8 +86,12 @@ impl App {
             }
             false => (values, None),
         };
+        let values = values.build().ok()?;
         Some(Self {
-            values: values.build().ok()?,
+            handles: (0..plan.keys)
+                .map(|key| values.local_handle(&key))
+                .collect(),
+            values,
             world,
             process,
             life,
@@ -113,6 +122,18 @@ impl App {
         }
     }
 
+    /// Reads a key: half of the time through its handle first.
+    async fn get(&self, key: u64) -> Result<(u64, Source), Failure<Arc<Unavailable>>> {
+        if self.random(0..2) == 0
+            && let Some(value) = self.handles[key as usize].get()
+        {
+            return Ok((value, Source::Local));
+        }
+        let loader = self.world.clone();
+        let read = self.values.lookup(&key, move || loader.load(key)).await?;
+        Ok((read.value, read.source))
+    }
+
     /// Reads a key, and judges what is returned. `None` if the read fails.
     pub(crate) async fn read(&self, key: u64) -> Option<(u64, Source)> {
         let (life, world) = (self.life, &self.world);
@@ -120,9 +141,7 @@ impl App {
             let now = state.now();
             state.oracle.required(life, key, now)
         });
-        let loader = world.clone();
-        let reading = self.values.lookup(&key, move || loader.load(key));
-        let Ok(read) = timeout(LONGEST, reading).await else {
+        let Ok(read) = timeout(LONGEST, self.get(key)).await else {
             let text = format!(
                 "a read of key {key} by process {} does not end",
                 self.process
@@ -141,7 +160,7 @@ impl App {
                 state.trace.add(&[now, 4, self.process as u64, key]);
                 return None;
             };
-            let (version, source) = (read.value, read.source);
+            let (version, source) = read;
             let is_memory = source == Source::Local;
             state.trace.add(&[
                 now,

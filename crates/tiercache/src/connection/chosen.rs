@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use redis::{AsyncConnectionConfig, RedisResult, Value, cmd};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -49,8 +50,7 @@ impl Connection {
         if !large.keys.contains(key) {
             return Ok(Chosen::Common(self));
         }
-        // Boxed, since it is rare: the futures of all reads contain this one.
-        let connection = Box::pin(self.beside(&large.beside, "large values", key)).await?;
+        let connection = self.beside(&large.beside, "large values", key).await?;
         Ok(Chosen::Large(connection))
     }
 
@@ -103,23 +103,27 @@ impl Connection {
         let Some(Replication { replicas, beside }) = &self.replication else {
             return Ok(None);
         };
-        let connection = Box::pin(self.beside(beside, "fences", key)).await?;
+        let connection = self.beside(beside, "fences", key).await?;
         Ok(Some((connection, *replicas)))
     }
 
-    async fn beside(
-        &self,
-        beside: &Beside<Self>,
+    /// Boxed, since it is rare: the futures of all reads contain this one. Without its type, so that
+    /// the compiler need not look into it for each of them.
+    fn beside<'a>(
+        &'a self,
+        beside: &'a Beside<Self>,
         purpose: &'static str,
-        prefix: &str,
-    ) -> Result<Arc<Self>, CommandError> {
-        let mut current = beside.connection.lock().await;
-        if let Some(connection) = current.as_ref().filter(|current| !current.is_closed()) {
-            return Ok(Arc::clone(connection));
-        }
-        let opening = timeout(OPEN_TIMEOUT, self.open_beside(beside, purpose, prefix)).await;
-        let connection = Arc::new(opening.map_err(|_| CommandError::Timeout)??);
-        Ok(Arc::clone(current.insert(connection)))
+        prefix: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Self>, CommandError>> {
+        Box::pin(async move {
+            let mut current = beside.connection.lock().await;
+            if let Some(connection) = current.as_ref().filter(|current| !current.is_closed()) {
+                return Ok(Arc::clone(connection));
+            }
+            let opening = timeout(OPEN_TIMEOUT, self.open_beside(beside, purpose, prefix)).await;
+            let connection = Arc::new(opening.map_err(|_| CommandError::Timeout)??);
+            Ok(Arc::clone(current.insert(connection)))
+        })
     }
 
     /// Opens a connection, and proves that it leads to the same server.
