@@ -2,7 +2,7 @@
 //! randomness, hashing, the clock's origin, and TCP.
 //!
 //! `sim/` builds the crate with `--cfg tiercache_simulation`. Without it, each name is Tokio's,
-//! rand's, or the standard library's own, and [`mutant!`] is `false`.
+//! rand's, or the standard library's own, and [`mutant!`] is nothing.
 
 #[cfg(not(tiercache_simulation))]
 pub(crate) use {
