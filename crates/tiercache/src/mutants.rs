@@ -1,13 +1,6 @@
 //! Defects that the simulator builds into the code, one at a time, to prove that its checks
 //! detect them (see [`crate::seams::mutant`]).
 
-use std::time::Duration;
-
-use redis::{Value, cmd};
-use tokio::time::Instant;
-
-use crate::connection::{CommandError, Connection};
-
 macro_rules! mutants {
     ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {
         /// A defect of the code.
@@ -120,28 +113,4 @@ mutants! {
     SilentConnectionKept,
     /// A command on a closed connection waits.
     ClosedConnectionWaits,
-}
-
-impl Connection {
-    /// Stores a payload, whatever the key holds.
-    pub(crate) async fn overwrite(
-        &self,
-        key: &str,
-        payload: &[u8],
-        ttl: &str,
-        limit: Duration,
-    ) -> Result<bool, CommandError> {
-        let mut set = cmd("SET");
-        set.arg(key).arg(payload).arg("PX").arg(ttl);
-        let reply = self.call(&set, Instant::now() + limit).await?;
-        Ok(reply == Value::Okay)
-    }
-
-    /// Deletes a key, whatever it holds.
-    pub(crate) async fn delete(&self, key: &str, limit: Duration) -> Result<bool, CommandError> {
-        let reply = self
-            .call(cmd("DEL").arg(key), Instant::now() + limit)
-            .await?;
-        Ok(reply == Value::Int(1))
-    }
 }

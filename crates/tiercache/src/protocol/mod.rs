@@ -4,6 +4,8 @@
 //! the scripts in `protocol/scripts`, each of which reads and writes one key atomically.
 
 pub(crate) mod commands;
+#[cfg(tiercache_simulation)]
+mod defects;
 pub(crate) mod generation;
 mod group_commands;
 pub(crate) mod marker;
