@@ -153,6 +153,8 @@ impl Transaction {
         });
         if is_unknown {
             world.sleep(late).await;
+            // Its process invalidates now, perhaps before COMMIT is executed.
+            world.with(|state| state.oracle.given_up(key, version));
             return Err(Unavailable);
         }
         outcome.await.map_err(|_| Unavailable)

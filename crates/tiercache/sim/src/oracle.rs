@@ -143,6 +143,12 @@ impl Oracle {
         }
     }
 
+    /// The process of a write has got an error from COMMIT, and removes its fence.
+    pub(crate) fn given_up(&mut self, key: u64, version: u64) {
+        self.fenced
+            .retain(|write| (write.key, write.version) != (key, version));
+    }
+
     /// A process has died. Returns how many of its writes were committed and not yet invalidated.
     pub(crate) fn killed(&mut self, life: Life) -> u64 {
         let mut count = 0;
