@@ -89,8 +89,6 @@ mutants! {
     SnapshotAfterReply,
     /// A loaded value is current in memory.
     LoadedValueTracked,
-    /// A handle keeps an entry that has left the local cache.
-    HandleKeepsEntry,
     /// A group's version is not compared in memory.
     GroupIgnoredInMemory,
     /// A fill or refresh ignores the writes of its own process.

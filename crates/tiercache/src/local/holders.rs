@@ -7,7 +7,6 @@
 use std::sync::{Arc, Weak};
 
 use crate::local::versions::KeyHash;
-use crate::seams::mutant;
 use crate::sync::{Mutex, Slot, lock};
 
 /// The key of a handle, and the entry that it holds.
@@ -64,7 +63,6 @@ impl<T> Holders<T> {
 
     /// Empties the handles. One that holds another entry by now looks that one up again.
     pub(crate) fn release(&self) {
-        mutant!(HandleKeepsEntry => return);
         let holders = lock(&self.0).take().unwrap_or_default();
         for held in holders.iter().filter_map(Weak::upgrade) {
             held.entry.set(None);
