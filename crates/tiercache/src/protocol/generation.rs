@@ -12,8 +12,7 @@
 use bytes::Bytes;
 
 use crate::protocol::marker::{LEN, PREFIX_LEN, Stored, WHITE_SPACE, is_marker, marker};
-use crate::seams::mutant;
-use crate::seams::random;
+use crate::seams::{mutant, random};
 
 const GENERATION_PREFIX: &[u8; PREFIX_LEN] = b"null\r";
 

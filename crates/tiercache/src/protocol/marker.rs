@@ -20,8 +20,7 @@
 
 use bytes::Bytes;
 
-use crate::seams::mutant;
-use crate::seams::random;
+use crate::seams::{mutant, random};
 
 /// The content of an invalidated key.
 pub(crate) const TOMBSTONE: &[u8] = b"null";

@@ -14,6 +14,15 @@ use crate::protocol::generation::GroupState;
 use crate::read::in_flight::Loader;
 use crate::read::outcome::Failure;
 
+/// The type that loaders have in a fetch.
+pub(super) fn boxed<V, E, F, Fut>(load: F) -> Loader<V, E>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<V, E>> + Send + 'static,
+{
+    Box::new(move || Box::pin(load()))
+}
+
 impl<V: 'static, E> Inner<V, E> {
     /// Calls a loader of one or several values, within the namespace's limit.
     pub(crate) async fn run<T>(&self, load: Loader<T, E>) -> Result<T, Failure<Arc<E>>> {

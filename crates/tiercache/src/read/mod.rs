@@ -28,6 +28,7 @@ use crate::local::group::Group;
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::read::fetch::{Fetch, Known};
 use crate::read::in_flight::{Loader, Outcome, Waiter};
+use crate::read::load::boxed;
 use crate::read::outcome::{CachedValue, Failure, Source};
 use crate::read::serve::serve;
 use crate::seams;
@@ -292,12 +293,4 @@ where
 
 async fn outcome<V, E>(reply: oneshot::Receiver<Outcome<V, E>>) -> Outcome<V, E> {
     reply.await.unwrap_or(Err(Failure::Panicked))
-}
-
-fn boxed<V, E, F, Fut>(load: F) -> Loader<V, E>
-where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = Result<V, E>> + Send + 'static,
-{
-    Box::new(move || Box::pin(load()))
 }

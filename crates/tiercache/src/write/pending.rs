@@ -5,8 +5,7 @@
 //! * The **release** of a lease that may have been acquired. It only affects latency: until the
 //!   lease expires, readers of its key wait for a value that nobody loads.
 //!
-//! The reconnect loop and the tracker flush the queue before a new connection is used, and the
-//! reconnect loop at every heartbeat.
+//! The reconnect loop (at every heartbeat, too) and the tracker flush it before a connection is used.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,8 +15,7 @@ use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection};
 use crate::protocol::marker::{FenceToken, Lease};
-use crate::seams::RandomState;
-use crate::seams::mutant;
+use crate::seams::{RandomState, mutant};
 use crate::sync::{Mutex, lock};
 use crate::write::recent::{Recent, RecentInvalidations};
 

@@ -22,8 +22,7 @@ use crate::local::entry::KeyRef;
 pub(crate) use crate::read::in_flight::alone::LoneRead;
 use crate::read::in_flight::alone::LoneReads;
 use crate::read::outcome::{CachedValue, Failure};
-use crate::seams::RandomState;
-use crate::seams::mutant;
+use crate::seams::{RandomState, mutant};
 use crate::sync::{Mutex, lock};
 
 /// The result that each waiter gets.
