@@ -26,6 +26,7 @@ use crate::store::pool::POOL_WAIT;
 use crate::store::query::{Purpose, Query};
 use crate::store::retry::{Repeat, repeated};
 use crate::store::session::{Session, SessionKind};
+use crate::store::shared::SharedConnections;
 use crate::store::timeout::{RESPONSE_TIMEOUT, with_timeout};
 use crate::store::transaction::Transaction;
 
@@ -38,6 +39,7 @@ pub struct Db {
     pub(super) pool: Pool,
     /// A single connection, so that a check of readiness does not wait for work.
     pub(super) probe: Pool,
+    pub(super) shared: Arc<SharedConnections>,
     pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<DatabaseMetrics>,
     pub(super) list_table: Arc<ListTable>,
@@ -58,6 +60,7 @@ impl Db {
         Ok(Self {
             pool: pool(config.pool_size)?,
             probe: pool(1)?,
+            shared: SharedConnections::of_pool(config.pool_size),
             load: Load::new(config.pool_size),
             metrics: Arc::default(),
             list_table: Arc::default(),

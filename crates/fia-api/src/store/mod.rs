@@ -28,6 +28,7 @@ mod retry;
 mod rows;
 pub mod schema;
 mod session;
+mod shared;
 mod statement;
 mod statements;
 mod tcp;

@@ -48,6 +48,20 @@ impl Db {
         Ok(Connection::new(taking.await?, Some(usage.taken())))
     }
 
+    /// A connection for a lookup: one that others use, or else one of the pool.
+    pub(super) async fn connection_of_lookup(&self) -> Result<Connection, StoreError> {
+        if let Some(joined) = self.shared.join() {
+            return Ok(Connection::shared(joined, None));
+        }
+        let usage = self.load.admit()?;
+        let taken = self.metrics.observe_pool(self.take_connection()).await?;
+        let usage = Some(usage.taken());
+        Ok(match self.shared.share(taken) {
+            Ok(shared) => Connection::shared(shared, usage),
+            Err(own) => Connection::new(own, usage),
+        })
+    }
+
     async fn take_connection(&self) -> Result<Pooled, StoreError> {
         let deadline = Instant::now() + POOL_WAIT;
         match self.pool.get().await.map_err(StoreError::from) {
@@ -79,6 +93,7 @@ impl Db {
     /// closes the idle connections, which lead to the same server.
     pub(super) fn discard_after(&self, error: &StoreError) {
         if error.is_failover() {
+            self.shared.retire();
             for pool in [&self.pool, &self.probe] {
                 pool.retain(|_, _| false);
             }

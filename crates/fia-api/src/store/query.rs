@@ -98,7 +98,10 @@ impl Db {
             Purpose::Read | Purpose::Lookup | Purpose::ReadAfter(_) => Repeat::Always,
         };
         let attempt = async || {
-            let connection = self.connection().await?;
+            let connection = match purpose {
+                Purpose::Lookup => self.connection_of_lookup().await?,
+                Purpose::Read | Purpose::ReadAfter(_) | Purpose::Write => self.connection().await?,
+            };
             self.query_on(connection, query).await
         };
         repeated(repeat, attempt).await

@@ -45,6 +45,7 @@ mod schema;
 mod scripts;
 mod secrets;
 mod settings;
+mod shared_lookups;
 mod sockets;
 mod startup;
 mod traces;

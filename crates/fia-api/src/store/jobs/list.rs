@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use crate::model::JobList;
 use crate::model::json::append;
-use crate::store::jobs::page::{direction, ids};
+use crate::store::jobs::page::{direction, ids, looked_up_ids};
 use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_RUN, JOIN_SCRIPT, RUN};
 use crate::store::jobs::selection::{Selected, Viewer};
 use crate::store::jobs::tables::{Tables, read};
@@ -21,9 +21,14 @@ use crate::store::{Db, StoreError};
 pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<Bytes, StoreError> {
     let rows = read(db, &list.selection, move |tables| {
         Box::pin(async move {
-            let (ids, values) = selected_ids(list, viewer, tables);
-            let jobs = jobs_of_ids(list);
-            db.query_by_keys(&ids, &values.params(), &jobs).await
+            let mut selected = selected(list, viewer, tables);
+            if let Some(ids) = looked_up_ids(&mut selected, list) {
+                let jobs = jobs_of_ids(list, &format!("ARRAY({ids})"));
+                return db.lookup(&jobs, &selected.values.params()).await;
+            }
+            let (sql, values) = ids(selected, list);
+            let jobs = jobs_of_ids(list, "$1");
+            db.query_by_keys(&sql, &values.params(), &jobs).await
         })
     });
     let mut body = Body::new(list.include_run);
@@ -129,13 +134,13 @@ impl Body {
     }
 }
 
-/// Selects the page by ids and sort keys alone.
-fn selected_ids(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> (String, Values) {
+/// The jobs of the list that the viewer may see.
+fn selected(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> Selected {
     let mut selected = Selected::new(&list.selection, tables);
     if let Some(viewer) = viewer {
         selected.restrict(viewer, list.selection.instrument.is_some());
     }
-    ids(selected, list)
+    selected
 }
 
 /// The columns of a list, and what they are joined from.
@@ -147,18 +152,19 @@ fn columns(list: &JobList) -> (String, String) {
     }
 }
 
-/// Selects jobs by their ids, in the order of these.
-fn jobs_of_ids(list: &JobList) -> String {
+/// Selects jobs by an array of their ids, in the order of these. The planner expects few elements of
+/// an array that it does not know, and joins their jobs by keys.
+fn jobs_of_ids(list: &JobList, ids: &str) -> String {
     let (columns, joins) = columns(list);
     format!(
-        "SELECT {columns} FROM unnest($1) WITH ORDINALITY AS page (id, place) \
+        "SELECT {columns} FROM unnest({ids}) WITH ORDINALITY AS page (id, place) \
          JOIN jobs ON jobs.id = page.id {joins} ORDER BY page.place"
     )
 }
 
 /// Selects the page, and joins the full rows of its jobs only.
 fn statement(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> (String, Values) {
-    let (page, values) = selected_ids(list, viewer, tables);
+    let (page, values) = ids(selected(list, viewer, tables), list);
     let (columns, joins) = columns(list);
     let direction = direction(list);
     let sql = format!(

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::model::{Direction, JobList, Page};
+use crate::model::{Direction, JobList, OrderBy, Page};
 use crate::store::jobs::selection::Selected;
 use crate::store::jobs::tables::Column;
 use crate::store::jobs::values::Values;
@@ -14,23 +14,46 @@ const WALK: i64 = 4_000;
 /// The last job of a page that is looked for there.
 const LAST_WALKED: i64 = 20_000;
 
+/// The rows of an order's index that a lookup of a page may read.
+const LOOKED_UP: i64 = 2_000;
+
+/// Selects the ids of a page near the start of an order that an index has, or returns `None`. The
+/// best plan is the same for all values, if the planner knows that few rows are read: it does not
+/// see the values of `LIMIT` and `OFFSET` when it makes a plan that the server keeps.
+pub(super) fn looked_up_ids(selected: &mut Selected, list: &JobList) -> Option<String> {
+    let by = list.ordering.by;
+    let has_index = match by {
+        OrderBy::Start => selected.is_of_all() || selected.is_of_an_instrument(),
+        OrderBy::End | OrderBy::State | OrderBy::Id => selected.is_of_all(),
+        OrderBy::RunStart | OrderBy::RunEnd => selected.is_of_all() && selected.reads_list_table(),
+        _ => false,
+    };
+    let Page { limit, offset } = list.page;
+    if !has_index || limit == 0 || offset.saturating_add(limit) > LOOKED_UP {
+        return None;
+    }
+    let order = Order::of(selected, list);
+    let (columns, in_order, of_page) = (order.columns(), order.of_tables(), order.of_page());
+    let source = selected.source();
+    let limit = selected.values.bind(limit, Type::INT8);
+    let offset = selected.values.bind(offset, Type::INT8);
+    Some(format!(
+        "SELECT id FROM (SELECT {columns} {source} {in_order} LIMIT {LOOKED_UP}) first \
+         {of_page} LIMIT {limit} OFFSET {offset}"
+    ))
+}
+
 /// Selects the ids and sort keys of a page, in order.
 pub(super) fn ids(mut selected: Selected, list: &JobList) -> (String, Values) {
-    let key = selected.column(list.ordering.by);
-    let id = selected.column(Column::Id);
+    let order = Order::of(&mut selected, list);
     let Page { limit, offset } = list.page;
-    let order = Order {
-        key,
-        id,
-        direction: direction(list),
-    };
     let is_text = list.ordering.by.is_text();
     let sql = if limit == 0 {
         plain(&mut selected, &order, list.page)
     } else if is_text && !selected.is_of_instruments() {
         let end = limit.saturating_add(offset);
         of_texts(&mut selected, &order, list.page, end)
-    } else if !is_text && selected.filters_list_table() {
+    } else if !is_text && selected.reads_list_table() && !selected.is_of_all() {
         walk(&mut selected, &order, list.page)
     } else {
         plain(&mut selected, &order, list.page)
@@ -45,6 +68,14 @@ struct Order {
 }
 
 impl Order {
+    fn of(selected: &mut Selected, list: &JobList) -> Self {
+        Self {
+            key: selected.column(list.ordering.by),
+            id: selected.column(Column::Id),
+            direction: direction(list),
+        }
+    }
+
     /// The columns of a page.
     fn columns(&self) -> String {
         format!("{} AS id, {} AS key", self.id, self.key)

@@ -86,9 +86,22 @@ impl Selected {
         self.is_of_instruments
     }
 
-    /// Whether the list table is read, and its rows are filtered.
-    pub(super) fn filters_list_table(&self) -> bool {
-        matches!(self.tables, Tables::ListTable(_)) && !self.conditions.is_empty()
+    /// Whether the list table is read.
+    pub(super) fn reads_list_table(&self) -> bool {
+        matches!(self.tables, Tables::ListTable(_))
+    }
+
+    /// Whether all listed jobs are selected.
+    pub(super) fn is_of_all(&self) -> bool {
+        match self.tables {
+            Tables::Sources => self.conditions == [HAS_RUN],
+            Tables::ListTable(_) => self.conditions.is_empty(),
+        }
+    }
+
+    /// Whether the jobs of one instrument are selected from the list table, all of them.
+    pub(super) fn is_of_an_instrument(&self) -> bool {
+        self.instrument.is_some() && self.conditions.len() == 1
     }
 
     /// The condition of the list table on the only instrument.
@@ -175,7 +188,7 @@ impl Selected {
                 format!("{} >= {number}", self.column(Column::ExperimentNumber))
             }
             Condition::Contains(field, text) => {
-                let pattern = self.values.text(containing(text));
+                let pattern = self.values.text_containing(text);
                 self.searches = true;
                 format!("{} ILIKE {pattern}", self.column(*field))
             }
@@ -246,20 +259,6 @@ impl Selected {
         self.joins.add(column);
         format!("{column} {comparison}")
     }
-}
-
-/// Returns the `LIKE` pattern of texts that contain this one, with its wildcards escaped.
-fn containing(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 #[cfg(test)]

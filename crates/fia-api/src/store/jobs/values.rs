@@ -20,6 +20,20 @@ impl Values {
         self.bind(value, Type::TEXT)
     }
 
+    /// Binds the `LIKE` pattern of texts that contain this one, with its wildcards escaped.
+    pub(super) fn text_containing(&mut self, text: &str) -> String {
+        let mut pattern = String::with_capacity(text.len() + 2);
+        pattern.push('%');
+        for c in text.chars() {
+            if matches!(c, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('%');
+        self.text(pattern)
+    }
+
     pub(super) fn timestamp(&mut self, text: String) -> String {
         self.bind(TimestampText(text), Type::TIMESTAMP)
     }
