@@ -123,17 +123,13 @@ enum Command {
         /// Total number of queries of both servers.
         #[arg(long, default_value_t = 1_000_000)]
         queries: u64,
+        /// With named statements, which `PgBouncer` has since version 1.21; the one of the `PATH`.
+        #[arg(long)]
+        prepared: bool,
     },
-    /// Uncached jobs and lists over a direct connection, with prepared statements and without, and
-    /// `pgbench` with the same statement
-    Prepared {
-        /// Number of jobs in the database.
-        #[arg(long, default_value_t = 100_000)]
-        jobs: u32,
-        /// An earlier build of the server to compare with.
-        #[arg(long, value_name = "PATH")]
-        baseline: Option<PathBuf>,
-    },
+    /// Uncached jobs and lists, with prepared statements and without, directly or through a pooler,
+    /// and `pgbench` with the same statement
+    Prepared(prepared::Options),
     /// Pages, filters, counts and a list without a limit over many jobs, uncached
     Lists(lists::Options),
     /// Lists and counts beside writes of jobs: their age, hits, and the cost of the writes
@@ -265,10 +261,10 @@ pub(crate) async fn run(options: Options) -> Outcome {
             unavailable::run(&options.server, seconds, max_stale).await?;
             frozen
         }
-        Command::Pooler { queries } => pooler::run(&options.server, queries).await,
-        Command::Prepared { jobs, baseline } => {
-            prepared::run(&options.server, baseline.as_deref(), jobs).await
+        Command::Pooler { queries, prepared } => {
+            pooler::run(&options.server, queries, prepared).await
         }
+        Command::Prepared(options_of) => prepared::run(&options.server, &options_of).await,
         Command::Lists(of_lists) => lists::run(&options.server, of_lists).await,
         Command::FreshLists(of_lists) => fresh::run(&options.server, of_lists).await,
         Command::Cluster(of_cluster) => cluster::run(&options.server, &of_cluster).await,

@@ -18,16 +18,23 @@ const ROWS: u64 = 1000;
 /// Server connections of the pooler: far fewer than its clients, so that they are shared.
 const POOL: u32 = 6;
 
-pub(super) async fn run(server: &Path, queries: u64) -> Outcome {
+pub(super) async fn run(server: &Path, queries: u64, prepared: bool) -> Outcome {
     let stack = Stack::builder().postgres().start().await?;
     let postgres = stack.postgres().ok_or("no PostgreSQL")?;
     tag_rows(&postgres.connect("fia").await?).await?;
     let options = PgBouncerOptions {
         default_pool_size: POOL,
+        settings: if prepared {
+            vec![("max_prepared_statements".to_owned(), "100".to_owned())]
+        } else {
+            Vec::new()
+        },
         ..PgBouncerOptions::default()
     };
     let pooler = PgBouncer::start(postgres, options).await?;
+    let statements = if prepared { "on" } else { "auto" };
     let behind = [
+        ("DB_PREPARED", statements.to_owned()),
         ("DB_PORT", pooler.port().to_string()),
         ("VALKEY_URL", String::new()),
         ("LIVE_DATA_SCRIPT_CACHE_TTL_SECONDS", "0".to_owned()),

@@ -1,9 +1,9 @@
 //! Uncached reads of jobs with prepared statements and without, and `pgbench` with the statement of a
 //! single job.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use devstack::{Api, Postgres, Stack, add_jobs, tokens};
+use devstack::{Api, PgBouncer, PgBouncerOptions, Postgres, Stack, add_jobs, tokens};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -19,37 +19,82 @@ const SECONDS: u32 = 5;
 /// The number of jobs that the statement is taken from.
 const CAPTURED_JOB: u32 = 1;
 
-pub(super) async fn run(server: &Path, baseline: Option<&Path>, jobs: u32) -> Outcome {
-    let postgres = Postgres::start().await?;
-    eprintln!("Adding {jobs} jobs …");
-    add_jobs(&postgres, "fia", jobs).await?;
-    let stack = Stack::builder().upstreams().start().await?;
-    let mut settings = database_settings(&postgres);
-    settings.extend(ttl_settings(0));
-    let mut env = stack.env();
-    let owned = settings.iter();
-    env.extend(owned.map(|(name, value)| ((*name).to_owned(), value.clone())));
-    Api::run_command(server, &["schema", "--indexes", "--apply"], &env).await?;
-    let client = postgres.connect("fia").await?;
-    client.batch_execute("VACUUM ANALYZE").await?;
+/// What is measured.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Number of jobs in the database.
+    #[arg(long, default_value_t = 100_000)]
+    jobs: u32,
+    /// An earlier build of the server to compare with.
+    #[arg(long, value_name = "PATH")]
+    baseline: Option<PathBuf>,
+    /// Connects through a pooler in transaction mode.
+    #[arg(long)]
+    pooler: Option<Pooler>,
+}
 
-    let auto = start(server, &stack, &settings).await?;
-    settings.push(("DB_PREPARED", "off".to_owned()));
-    let off = start(server, &stack, &settings).await?;
-    let mut contenders = vec![("prepared", &auto), ("not prepared", &off)];
+/// A `PgBouncer`, the one of the `PATH`.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Pooler {
+    /// Without named statements.
+    Plain,
+    /// With named statements: version 1.21 or later.
+    Statements,
+}
+
+impl Pooler {
+    async fn start(self, postgres: &Postgres) -> Outcome<PgBouncer> {
+        let statements = match self {
+            Self::Plain => None,
+            Self::Statements => Some(("max_prepared_statements".to_owned(), "100".to_owned())),
+        };
+        let options = PgBouncerOptions {
+            settings: statements.into_iter().collect(),
+            ..PgBouncerOptions::default()
+        };
+        Ok(PgBouncer::start(postgres, options).await?)
+    }
+}
+
+pub(super) async fn run(server: &Path, options: &Options) -> Outcome {
+    let jobs = options.jobs;
+    let stack = Stack::builder().upstreams().start().await?;
+    let (postgres, mut settings) = database(server, &stack, jobs).await?;
+    let off = start(server, &stack, &with_prepared(&settings, "off")).await?;
+    let statement = statement_of_a_job(&postgres, &off).await?;
+    let pooler = match options.pooler {
+        Some(pooler) => Some(pooler.start(&postgres).await?),
+        None => None,
+    };
+    if let Some(pooler) = &pooler {
+        settings.push(("DB_PORT", pooler.port().to_string()));
+    }
+    let on = match options.pooler {
+        Some(Pooler::Statements) => "on",
+        Some(Pooler::Plain) | None => "auto",
+    };
+    let prepared = start(server, &stack, &with_prepared(&settings, on)).await?;
+    let off = start(server, &stack, &with_prepared(&settings, "off")).await?;
+    let mut contenders = vec![(on, &prepared), ("off", &off)];
     let older;
-    if let Some(baseline) = baseline {
+    if let Some(baseline) = &options.baseline {
         older = start(baseline, &stack, &settings).await?;
         contenders.push(("baseline", &older));
     }
-    let statement = statement_of_a_job(&postgres, &off).await?;
     let folder = tempfile::tempdir()?;
     let scripts = Scripts::write(&folder, &statement, jobs)?;
 
     println!(
-        "{jobs} jobs, uncached, direct connection; medians of {ROUNDS} rounds of {SECONDS} s\n"
+        "{jobs} jobs, uncached, {}; medians of {ROUNDS} rounds of {SECONDS} s\n",
+        if pooler.is_some() {
+            "through PgBouncer"
+        } else {
+            "direct connection"
+        },
     );
-    println!("| | `GET /job/{{id}}` of random ids, 1/s | 25 jobs at random offsets, 1/s |");
+    println!(
+        "| `DB_PREPARED` | `GET /job/{{id}}` of random ids, 1/s | 25 jobs at random offsets, 1/s |"
+    );
     println!("|---|---|---|");
     let mut rates = vec![(Vec::new(), Vec::new()); contenders.len()];
     let mut floor = Vec::new();
@@ -70,19 +115,38 @@ pub(super) async fn run(server: &Path, baseline: Option<&Path>, jobs: u32) -> Ou
         lists.push(list);
     }
     println!("| `pgbench -M prepared`, the same statement | {floor:.0} | |\n");
-    println!("prepared / pgbench: {:.2}", singles[0] / floor);
+    println!("{on} / pgbench: {:.2}", singles[0] / floor);
     let last = singles.len() - 1;
     println!(
-        "prepared / {}: {:.2}",
+        "{on} / {}: {:.2}, lists: {:.2}",
         contenders[last].0,
-        singles[0] / singles[last]
-    );
-    println!(
-        "prepared / {}, lists: {:.2}",
-        contenders[last].0,
+        singles[0] / singles[last],
         lists[0] / lists[last]
     );
     Ok(())
+}
+
+/// A database with jobs and indexes, and the settings of a server without caches on it.
+async fn database(server: &Path, stack: &Stack, jobs: u32) -> Outcome<(Postgres, Settings)> {
+    let postgres = Postgres::start().await?;
+    eprintln!("Adding {jobs} jobs …");
+    add_jobs(&postgres, "fia", jobs).await?;
+    let mut settings = database_settings(&postgres);
+    settings.extend(ttl_settings(0));
+    let mut env = stack.env();
+    let owned = settings.iter();
+    env.extend(owned.map(|(name, value)| ((*name).to_owned(), value.clone())));
+    Api::run_command(server, &["schema", "--indexes", "--apply"], &env).await?;
+    let client = postgres.connect("fia").await?;
+    client.batch_execute("VACUUM ANALYZE").await?;
+    Ok((postgres, settings))
+}
+
+type Settings = Vec<(&'static str, String)>;
+
+fn with_prepared(settings: &Settings, prepared: &str) -> Settings {
+    let prepared = ("DB_PREPARED", prepared.to_owned());
+    settings.iter().cloned().chain([prepared]).collect()
 }
 
 /// The scripts of `wrk` and `pgbench`.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::MakeTlsConnect;
@@ -132,7 +131,7 @@ impl Endpoint {
         let (stream, addresses) = tcp::connect(&self.name, self.port)
             .await
             .map_err(|error| unreachable_host(&error))?;
-        let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, &self.name);
+        let tls = MakeTlsConnect::<tcp::Stream>::make_tls_connect(&mut tls, &self.name);
         let Ok(tls) = tls;
         let connected = self.config.connect_raw(stream, tls).await;
         let (client, connection) = connected.map_err(of_connecting)?;
