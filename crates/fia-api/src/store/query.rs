@@ -6,7 +6,7 @@
 
 use tokio_postgres::{Error, Row};
 
-use crate::store::begin::{BEGIN, Param};
+use crate::store::begin::{BEGIN, BEGIN_LOOKUP, Param};
 use crate::store::connection::Connection;
 use crate::store::retry::{Repeat, repeated};
 use crate::store::session::{Session, SessionKind};
@@ -164,6 +164,7 @@ impl Query<'_> {
                 });
             }
             (Purpose::ReadAfter(begin), _) => begin,
+            (Purpose::Lookup, SessionKind::Pooled) => BEGIN_LOOKUP,
             (Purpose::Read | Purpose::Lookup | Purpose::Write, _) => BEGIN,
         };
         if self.is_named(session) {
