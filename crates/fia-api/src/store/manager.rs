@@ -17,15 +17,16 @@ pub(super) type PoolError = managed::PoolError<StoreError>;
 pub(super) struct Manager(pub(super) Connector);
 
 impl managed::Manager for Manager {
-    type Type = Session;
+    /// Boxed, as it is moved from the pool to its user and back.
+    type Type = Box<Session>;
     type Error = StoreError;
 
-    async fn create(&self) -> Result<Session, StoreError> {
-        self.0.open().await
+    async fn create(&self) -> Result<Box<Session>, StoreError> {
+        Ok(Box::new(self.0.open().await?))
     }
 
     /// Does not ask the server: a statement on a session that was lost is repeated on another one.
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<StoreError> {
+    async fn recycle(&self, session: &mut Box<Session>, _: &Metrics) -> RecycleResult<StoreError> {
         if session.client().is_closed() {
             return Err(RecycleError::message("the connection was closed"));
         }

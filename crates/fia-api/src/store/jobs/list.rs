@@ -5,7 +5,8 @@ use tokio_postgres::Row;
 
 use crate::model::JobList;
 use crate::model::json::append;
-use crate::store::jobs::page::{direction, ids, looked_up_ids};
+use crate::store::jobs::order::direction;
+use crate::store::jobs::page::{ids, looked_up_ids};
 use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_RUN, JOIN_SCRIPT, RUN};
 use crate::store::jobs::selection::{Selected, Viewer};
 use crate::store::jobs::tables::{Tables, read};

@@ -6,12 +6,14 @@
 mod count;
 mod joins;
 mod list;
+mod order;
 mod origin;
 mod page;
 mod row;
 mod selection;
 mod single;
 mod tables;
+mod texts;
 mod time;
 mod update;
 mod values;

@@ -2,13 +2,12 @@
 
 use tokio_postgres::types::Type;
 
-use crate::model::{Direction, JobList, OrderBy, Page};
+use crate::model::{JobList, OrderBy, Page};
+use crate::store::jobs::order::{Order, limit_offset};
 use crate::store::jobs::selection::Selected;
-use crate::store::jobs::tables::Column;
+use crate::store::jobs::texts;
 use crate::store::jobs::values::Values;
 
-/// Maximum size of an indexed text in bytes, as in `indexes.sql`.
-const LONG_TEXT: u32 = 512;
 /// The rows of an order's index that are read before all matches are selected.
 const WALK: i64 = 4_000;
 /// The last job of a page that is looked for there.
@@ -45,58 +44,27 @@ pub(super) fn looked_up_ids(selected: &mut Selected, list: &JobList) -> Option<S
 
 /// Selects the ids and sort keys of a page, in order.
 pub(super) fn ids(mut selected: Selected, list: &JobList) -> (String, Values) {
-    let order = Order::of(&mut selected, list);
     let Page { limit, offset } = list.page;
+    let end = limit.saturating_add(offset);
     let is_text = list.ordering.by.is_text();
-    let sql = if limit == 0 {
-        plain(&mut selected, &order, list.page)
-    } else if is_text && !selected.is_of_instruments() {
-        let end = limit.saturating_add(offset);
-        of_texts(&mut selected, &order, list.page, end)
-    } else if !is_text && selected.reads_list_table() && !selected.is_of_all() {
-        walk(&mut selected, &order, list.page)
+    let is_filtered = selected.reads_list_table() && !selected.is_of_all();
+    let sql = if limit == 0 || is_text && selected.is_of_instruments() {
+        plain(&mut selected, list)
+    } else if is_text && is_filtered && end <= LAST_WALKED {
+        texts::walk(&mut selected, list)
+    } else if is_text {
+        texts::page(&mut selected, list, end)
+    } else if is_filtered {
+        walk(&mut selected, list)
     } else {
-        plain(&mut selected, &order, list.page)
+        plain(&mut selected, list)
     };
     (sql, selected.values)
 }
 
-struct Order {
-    key: &'static str,
-    id: &'static str,
-    direction: &'static str,
-}
-
-impl Order {
-    fn of(selected: &mut Selected, list: &JobList) -> Self {
-        Self {
-            key: selected.column(list.ordering.by),
-            id: selected.column(Column::Id),
-            direction: direction(list),
-        }
-    }
-
-    /// The columns of a page.
-    fn columns(&self) -> String {
-        format!("{} AS id, {} AS key", self.id, self.key)
-    }
-
-    fn of_tables(&self) -> String {
-        self.by(self.key, self.id)
-    }
-
-    fn of_page(&self) -> String {
-        self.by("key", "id")
-    }
-
-    fn by(&self, key: &str, id: &str) -> String {
-        let direction = self.direction;
-        format!("ORDER BY {key} {direction}, {id} {direction}")
-    }
-}
-
-fn plain(selected: &mut Selected, order: &Order, page: Page) -> String {
-    let window = limit_offset(&mut selected.values, page);
+fn plain(selected: &mut Selected, list: &JobList) -> String {
+    let order = Order::of(selected, list);
+    let window = limit_offset(&mut selected.values, list.page);
     format!(
         "SELECT {} {} {}{window}",
         order.columns(),
@@ -105,32 +73,16 @@ fn plain(selected: &mut Selected, order: &Order, page: Page) -> String {
     )
 }
 
-/// Only short texts are indexed, so short and long texts are selected separately, each up to the
-/// `end` of the page. Not with an instrument filter: its name is in each text, so that all matches
-/// may be at the far end of such an index.
-fn of_texts(selected: &mut Selected, order: &Order, page: Page, end: i64) -> String {
-    let window = limit_offset(&mut selected.values, page);
-    let end = selected.values.bind(end, Type::INT8);
-    let is_long = format!("octet_length({}) > {LONG_TEXT}", order.key);
-    let found = format!("SELECT {} {}", order.columns(), selected.source());
-    let in_order = order.of_tables();
-    format!(
-        "SELECT id, key FROM (\
-         ({found} AND ({is_long}) IS NOT TRUE {in_order} LIMIT {end}) UNION ALL \
-         ({found} AND {is_long} {in_order} LIMIT {end})) parts {}{window}",
-        order.of_page()
-    )
-}
-
 /// Reads a limited number of rows in the order of its index. If too few match, selects all matches
 /// and sorts them: the planner takes columns for independent, and would read an index to its end
 /// where the matches are far from the page. `OFFSET 0` keeps the order out of that selection.
-fn walk(selected: &mut Selected, order: &Order, page: Page) -> String {
-    let Page { limit, offset } = page;
+fn walk(selected: &mut Selected, list: &JobList) -> String {
+    let order = Order::of(selected, list);
+    let Page { limit, offset } = list.page;
     let end = offset.saturating_add(limit);
     let rows = if end > LAST_WALKED { 0 } else { WALK + 2 * end };
     let rows = selected.values.bind(rows, Type::INT8);
-    let window = limit_offset(&mut selected.values, page);
+    let window = limit_offset(&mut selected.values, list.page);
     let limit = selected.values.bind(limit, Type::INT8);
     // The index of an instrument's jobs has the order of their start.
     let instrument = match selected.instrument() {
@@ -151,23 +103,4 @@ fn walk(selected: &mut Selected, order: &Order, page: Page) -> String {
            SELECT {columns} {all} AND (SELECT rows FROM found) < {limit} OFFSET 0 \
          ) matches {of_page}{window})"
     )
-}
-
-/// Returns `LIMIT` and `OFFSET`; a zero omits either.
-fn limit_offset(values: &mut Values, page: Page) -> String {
-    let mut sql = String::new();
-    for (word, rows) in [("LIMIT", page.limit), ("OFFSET", page.offset)] {
-        if rows != 0 {
-            let rows = values.bind(rows, Type::INT8);
-            sql.push_str(&format!(" {word} {rows}"));
-        }
-    }
-    sql
-}
-
-pub(super) fn direction(list: &JobList) -> &'static str {
-    match list.ordering.direction {
-        Direction::Ascending => "ASC",
-        Direction::Descending => "DESC",
-    }
 }

@@ -9,6 +9,7 @@ mod long;
 mod model;
 mod page;
 mod runners;
+mod texts;
 mod timestamps;
 mod update;
 

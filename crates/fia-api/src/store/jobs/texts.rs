@@ -1,0 +1,149 @@
+//! Pages in order of a text, whose index has only the short ones.
+
+use tokio_postgres::types::Type;
+
+use crate::model::{Direction, JobList, OrderBy};
+use crate::store::jobs::order::{Order, direction, limit_offset};
+use crate::store::jobs::selection::Selected;
+
+/// Maximum size of an indexed text in bytes, as in `indexes.sql`.
+const LONG_TEXT: u32 = 512;
+/// The entries of a text's index that are read for a page that ends after one job. For others the
+/// number grows with the square root: as much is then read in vain as the matches cost which are too
+/// few to be found, in a table of a million jobs.
+const WALK: f64 = 1_000.0;
+
+/// Selects a page in order of a text. Only short texts are indexed, so short and long ones are selected separately, each up to the
+/// `end` of the page. Not with an instrument filter: its name is in each text, so that all matches
+/// may be at the far end of such an index.
+pub(super) fn page(selected: &mut Selected, list: &JobList, end: i64) -> String {
+    let order = Order::of(selected, list);
+    let window = limit_offset(&mut selected.values, list.page);
+    let end = selected.values.bind(end, Type::INT8);
+    let is_long = is_long(order.key);
+    let found = format!("SELECT {} {}", order.columns(), selected.source());
+    let in_order = order.of_tables();
+    format!(
+        "SELECT id, key FROM (\
+         ({found} AND ({is_long}) IS NOT TRUE {in_order} LIMIT {end}) UNION ALL \
+         ({found} AND {is_long} {in_order} LIMIT {end})) parts {}{window}",
+        order.of_page()
+    )
+}
+
+/// Selects a page from the list table in order of a text: reads a limited number of entries of the
+/// text's index. If too few match, selects all matches and sorts them, as the walk of other orders
+/// does.
+///
+/// The texts of runs are in order of the run among equal texts, not of the job. So jobs with the
+/// last text are left out, of which there may be more. Long texts that precede the last are added.
+/// If there are not so many entries, all matches are selected.
+pub(super) fn walk(selected: &mut Selected, list: &JobList) -> String {
+    let end = list.page.offset.saturating_add(list.page.limit);
+    let entries = (WALK * (end as f64).sqrt()).round() as i64;
+    let entries = selected.values.bind(entries, Type::INT8);
+    let window = limit_offset(&mut selected.values, list.page);
+    let limit = selected.values.bind(list.page.limit, Type::INT8);
+    let text = Text::of(list.ordering.by);
+    let Text {
+        table,
+        id,
+        key,
+        of_list,
+        is_of_run,
+    } = text;
+    let direction = direction(list);
+    // Before the order adds its join, which the entries do not need.
+    let first = selected.source_of(&format!(
+        "(SELECT list.*, entry.key FROM ( \
+           SELECT {id} AS entry_id, {key} AS key FROM {table} WHERE {short} \
+           ORDER BY {key} {direction}, {id} {direction} LIMIT {entries} \
+         ) entry JOIN fia_api_job_list list ON list.{of_list} = entry.entry_id)",
+        short = text.is_short(),
+    ));
+    let last = "(SELECT key FROM last)";
+    let other_than_last = if is_of_run {
+        format!("AND list.key IS DISTINCT FROM {last}")
+    } else {
+        String::new()
+    };
+    // NULL is the greatest.
+    let precedes = match list.ordering.direction {
+        Direction::Ascending => format!("coalesce({key} < {last}, true)"),
+        Direction::Descending => format!("coalesce({key} > {last}, false)"),
+    };
+    let order = Order::of(selected, list);
+    let (columns, all, in_order, of_page) = (
+        order.columns(),
+        selected.source(),
+        order.of_tables(),
+        order.of_page(),
+    );
+    let in_key_order = order.by("list.key", "list.id");
+    let end = selected.values.bind(end, Type::INT8);
+    format!(
+        "WITH last AS MATERIALIZED ( \
+           SELECT {key} AS key FROM {table} WHERE {short} \
+           ORDER BY {key} {direction}, {id} {direction} OFFSET {entries} - 1 LIMIT 1), \
+         near AS MATERIALIZED ( \
+           SELECT id, key FROM ( \
+             (SELECT list.id, list.key {first} {other_than_last} \
+                AND EXISTS (SELECT FROM last) {in_key_order} LIMIT {end}) UNION ALL \
+             (SELECT {columns} {all} AND {long} AND {precedes} \
+                AND EXISTS (SELECT FROM last) {in_order} LIMIT {end}) \
+           ) parts {of_page}{window}), \
+         found AS MATERIALIZED (SELECT count(*) AS rows FROM near) \
+         SELECT id, key FROM near WHERE (SELECT rows FROM found) = {limit} \
+         UNION ALL (SELECT id, key FROM ( \
+           SELECT {columns} {all} AND (SELECT rows FROM found) < {limit} OFFSET 0 \
+         ) matches {of_page}{window})",
+        short = text.is_short(),
+        long = is_long(key),
+    )
+}
+
+/// Where a text is.
+struct Text {
+    table: &'static str,
+    id: &'static str,
+    key: &'static str,
+    /// The column of the list table with the id.
+    of_list: &'static str,
+    is_of_run: bool,
+}
+
+impl Text {
+    fn of(order: OrderBy) -> Self {
+        let of_run = |key| Self {
+            table: "runs",
+            id: "runs.id",
+            key,
+            of_list: "run_id",
+            is_of_run: true,
+        };
+        match order {
+            OrderBy::Filename => of_run("runs.filename"),
+            OrderBy::Outputs => Self {
+                table: "jobs",
+                id: "jobs.id",
+                key: "jobs.outputs",
+                of_list: "id",
+                is_of_run: false,
+            },
+            _ => of_run("runs.title"),
+        }
+    }
+
+    fn is_short(&self) -> String {
+        let of_list = if self.is_of_run {
+            ""
+        } else {
+            "jobs.run_id IS NOT NULL AND "
+        };
+        format!("{of_list}({}) IS NOT TRUE", is_long(self.key))
+    }
+}
+
+fn is_long(key: &str) -> String {
+    format!("octet_length({key}) > {LONG_TEXT}")
+}

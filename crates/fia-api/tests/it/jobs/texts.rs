@@ -1,0 +1,98 @@
+//! Pages in order of a text, of more jobs than are looked at in that order before all matches are
+//! selected.
+
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+use super::{JobsFixture, filtered, list_table};
+use crate::harness::{Replica, vars};
+
+/// 3,000 runs with a job each, some with two: many equal texts, some long ones, absent outputs, and
+/// states that are rare, or frequent only at one end of an order.
+const JOBS: &str = "
+    DELETE FROM jobs;
+    INSERT INTO runs (filename, title, users, run_start, run_end, instrument_id, owner_id, good_frames, raw_frames)
+    SELECT 'file ' || lpad((n * 7919 % 3000 / 4)::text, 4, '0') || CASE WHEN n % 50 = 0 THEN repeat('f', 600) ELSE '' END,
+           'title ' || lpad((n * 4801 % 3000 / 9)::text, 4, '0') || CASE WHEN n % 70 = 0 THEN repeat('t', 600) ELSE '' END,
+           '', '2020-01-01', '2020-01-01'::timestamp + n * interval '1 hour', 1, 1, 1, 1
+    FROM generate_series(1, 3000) n;
+    INSERT INTO jobs (state, inputs, outputs, owner_id, job_type, run_id)
+    SELECT CASE WHEN runs.id % 2 = 0 THEN 'SUCCESSFUL' WHEN runs.id % 301 = 0 THEN 'ERROR'
+                WHEN runs.title > 'title 0250' THEN 'UNSUCCESSFUL' ELSE 'NOT_STARTED' END::state,
+           '{}',
+           CASE WHEN runs.id % 5 = 0 THEN NULL WHEN runs.id % 90 = 1 THEN repeat('o', 600) || runs.id % 8
+                ELSE 'output ' || runs.id % 11 END,
+           1, 'RERUN', runs.id
+    FROM runs, generate_series(1, 1 + (runs.id % 3 = 0)::int) WHERE runs.users = '';
+    VACUUM ANALYZE runs; VACUUM ANALYZE jobs;";
+
+const FILTERS: [(&str, &str); 5] = [
+    (r#"{"job_state_in":["SUCCESSFUL"]}"#, "state = 'SUCCESSFUL'"),
+    (r#"{"job_state_in":["ERROR"]}"#, "state = 'ERROR'"),
+    (
+        r#"{"job_state_in":["UNSUCCESSFUL"]}"#,
+        "state = 'UNSUCCESSFUL'",
+    ),
+    (
+        r#"{"run_end_before":"2020-03-01T00:00:00Z"}"#,
+        "run_end < '2020-03-01'",
+    ),
+    (
+        r#"{"title":"0013","job_state_in":["SUCCESSFUL","NOT_STARTED"]}"#,
+        "title ILIKE '%0013%' AND state IN ('SUCCESSFUL', 'NOT_STARTED')",
+    ),
+];
+
+/// The ids of a page, from the tables alone.
+async fn expected(client: &Client, condition: &str, order: &str, window: &str) -> Vec<i32> {
+    let sql = format!(
+        "SELECT jobs.id FROM jobs JOIN runs ON runs.id = jobs.run_id WHERE {condition} \
+         ORDER BY {order} {window}"
+    );
+    let rows = client.query(&sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn page(replica: &Replica, path: &str, filters: &str) -> Vec<i32> {
+    let filters: Value = serde_json::from_str(filters).unwrap();
+    let response = replica.get(&filtered(path, &filters), "apikey").await;
+    assert_eq!(response.status, 200, "{path}");
+    let jobs = response.json();
+    let jobs = jobs.as_array().unwrap().iter();
+    jobs.map(|job| i32::try_from(job["id"].as_i64().unwrap()).unwrap())
+        .collect()
+}
+
+/// Takes some seconds.
+#[tokio::test]
+async fn pages_in_order_of_a_text_are_those_of_the_tables() {
+    let jobs = JobsFixture::new().await;
+    let client = jobs.database.client().await;
+    for statement in JOBS.split(';') {
+        client.batch_execute(statement).await.unwrap();
+    }
+    list_table::apply(&jobs.database).await;
+    let replica = jobs.replica_with(&vars(&[("JOB_LIST_CACHE_TTL_SECONDS", "0")]));
+    list_table::is_used(&replica).await;
+    for (name, column) in [
+        ("experiment_title", "title"),
+        ("filename", "filename"),
+        ("outputs", "outputs"),
+    ] {
+        for direction in ["asc", "desc"] {
+            for (filters, condition) in FILTERS {
+                for (limit, offset) in [(1, 0), (1, 1), (2, 0), (1, 3), (25, 0), (3, 200)] {
+                    let path = format!(
+                        "/jobs?limit={limit}&offset={offset}&order_by={name}&order_direction={direction}"
+                    );
+                    let order = format!("{column} {direction}, jobs.id {direction}");
+                    let window = format!("LIMIT {limit} OFFSET {offset}");
+                    let expected = expected(&client, condition, &order, &window).await;
+                    let page = page(&replica, &path, filters).await;
+                    assert_eq!(page, expected, "{path} {}", json!(filters));
+                }
+            }
+        }
+    }
+    assert!(replica.state.db.uses_list_table());
+}
