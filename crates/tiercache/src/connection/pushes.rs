@@ -54,7 +54,7 @@ mod tests {
         PushInfo { kind, data }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[limited::test(start_paused = true)]
     async fn a_push_invalidates_its_keys_and_a_flush_all_of_them() {
         let coherence = Arc::new(Coherence::new());
         coherence.set_command_server(NodeId::ONLY, Some("a".to_owned()));

@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[limited::test(start_paused = true)]
     async fn a_refresh_starts_once_and_not_before_it_is_due() {
         let loaded = Moment::now();
         let times = Times {

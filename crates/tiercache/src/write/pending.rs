@@ -264,7 +264,7 @@ mod tests {
         assert!(!pending.contains("a"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[limited::test(start_paused = true)]
     async fn beyond_the_limit_all_keys_are_bypassed_until_their_entries_have_expired() {
         let pending = PendingInvalidations::new(Duration::from_secs(10));
         for i in 0..=MAX_INVALIDATIONS {
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(pending.count(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[limited::test(start_paused = true)]
     async fn recent_invalidations_are_queued_again_and_bypass_their_keys() {
         let pending = PendingInvalidations::new(Duration::from_secs(10));
         pending.confirmed("a", LIFETIME);

@@ -44,7 +44,7 @@ fn users<E>(cache: &Cache) -> Namespace<i64, String, E> {
     cache.namespace("test:user:", Json).build().unwrap()
 }
 
-#[tokio::test]
+#[limited::test]
 async fn sqlx_transactions() {
     let (postgres, database) = database().await;
     let pool = PgPool::connect(&postgres.url(&database)).await.unwrap();
@@ -53,7 +53,9 @@ async fn sqlx_transactions() {
     let read = async || {
         let pool = pool.clone();
         let load = async move || sqlx::query_scalar(SELECT).fetch_one(&pool).await;
-        users.get(&7, load).await.unwrap()
+        limited::waiting("a user", users.get(&7, load))
+            .await
+            .unwrap()
     };
     let rename = async |name: &'static str, is_committed: bool| {
         let (key, pool) = (users.key(&7), pool.clone());
@@ -67,7 +69,7 @@ async fn sqlx_transactions() {
             }
             Ok(fenced.commit().await?)
         };
-        fixture.cache.write(write).await
+        limited::waiting("a write", fixture.cache.write(write)).await
     };
     assert_eq!(read().await, "Ada");
     rename("Grace", true).await.unwrap();
@@ -77,7 +79,7 @@ async fn sqlx_transactions() {
     pool.close().await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn tokio_postgres_transactions() {
     let (postgres, database) = database().await;
     let client = Arc::new(Mutex::new(postgres.connect(&database).await.unwrap()));
@@ -89,7 +91,9 @@ async fn tokio_postgres_transactions() {
             let row = client.lock().await.query_one(SELECT, &[]).await?;
             row.try_get(0)
         };
-        users.get(&7, load).await.unwrap()
+        limited::waiting("a user", users.get(&7, load))
+            .await
+            .unwrap()
     };
     let rename = async |name: &'static str, is_committed: bool| {
         let (key, client) = (users.key(&7), Arc::clone(&client));
@@ -103,7 +107,7 @@ async fn tokio_postgres_transactions() {
             }
             Ok(fenced.commit().await?)
         };
-        fixture.cache.write(write).await
+        limited::waiting("a write", fixture.cache.write(write)).await
     };
     assert_eq!(read().await, "Ada");
     rename("Grace", true).await.unwrap();

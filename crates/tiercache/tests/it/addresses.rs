@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     Database, KEY, NAME, Raw, cache, loaded, local_hit, local_settings, put, shared_hit,
-    wait_for_shared_level, wait_until,
+    wait_for_shared_level, wait_for_tracking, wait_until,
 };
 
 /// Asserts that both levels work: a fill, a hit in the shared level, one in the local level, and
@@ -34,7 +34,7 @@ fn tls_parameters(valkey: &Valkey) -> (u16, String, String) {
     (port, client, authority)
 }
 
-#[tokio::test]
+#[limited::test]
 async fn tls_with_a_ca_file_and_a_client_certificate() {
     let valkey = Valkey::start_with_tls().await.unwrap();
     let (port, client, authority) = tls_parameters(&valkey);
@@ -66,7 +66,7 @@ async fn connecting(url: String) -> Option<String> {
     errors.recv().await.unwrap()
 }
 
-#[tokio::test]
+#[limited::test]
 async fn the_certificate_must_be_for_the_host_unless_that_is_not_checked() {
     let valkey = Valkey::start_with_tls().await.unwrap();
     let (port, client, authority) = tls_parameters(&valkey);
@@ -82,7 +82,7 @@ async fn the_certificate_must_be_for_the_host_unless_that_is_not_checked() {
     assert_eq!(connecting(url("ssl_cert_reqs=none")).await, None);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn tls_to_sentinels_and_to_the_server_that_they_name() {
     let valkey = Valkey::start_with_tls().await.unwrap();
     let sentinel = Sentinel::start_with_tls(&valkey).await.unwrap();
@@ -103,7 +103,7 @@ async fn tls_to_sentinels_and_to_the_server_that_they_name() {
     assert!(connected.is_err(), "the sentinel is reached without TLS");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_socket_and_a_database_and_user_in_the_query() {
     let valkey = Valkey::start_with(&[("unixsocket", "valkey.sock")])
         .await
@@ -136,14 +136,14 @@ async fn a_socket_and_a_database_and_user_in_the_query() {
 }
 
 /// The rules of the README, with the keys of this test.
-#[tokio::test]
+#[limited::test]
 async fn a_user_with_the_minimum_of_permissions() {
     let valkey = Valkey::start().await.unwrap();
     Raw::connect(&valkey).await.add_minimal_user("").await;
     assert_serves(format!("redis://app:secret@{}", valkey.addr())).await;
 }
 
-#[test]
+#[limited::test]
 fn a_missing_file_is_refused_by_name() {
     let error = Server::parse("rediss://valkey?ssl_ca_certs=/missing.pem").unwrap_err();
     let text = error.to_string();
@@ -155,7 +155,7 @@ fn a_missing_file_is_refused_by_name() {
 
 /// Takes some seconds: the sentinels have to find each other, then to agree on the failover. The
 /// replicas hold the value from before the write, as if they lagged behind.
-#[tokio::test]
+#[limited::test]
 async fn after_a_failover_the_promoted_replica_is_used_and_recent_writes_are_not_undone() {
     let service = SentinelService::start().await.unwrap();
     let [primary, replicas @ ..] = service.servers();
@@ -199,6 +199,6 @@ async fn after_a_failover_the_promoted_replica_is_used_and_recent_writes_are_not
         began.elapsed()
     );
     assert_eq!(get().await, loaded(version));
-    cache.wait_for_tracking().await;
+    wait_for_tracking(&cache).await;
     wait_until("a local hit", async || get().await == local_hit(version)).await;
 }

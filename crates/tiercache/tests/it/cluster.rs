@@ -50,7 +50,7 @@ async fn wait_for_local_hit(rows: &Rows, name: &str, database: &Database) {
     .await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn both_levels_work_on_every_primary_and_changes_are_pushed_by_each() {
     let (cluster, cache, rows) = start().await;
     let (_other_cache, other) = crate::support::cache(local_settings(cluster.url())).await;
@@ -125,7 +125,7 @@ async fn load(
     reads
 }
 
-#[tokio::test]
+#[limited::test]
 async fn slots_that_move_under_load_cause_no_errors_and_nothing_stale() {
     let (cluster, cache, rows) = start().await;
     let is_over = Arc::new(AtomicBool::new(false));
@@ -163,7 +163,7 @@ async fn slots_that_move_under_load_cause_no_errors_and_nothing_stale() {
 }
 
 /// What the README says of a cluster suffices, with a fence that waits for replicas, while a slot moves.
-#[tokio::test]
+#[limited::test]
 async fn a_user_with_the_minimum_of_permissions() {
     let cluster = ValkeyCluster::start().await.unwrap();
     for server in cluster.servers() {
@@ -189,7 +189,7 @@ async fn a_user_with_the_minimum_of_permissions() {
 }
 
 /// A cache that is behind a move of slots follows the redirection.
-#[tokio::test]
+#[limited::test]
 async fn a_node_that_joins_with_moved_slots_is_tracked() {
     let (cluster, _cache, rows) = start().await;
     let database = Database::default();
@@ -214,7 +214,7 @@ fn defaults(url: String) -> CacheBuilder {
 
 /// Takes seconds: a primary is replaced 2 s after it was lost. Its replica holds the values from
 /// before the writes, as if it lagged behind.
-#[tokio::test]
+#[limited::test]
 async fn after_the_failover_of_a_primary_recent_writes_are_not_undone() {
     let cluster = ValkeyCluster::start().await.unwrap();
     let (cache, rows) = cache(defaults(cluster.url())).await;

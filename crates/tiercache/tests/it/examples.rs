@@ -18,10 +18,12 @@ mod users;
 #[expect(dead_code, reason = "the test calls `serve` instead of `main`")]
 mod web;
 
-#[tokio::test]
+#[limited::test]
 async fn two_replicas_and_a_foreign_writer() {
     let valkey = Valkey::start().await.unwrap();
-    two_replicas::run(&valkey.url()).await.unwrap();
+    limited::waiting("the example", two_replicas::run(&valkey.url()))
+        .await
+        .unwrap();
 }
 
 /// The URL of a database with the table that the examples need.
@@ -36,10 +38,12 @@ async fn database() -> String {
     postgres.url(&name)
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_table_of_users() {
     let valkey = Valkey::start().await.unwrap();
-    users::run(&valkey.url(), &database().await).await.unwrap();
+    limited::waiting("the example", users::run(&valkey.url(), &database().await))
+        .await
+        .unwrap();
 }
 
 async fn request(service: SocketAddr, request: &str, body: &str) -> String {
@@ -54,7 +58,7 @@ async fn request(service: SocketAddr, request: &str, body: &str) -> String {
     response
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_web_service() {
     let valkey = Valkey::start().await.unwrap();
     let database = database().await;

@@ -8,7 +8,7 @@ use tiercache::{Cache, CacheBuilder, SharedLevel};
 
 use crate::support::{
     Database, Fixture, KEY, MEMORY, NAME, Raw, Replica, Rows, TTL, config, enqueue, loaded, put,
-    shared_hit, stats, wait_for_shared_level, wait_until, within_a_second,
+    shared_hit, stats, wait_for_shared_level, wait_for_tracking, wait_until, within_a_second,
 };
 
 const FAILOVERS: usize = 3;
@@ -30,16 +30,13 @@ async fn assert_served_without_shared_level(
     cache: &Cache,
     rows: &crate::support::Rows,
 ) {
-    while cache.is_shared_level_up() {
+    wait_until("the shared level to be down", async || {
         let version = fixture.database.version();
-        assert_eq!(
-            within_a_second(rows.get_or_load(NAME, fixture.database.loader()))
-                .await
-                .unwrap()
-                .value,
-            version
-        );
-    }
+        let read = within_a_second(rows.get_or_load(NAME, fixture.database.loader())).await;
+        assert_eq!(read.unwrap().value, version);
+        !cache.is_shared_level_up()
+    })
+    .await;
     let before = stats(cache).bypassed_unavailable;
     assert_eq!(
         rows.get_or_load(NAME, fixture.database.loader()).await,
@@ -61,7 +58,7 @@ async fn assert_recovers(fixture: &Fixture, cache: &Cache, rows: &crate::support
     .await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn valkey_is_optional_at_startup() {
     let valkey = Valkey::start().await.unwrap();
     valkey.kill();
@@ -82,7 +79,7 @@ async fn valkey_is_optional_at_startup() {
     );
 }
 
-#[tokio::test]
+#[limited::test]
 async fn recovers_after_valkey_is_killed_and_restarted_empty() {
     let fixture = Fixture::defaults().await;
     fixture.get().await.unwrap();
@@ -93,7 +90,7 @@ async fn recovers_after_valkey_is_killed_and_restarted_empty() {
     assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn recovers_after_valkey_is_frozen() {
     let fixture = Fixture::defaults().await;
     fixture.get().await.unwrap();
@@ -105,7 +102,7 @@ async fn recovers_after_valkey_is_frozen() {
 }
 
 /// GETLEASE that times out while Valkey is frozen executes after it resumes.
-#[tokio::test]
+#[limited::test]
 async fn a_lease_granted_after_its_timeout_is_released() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -137,7 +134,7 @@ fn sizes(replica: &Replica) -> (u64, u64) {
     )
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_dead_valkey_is_detected_on_an_idle_connection() {
     let fixture = Fixture::defaults().await;
     fixture.valkey.pause().unwrap();
@@ -146,7 +143,7 @@ async fn a_dead_valkey_is_detected_on_an_idle_connection() {
     assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn recovers_after_flushall_and_script_flush() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -156,7 +153,7 @@ async fn recovers_after_flushall_and_script_flush() {
     assert_eq!(fixture.database.loads(), 2);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn recovers_after_client_kill() {
     let fixture = Fixture::defaults().await;
     fixture.get().await.unwrap();
@@ -172,7 +169,7 @@ async fn recovers_after_client_kill() {
     assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_valkey_demoted_to_replica_is_not_used() {
     let fixture = Fixture::defaults().await;
     if !fixture.valkey.is_one_server() {
@@ -192,7 +189,7 @@ async fn a_valkey_demoted_to_replica_is_not_used() {
     assert_recovers(&fixture, &fixture.cache, &fixture.rows).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn recovers_after_packets_are_dropped_in_either_direction() {
     for direction in [Direction::ToServer, Direction::ToClient] {
         let (fixture, replica) = behind_proxy().await;
@@ -205,7 +202,7 @@ async fn recovers_after_packets_are_dropped_in_either_direction() {
 }
 
 /// The old connection stays half-open; only a new one recovers.
-#[tokio::test]
+#[limited::test]
 async fn a_half_closed_connection_is_replaced() {
     for direction in [Direction::ToServer, Direction::ToClient] {
         let (fixture, replica) = behind_proxy().await;
@@ -219,7 +216,7 @@ async fn a_half_closed_connection_is_replaced() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn recovers_after_connections_are_reset_and_refused() {
     let (fixture, replica) = behind_proxy().await;
     fixture.get().await.unwrap();
@@ -230,7 +227,7 @@ async fn recovers_after_connections_are_reset_and_refused() {
     assert_recovers(&fixture, &replica.cache, &replica.rows).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_reply_cut_mid_frame_is_a_miss() {
     let (fixture, replica) = behind_proxy().await;
     fixture.get().await.unwrap();
@@ -247,7 +244,7 @@ async fn a_reply_cut_mid_frame_is_a_miss() {
     assert_recovers(&fixture, &replica.cache, &replica.rows).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn dropping_the_cache_closes_its_connections() {
     let valkey = Valkey::start().await.unwrap();
     let proxy = FaultProxy::start(valkey.addr()).await.unwrap();
@@ -263,7 +260,7 @@ async fn dropping_the_cache_closes_its_connections() {
 /// Failovers as clients behind a service address see them: the connection is lost, and the next
 /// one leads to another process that lacks the last writes. Both levels are in use. Takes a second
 /// for each: a server starts, and both connections are established again.
-#[tokio::test]
+#[limited::test]
 async fn after_failovers_to_a_lagging_server_recent_writes_are_not_undone() {
     let fixture = Fixture::defaults().await;
     let replica = fixture.replica(|url| defaults(url).memory(MEMORY)).await;
@@ -292,7 +289,7 @@ async fn after_failovers_to_a_lagging_server_recent_writes_are_not_undone() {
 
         wait_for_shared_level(&replica.cache, true).await;
         assert_eq!(get().await.value, version);
-        replica.cache.wait_for_tracking().await;
+        wait_for_tracking(&replica.cache).await;
         assert_eq!(get().await.value, version);
     }
 }

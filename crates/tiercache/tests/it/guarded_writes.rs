@@ -4,7 +4,7 @@ use tiercache::CommitWith;
 
 use crate::support::{DbError, Fixture, KEY, NAME, assert_marker};
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_fences_all_of_its_keys_before_it_commits() {
     let fixture = Fixture::new().await;
     let names = ["MARI", "LET", "IRIS"];
@@ -25,14 +25,14 @@ async fn a_write_fences_all_of_its_keys_before_it_commits() {
         let committed = write.fence(commit, keys).await.commit().await?;
         Ok::<_, DbError>(committed.with(3))
     });
-    assert_eq!(write.await, Ok(3));
+    assert_eq!(limited::waiting("a write", write).await, Ok(3));
     for key in fenced {
         assert_eq!(fixture.raw.get(key.as_str()).await.unwrap(), b"null");
     }
     assert_eq!(fixture.stats().writes, 3);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_failed_commit_and_a_dropped_guard_invalidate() {
     let fixture = Fixture::new().await;
     for is_committed in [true, false] {
@@ -47,13 +47,13 @@ async fn a_failed_commit_and_a_dropped_guard_invalidate() {
             }
             Err(DbError::NoRow)
         });
-        assert!(write.await.is_err());
+        assert!(limited::waiting("a write", write).await.is_err());
         assert_eq!(fixture.raw.get(KEY).await.unwrap(), b"null");
     }
 }
 
 /// Each is a transaction of its own, so each ends with its own invalidation.
-#[tokio::test]
+#[limited::test]
 async fn a_write_within_a_write_invalidates_both() {
     let fixture = Fixture::new().await;
     let [outer, inner] = ["MARI", "LET"].map(|name| fixture.rows.key(name));
@@ -65,12 +65,12 @@ async fn a_write_within_a_write_invalidates_both() {
             let fenced = write.fence(commit(), [inner]).await;
             fenced.commit().await
         });
-        nested.await.unwrap();
+        limited::waiting("the nested write", nested).await.unwrap();
         let fenced = write.fence(commit(), [outer.clone()]).await;
         assert_marker(&raw.get(outer.as_str()).await, b'\n');
         fenced.commit().await
     });
-    write.await.unwrap();
+    limited::waiting("a write", write).await.unwrap();
     for key in keys {
         assert_eq!(fixture.raw.get(key.as_str()).await.unwrap(), b"null");
     }

@@ -10,7 +10,7 @@ use crate::support::{Database, Fixture, wait_until};
 const READ_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Any number of reads time out in the same hiccup, which counts once.
-#[tokio::test]
+#[limited::test]
 async fn a_hiccup_that_many_reads_wait_for_does_not_open_the_circuit_breaker() {
     let fixture = Fixture::with(|url| Cache::builder(url).read_timeout(READ_TIMEOUT)).await;
     let database = Database::default();

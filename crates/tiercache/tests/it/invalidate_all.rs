@@ -9,7 +9,7 @@ use crate::support::{
     no_load, payload, shared_hit, wait_until, with_prefix,
 };
 
-#[tokio::test]
+#[limited::test]
 async fn every_entry_of_the_namespace_is_invalidated_and_no_other() {
     let fixture = Fixture::with(|url| Cache::builder(url).memory(MEMORY)).await;
     // More than one step of an iteration; the prefix has characters of a pattern.
@@ -35,7 +35,7 @@ async fn every_entry_of_the_namespace_is_invalidated_and_no_other() {
     assert_eq!(other, b"another program's");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_load_that_began_before_does_not_fill_and_a_fence_stays() {
     let fixture = Fixture::new().await;
     let database = fixture.database.clone();
@@ -56,7 +56,7 @@ async fn a_load_that_began_before_does_not_fill_and_a_fence_stays() {
     );
 }
 
-#[tokio::test]
+#[limited::test]
 async fn without_a_shared_level_the_local_entries_are_removed() {
     let builder = Cache::local_builder().memory(MEMORY);
     let cache = builder.connect().unwrap();
@@ -66,7 +66,7 @@ async fn without_a_shared_level_the_local_entries_are_removed() {
     assert_eq!(rows.get_or_load("MARI", async || Ok(2)).await, loaded(2));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn while_valkey_is_unavailable_the_namespace_bypasses_it_until_it_is_invalidated() {
     let fixture = Fixture::new().await;
     let fast = |url| long_timeouts(url).heartbeat(Duration::from_millis(20));

@@ -44,7 +44,7 @@ async fn with_large_keys_at(valkey: Valkey, url: String) -> (Valkey, Raw, Cache,
 }
 
 /// Takes seconds: it reads 32 MiB thirty times.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn small_values_are_served_while_large_ones_are_read() {
     let (_valkey, raw, cache, rows) = with_large_keys().await;
     raw.set("test:row:MARI", payload(7)).await;
@@ -74,7 +74,9 @@ async fn small_values_are_served_while_large_ones_are_read() {
     while read < 30 {
         let key = read % LARGE_KEYS as u64;
         let load = || async { Ok(Bytes::from_static(b"0")) };
-        let value = namespace.lookup(&key, load).await.unwrap();
+        let value = limited::waiting("a large value", namespace.lookup(&key, load))
+            .await
+            .unwrap();
         from_valkey += u64::from(value.source == Source::Shared && value.value.len() == LARGE);
         read += 1;
     }
@@ -94,13 +96,15 @@ async fn small_values_are_served_while_large_ones_are_read() {
 }
 
 /// Its key is known to be large from the fill on, and what exceeds the limit is counted, not stored.
-#[tokio::test]
+#[limited::test]
 async fn large_values_are_filled_up_to_the_limit() {
     let (_valkey, raw, cache, _rows) = with_large_keys().await;
     for (key, limit, is_filled) in [(8, 8 << 20, true), (9, (8 << 20) - 1, false)] {
         let namespace = large(&cache, limit);
         let load = || async { Ok(Bytes::from(vec![b'1'; 8 << 20])) };
-        let loaded = namespace.lookup(&key, load).await.unwrap();
+        let loaded = limited::waiting("a large value", namespace.lookup(&key, load))
+            .await
+            .unwrap();
         assert_eq!(loaded.source, Source::Loaded);
         let stored: Option<Vec<u8>> = raw.get(&format!("test:large:{key}")).await;
         assert_eq!(
@@ -117,13 +121,13 @@ async fn large_values_are_filled_up_to_the_limit() {
 }
 
 /// A server that is stopped is unavailable however large its keys are.
-#[tokio::test]
+#[limited::test]
 async fn a_frozen_server_is_noticed_while_a_large_value_is_read() {
     assert_frozen_is_noticed(with_large_keys().await).await;
 }
 
 /// As above: that no byte moves is seen through TLS too.
-#[tokio::test]
+#[limited::test]
 async fn a_frozen_server_with_tls_is_noticed_while_a_large_value_is_read() {
     let valkey = Valkey::start_with_tls().await.unwrap();
     let url = tls_url(&valkey, |port| (Ipv4Addr::LOCALHOST, port).into());
@@ -140,12 +144,16 @@ async fn assert_frozen_is_noticed((valkey, _raw, cache, rows): (Valkey, Raw, Cac
     let namespace = large(&cache, LARGE);
     let load = || async { Ok(Bytes::from_static(b"0")) };
     wait_until("a hit", async || {
-        namespace.lookup(&0, load).await.unwrap().source == Source::Shared
+        limited::waiting("a large value", namespace.lookup(&0, load))
+            .await
+            .unwrap()
+            .source
+            == Source::Shared
     })
     .await;
     valkey.pause().unwrap();
-    let read = tokio::time::timeout(Duration::from_secs(2), namespace.lookup(&0, load));
-    assert_eq!(read.await.unwrap().unwrap().source, Source::Loaded);
+    let read = limited::within(Duration::from_secs(2), "a read", namespace.lookup(&0, load));
+    assert_eq!(read.await.unwrap().source, Source::Loaded);
     wait_for_shared_level(&cache, false).await;
     let small = rows.get_or_load("MARI", Database::default().loader()).await;
     assert_eq!(small, loaded(0));
@@ -161,11 +169,16 @@ async fn assert_arriving_is_no_silence(valkey: &Valkey, url: String) {
     let builder = Cache::builder(url).read_timeout(BUSY);
     let cache = builder.connect().unwrap();
     let namespace = large(&cache, LEN);
-    cache.wait_for_shared_level(true).await;
+    wait_for_shared_level(&cache, true).await;
     let mut sources = Vec::new();
     for _ in 0..5 {
         let load = || async { Ok(Bytes::from_static(b"0")) };
-        sources.push(namespace.lookup(&0, load).await.unwrap().source);
+        sources.push(
+            limited::waiting("a large value", namespace.lookup(&0, load))
+                .await
+                .unwrap()
+                .source,
+        );
     }
     // Nobody knew at first that it is large.
     assert_eq!(sources[0], Source::Loaded);
@@ -174,7 +187,7 @@ async fn assert_arriving_is_no_silence(valkey: &Valkey, url: String) {
 }
 
 /// Takes seconds: each read takes 0.7 s.
-#[tokio::test]
+#[limited::test]
 async fn a_reply_that_is_arriving_is_a_sign_of_life() {
     let valkey = Valkey::start().await.unwrap();
     let link = SlowLink::start(valkey.addr()).await;
@@ -183,7 +196,7 @@ async fn a_reply_that_is_arriving_is_a_sign_of_life() {
 }
 
 /// As above, with TLS.
-#[tokio::test]
+#[limited::test]
 async fn a_reply_that_is_arriving_over_tls_is_a_sign_of_life() {
     let valkey = Valkey::start_with_tls().await.unwrap();
     let (port, _files) = valkey.tls().unwrap();
@@ -193,7 +206,7 @@ async fn a_reply_that_is_arriving_over_tls_is_a_sign_of_life() {
 }
 
 /// A value that changes while it is read in parts is never a mixture. Takes a second.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn a_value_that_changes_while_it_is_read_is_not_torn() {
     const LEN: usize = 8 << 20;
     let (_valkey, raw, cache, _rows) = with_large_keys().await;
@@ -215,7 +228,9 @@ async fn a_value_that_changes_while_it_is_read_is_not_torn() {
     let load = || async { Ok(Bytes::from_static(b"0")) };
     let mut from_valkey = 0;
     for _ in 0..30 {
-        let read = namespace.lookup(&0, load).await.unwrap();
+        let read = limited::waiting("a large value", namespace.lookup(&0, load))
+            .await
+            .unwrap();
         assert!(read.value.iter().all(|byte| *byte == read.value[0]), "torn");
         from_valkey += usize::from(read.source == Source::Shared);
     }
@@ -227,26 +242,30 @@ async fn a_value_that_changes_while_it_is_read_is_not_torn() {
 }
 
 /// A user that may not use WATCH, as the rules of earlier versions are.
-#[tokio::test]
+#[limited::test]
 async fn large_values_are_read_whole_where_parts_are_forbidden() {
     let warnings = Warnings::capture();
     let (valkey, raw, _cache, _rows) = with_large_keys().await;
     raw.set_acl(b"-watch -getrange").await;
     let builder = Cache::builder(valkey.url()).read_timeout(BUSY);
     let cache = builder.connect().unwrap();
-    cache.wait_for_shared_level(true).await;
+    wait_for_shared_level(&cache, true).await;
     let namespace = large(&cache, LARGE);
     let load = || async { Ok(Bytes::from_static(b"0")) };
     for _ in 0..3 {
-        namespace.lookup(&0, load).await.unwrap();
+        limited::waiting("a large value", namespace.lookup(&0, load))
+            .await
+            .unwrap();
     }
-    let read = namespace.lookup(&0, load).await.unwrap();
+    let read = limited::waiting("a large value", namespace.lookup(&0, load))
+        .await
+        .unwrap();
     assert_eq!((read.source, read.value.len()), (Source::Shared, LARGE));
     warnings.assert_one("large values delay others");
 }
 
 /// A tombstone stands for the value that it replaced: the next one is known to be large.
-#[tokio::test]
+#[limited::test]
 async fn a_key_is_known_to_be_large_after_an_invalidation() {
     let (_valkey, raw, cache, _rows) = with_large_keys().await;
     let namespace = large(&cache, LARGE);

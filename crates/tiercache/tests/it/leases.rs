@@ -7,7 +7,7 @@ use crate::support::{
     shared_hit, wait_until,
 };
 
-#[tokio::test]
+#[limited::test]
 async fn a_lease_of_a_dead_process_delays_a_read_by_the_lease_wait_only() {
     let fixture =
         Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_millis(30))).await;
@@ -22,7 +22,7 @@ async fn a_lease_of_a_dead_process_delays_a_read_by_the_lease_wait_only() {
     assert_eq!(fixture.stats().leases_met, 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_read_waits_for_the_fill_of_another_lease_holder() {
     let fixture = Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_secs(10))).await;
     fixture.raw.set(KEY, foreign_marker(b'\t')).await;
@@ -35,7 +35,7 @@ async fn a_read_waits_for_the_fill_of_another_lease_holder() {
     assert_eq!(request.await.unwrap(), shared_hit(5));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_released_lease_is_acquired_by_a_waiting_reader() {
     let fixture = Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_secs(10))).await;
     fixture.raw.set(KEY, foreign_marker(b'\t')).await;
@@ -49,7 +49,7 @@ async fn a_released_lease_is_acquired_by_a_waiting_reader() {
     assert_eq!(fixture.get().await, shared_hit(0));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_read_behind_a_fence_does_not_fill() {
     let fixture = Fixture::new().await;
     let fence = foreign_marker(b'\n');
@@ -59,7 +59,7 @@ async fn a_read_behind_a_fence_does_not_fill() {
     assert_eq!(fixture.stats().fences_met, 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_fill_after_losing_the_lease_is_refused() {
     let fixture = Fixture::new().await;
     for found in [

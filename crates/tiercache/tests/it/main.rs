@@ -25,6 +25,7 @@ mod kit;
 mod large_values;
 mod layering;
 mod leases;
+mod limits;
 mod local;
 mod many;
 mod namespaces;

@@ -9,7 +9,9 @@ use futures_util::future::{BoxFuture, join_all};
 use tiercache::{Cache, Failure, Json, Namespace};
 use tokio::sync::watch;
 
-use crate::support::{DbError, Fixture, MEMORY, foreign_marker, long_timeouts, wait_until};
+use crate::support::{
+    DbError, Fixture, MEMORY, foreign_marker, long_timeouts, wait_for_tracking, wait_until,
+};
 
 type Table = Namespace<u64, Option<String>, DbError>;
 type Rows = HashMap<u64, String>;
@@ -51,19 +53,19 @@ fn even(ids: impl IntoIterator<Item = u64>) -> Rows {
     even.map(|id| (id, row(id))).collect()
 }
 
-#[tokio::test]
+#[limited::test]
 async fn missing_keys_are_loaded_together_and_absent_rows_are_cached_too() {
     let fixture = Fixture::with(|url| Cache::builder(url).memory(MEMORY)).await;
     let (rows, loads) = (table(&fixture.cache), Loads::default());
-    fixture.cache.wait_for_tracking().await;
-    let found = rows.get_many([1, 2, 3, 4, 4], loads.loader()).await;
+    wait_for_tracking(&fixture.cache).await;
+    let found = limited::waiting("many rows", rows.get_many([1, 2, 3, 4, 4], loads.loader())).await;
     assert_eq!(found.unwrap(), even(1..=4));
     assert_eq!(loads.calls(), [vec![1, 2, 3, 4]]);
     // The first read stored them in the shared level, this one in the local one.
-    let found = rows.get_many(1..=6, loads.loader()).await;
+    let found = limited::waiting("many rows", rows.get_many(1..=6, loads.loader())).await;
     assert_eq!(found.unwrap(), even(1..=6));
     assert_eq!(loads.calls(), [vec![5, 6]]);
-    let found = rows.get_many(1..=4, loads.loader()).await;
+    let found = limited::waiting("many rows", rows.get_many(1..=4, loads.loader())).await;
     assert_eq!(found.unwrap(), even(1..=4));
     assert!(loads.calls().is_empty());
     let stats = &fixture.cache.stats().namespaces[1];
@@ -76,25 +78,29 @@ async fn missing_keys_are_loaded_together_and_absent_rows_are_cached_too() {
 }
 
 /// Takes a second or so: a thousand keys.
-#[tokio::test]
+#[limited::test]
 async fn many_keys_are_read_in_few_round_trips() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(long_timeouts).await;
     let (rows, loads) = (table(&replica.cache), Loads::default());
     for _ in 0..2 {
-        let found = rows.get_many(0..1_000, loads.loader()).await;
+        let found = limited::waiting("many rows", rows.get_many(0..1_000, loads.loader())).await;
         assert_eq!(found.unwrap(), even(0..1_000));
     }
     assert_eq!(loads.calls().len(), 1);
     // With a delay of 10 ms each way, 1,000 separate commands would take 20 s.
     let delay = Duration::from_millis(10);
     replica.proxy.set_both(devstack::Mode::Delay(delay));
-    let found = tokio::time::timeout(delay * 100, rows.get_many(0..1_000, loads.loader()));
-    assert_eq!(found.await.unwrap().unwrap(), even(0..1_000));
+    let found = limited::within(
+        delay * 100,
+        "a thousand keys",
+        rows.get_many(0..1_000, loads.loader()),
+    );
+    assert_eq!(found.await.unwrap(), even(0..1_000));
     assert!(loads.calls().is_empty());
 }
 
-#[tokio::test]
+#[limited::test]
 async fn concurrent_reads_share_the_loads_of_their_common_keys() {
     let fixture = Fixture::new().await;
     let (rows, loads) = (table(&fixture.cache), Loads::default());
@@ -109,7 +115,7 @@ async fn concurrent_reads_share_the_loads_of_their_common_keys() {
     };
     let first = tokio::spawn({
         let rows = rows.clone();
-        async move { rows.get_many([1, 2], blocking).await }
+        async move { limited::waiting("many rows", rows.get_many([1, 2], blocking)).await }
     });
     wait_until("the first load", async || {
         !loads.0.lock().unwrap().is_empty()
@@ -137,25 +143,29 @@ async fn concurrent_reads_share_the_loads_of_their_common_keys() {
     assert_eq!(calls, [vec![1, 2], vec![4]]);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_failed_load_releases_its_leases_and_fails_every_missing_key() {
     let fixture = Fixture::new().await;
     let (rows, loads) = (table(&fixture.cache), Loads::default());
     let failing = |_| async { Err(DbError::Unavailable) };
-    let error = rows.get_many([1, 2], failing).await.unwrap_err();
+    let error = limited::waiting("many rows", rows.get_many([1, 2], failing))
+        .await
+        .unwrap_err();
     assert_eq!(error, Failure::Failed(Arc::new(DbError::Unavailable)));
     let panicking = |_| async { panic!("on purpose") };
-    let error = rows.get_many([1, 2], panicking).await.unwrap_err();
+    let error = limited::waiting("many rows", rows.get_many([1, 2], panicking))
+        .await
+        .unwrap_err();
     assert_eq!(error, Failure::Panicked);
     for id in [1, 2] {
         assert_eq!(fixture.raw.get(rows.key(&id).as_str()).await, None);
     }
-    let found = rows.get_many([1, 2], loads.loader()).await;
+    let found = limited::waiting("many rows", rows.get_many([1, 2], loads.loader())).await;
     assert_eq!(found.unwrap(), even([1, 2]));
 }
 
 /// A write of one key during the load of several refuses the fill of that key only.
-#[tokio::test]
+#[limited::test]
 async fn each_key_keeps_its_own_lease_and_fence() {
     let fixture = Fixture::new().await;
     let (rows, loads) = (table(&fixture.cache), Loads::default());
@@ -168,7 +178,7 @@ async fn each_key_keeps_its_own_lease_and_fence() {
             loading.await
         }
     };
-    let found = rows.get_many([2, 4, 6], written).await;
+    let found = limited::waiting("many rows", rows.get_many([2, 4, 6], written)).await;
     assert_eq!(found.unwrap(), even([2, 4, 6]));
     let left = async |id| fixture.raw.get(rows.key(&id).as_str()).await.unwrap();
     for id in [2, 4] {
@@ -178,7 +188,7 @@ async fn each_key_keeps_its_own_lease_and_fence() {
 }
 
 /// Two processes read overlapping keys: neither waits for the other before it loads its own.
-#[tokio::test]
+#[limited::test]
 async fn keys_that_another_process_is_loading_do_not_delay_the_others() {
     let patient = |url| long_timeouts(url).lease_wait(Duration::from_secs(10));
     let fixture = Fixture::with(patient).await;
@@ -203,12 +213,12 @@ async fn keys_that_another_process_is_loading_do_not_delay_the_others() {
         wait_until("the loads", async || loads.0.lock().unwrap().len() == count).await;
     };
     let first = async {
-        let found = here.get_many([2, 4], blocking()).await;
+        let found = limited::waiting("many rows", here.get_many([2, 4], blocking())).await;
         assert_eq!(found.unwrap(), even([2, 4]));
     };
     let second = async {
         calls(1).await;
-        let found = there.get_many([4, 6], blocking()).await;
+        let found = limited::waiting("many rows", there.get_many([4, 6], blocking())).await;
         assert_eq!(found.unwrap(), even([4, 6]));
     };
     let release = async {
@@ -220,13 +230,15 @@ async fn keys_that_another_process_is_loading_do_not_delay_the_others() {
 }
 
 /// 400 reads of overlapping keys: no key is loaded more than once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn a_stampede_on_overlapping_keys_loads_each_once() {
     let fixture = Fixture::with(long_timeouts).await;
     let (rows, loads) = (table(&fixture.cache), Loads::default());
     let requests = (0..400_u64).map(|i| {
         let (rows, load) = (rows.clone(), loads.loader());
-        tokio::spawn(async move { rows.get_many(i % 20..i % 20 + 10, load).await })
+        tokio::spawn(async move {
+            limited::waiting("many rows", rows.get_many(i % 20..i % 20 + 10, load)).await
+        })
     });
     for (i, found) in join_all(requests).await.into_iter().enumerate() {
         let first = i as u64 % 20;

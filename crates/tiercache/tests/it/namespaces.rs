@@ -20,12 +20,14 @@ fn optional(cache: &Cache) -> Optional {
         .unwrap()
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_cached_none_is_a_hit_with_its_own_ttl() {
     let fixture = Fixture::new().await;
     let rows = optional(&fixture.cache);
     for expected in [Source::Loaded, Source::Shared, Source::Shared] {
-        let found = rows.lookup(&7, async || Ok(None)).await.unwrap();
+        let found = limited::waiting("a read", rows.lookup(&7, async || Ok(None)))
+            .await
+            .unwrap();
         assert_eq!((found.value, found.source), (None, expected));
     }
     let key = rows.key(&7).to_string();
@@ -38,7 +40,7 @@ async fn a_cached_none_is_a_hit_with_its_own_ttl() {
     assert!(fixture.raw.pttl(rows.key(&8).as_str()).await > Duration::from_secs(5));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_ttl_is_exact_to_the_millisecond() {
     let fixture = Fixture::new().await;
     let rows = Rows::build(config(&fixture.cache, Duration::from_millis(70_900)));
@@ -59,7 +61,7 @@ async fn a_ttl_is_exact_to_the_millisecond() {
     .await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_payload_beyond_the_limit_is_returned_and_not_kept() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&events);
@@ -86,7 +88,7 @@ async fn a_payload_beyond_the_limit_is_returned_and_not_kept() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_load_beyond_its_hard_timeout_fails_and_releases_the_lease() {
     let fixture = Fixture::new().await;
     let limit = Duration::from_millis(20);
@@ -97,7 +99,7 @@ async fn a_load_beyond_its_hard_timeout_fails_and_releases_the_lease() {
     assert_eq!(fixture.raw.get(KEY).await, None);
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn beyond_its_soft_timeout_a_load_continues_and_the_last_known_value_is_served() {
     let cache = Cache::local_builder().memory(MEMORY).connect().unwrap();
     let soft = Duration::from_millis(30);
@@ -118,7 +120,7 @@ async fn beyond_its_soft_timeout_a_load_continues_and_the_last_known_value_is_se
     assert!(next.value == 2 || next.value == 3, "{next:?}");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn invalid_settings_are_errors_that_name_the_part() {
     let second = Duration::from_secs(1);
     let cache = Cache::local_builder().memory(MEMORY).connect().unwrap();

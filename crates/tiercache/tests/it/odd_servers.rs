@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::support::{
     Database, Front, KEY, NAME, Raw, Rows, TTL, Warnings, cache, config, loaded, local_config,
-    local_hit, local_settings, payload, put, shared_hit, stats, wait_until, with_prefix,
+    local_hit, local_settings, payload, put, shared_hit, stats, wait_for_shared_level, wait_until,
+    with_prefix,
 };
 
 /// Asserts that both levels work, and that a write ends the values from before.
@@ -38,7 +39,7 @@ async fn untracked(url: String) -> (tiercache::Cache, Rows) {
     let settings = local_settings(url).heartbeat(Duration::from_millis(5));
     let cache = settings.connect().unwrap();
     let rows = Rows::build(local_config(&cache, TTL));
-    cache.wait_for_shared_level(true).await;
+    wait_for_shared_level(&cache, true).await;
     (cache, rows)
 }
 
@@ -49,7 +50,7 @@ async fn server_without(commands: &[u8]) -> (Valkey, Raw) {
     (valkey, raw)
 }
 
-#[tokio::test]
+#[limited::test]
 async fn redis_7_lacks_nothing() {
     let warnings = Warnings::capture();
     let redis = Valkey::start_redis().await.unwrap();
@@ -59,7 +60,7 @@ async fn redis_7_lacks_nothing() {
 }
 
 /// As on Redis 6.2, which has no PEXPIRETIME. Takes two seconds: the TTL of an entry in use.
-#[tokio::test]
+#[limited::test]
 async fn without_pexpiretime_nothing_is_refreshed_early_and_one_line_says_so() {
     let warnings = Warnings::capture();
     let (valkey, _raw) = server_without(b"-pexpiretime").await;
@@ -80,7 +81,7 @@ async fn without_pexpiretime_nothing_is_refreshed_early_and_one_line_says_so() {
     warnings.assert_one("PEXPIRETIME: no early refresh");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn without_scripts_values_are_read_but_not_stored_and_one_line_says_so() {
     let warnings = Warnings::capture();
     let (valkey, raw) = server_without(b"-eval -evalsha").await;
@@ -102,7 +103,7 @@ async fn without_scripts_values_are_read_but_not_stored_and_one_line_says_so() {
     warnings.assert_one("EVAL: values of Valkey are read, none is stored");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn without_evalsha_scripts_are_sent_whole() {
     let warnings = Warnings::capture();
     let (valkey, _raw) = server_without(b"-evalsha").await;
@@ -111,7 +112,7 @@ async fn without_evalsha_scripts_are_sent_whole() {
     warnings.assert_one("EVALSHA: scripts are sent whole");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn without_client_tracking_only_the_shared_level_is_used_and_one_line_says_so() {
     let warnings = Warnings::capture();
     let (valkey, raw) = server_without(b"-client|tracking").await;
@@ -123,7 +124,7 @@ async fn without_client_tracking_only_the_shared_level_is_used_and_one_line_says
 }
 
 /// No RESP3 (`HELLO`), as before Redis 6, and no `BCAST`, as in some other products.
-#[tokio::test]
+#[limited::test]
 async fn without_resp3_or_bcast_only_the_shared_level_is_used_and_one_line_says_so() {
     for (word, by) in [("HELLO", "HELL0"), ("BCAST", "BCASS")] {
         let warnings = Warnings::capture();
@@ -139,7 +140,7 @@ async fn without_resp3_or_bcast_only_the_shared_level_is_used_and_one_line_says_
 }
 
 /// The canary proves that commands and tracking lead to the same server.
-#[tokio::test]
+#[limited::test]
 async fn without_info_both_levels_are_used_if_the_servers_are_proved_to_be_one() {
     let warnings = Warnings::capture();
     let (valkey, raw) = server_without(b"-info").await;
@@ -162,7 +163,7 @@ async fn without_info_both_levels_are_used_if_the_servers_are_proved_to_be_one()
 
 /// A load balancer leads commands to one server and client tracking to another: changes are not
 /// pushed.
-#[tokio::test]
+#[limited::test]
 async fn without_info_two_servers_are_not_taken_for_one() {
     let warnings = Warnings::capture();
     let (valkey, raw) = server_without(b"-info").await;
@@ -173,7 +174,7 @@ async fn without_info_two_servers_are_not_taken_for_one() {
         .heartbeat(Duration::from_millis(5))
         .connect()
         .unwrap();
-    cache.wait_for_shared_level(true).await;
+    wait_for_shared_level(&cache, true).await;
     let rows = Rows::build(local_config(&cache, TTL));
     wait_until("the warning", async || !warnings.lines().is_empty()).await;
     assert_serves_from_shared_level_only(&rows, &raw).await;
@@ -182,7 +183,7 @@ async fn without_info_two_servers_are_not_taken_for_one() {
 }
 
 /// Takes over a second: the TTL of a value that may be stale.
-#[tokio::test]
+#[limited::test]
 async fn refused_invalidations_end_with_the_ttl_and_are_logged_once_with_their_count() {
     let valkey = Valkey::start().await.unwrap();
     let raw = Raw::connect(&valkey).await;
@@ -192,7 +193,7 @@ async fn refused_invalidations_end_with_the_ttl_and_are_logged_once_with_their_c
         .connect()
         .unwrap();
     let rows = Rows::build(config(&cache, Duration::from_secs(1)));
-    cache.wait_for_shared_level(true).await;
+    wait_for_shared_level(&cache, true).await;
     raw.set_acl(b"-eval -evalsha").await;
     let warnings = Warnings::capture();
     let began = Instant::now();

@@ -6,7 +6,7 @@ use crate::support::{
     Fixture, KEY, MEMORY, NAME, Proxies, foreign_marker, payload, traceback, wait_for_shared_level,
 };
 
-#[tokio::test]
+#[limited::test]
 async fn peek_returns_what_the_shared_level_has() {
     let fixture = Fixture::new().await;
     let found = async || fixture.rows.peek(NAME).await;
@@ -30,7 +30,7 @@ async fn peek_returns_what_the_shared_level_has() {
     assert_eq!(fixture.database.loads(), 0);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn peek_keeps_what_it_finds_and_serves_it_locally() {
     let fixture = Fixture::with(|url| Cache::builder(url).memory(MEMORY)).await;
     fixture.raw.set(KEY, payload(7)).await;
@@ -43,7 +43,7 @@ async fn peek_keeps_what_it_finds_and_serves_it_locally() {
     assert_eq!((stats.hits, stats.local_hits), (1, 2));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn peek_reads_a_key_of_other_programs_as_it_is() {
     let fixture = Fixture::new().await;
     let traceback = traceback(&fixture.cache);
@@ -51,7 +51,7 @@ async fn peek_reads_a_key_of_other_programs_as_it_is() {
     assert_eq!(traceback.peek("").await.unwrap(), "an error\n");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn peek_returns_nothing_while_the_shared_level_is_unavailable() {
     let fixture = Fixture::new().await;
     fixture.raw.set("traceback", "an error\n").await;

@@ -24,14 +24,14 @@ async fn write(
         let fenced = write.fence(CommitWith(commit), [key]).await;
         fenced.commit().await
     });
-    write.await
+    limited::waiting("a write", write).await
 }
 
 fn committed() -> Commit {
     Box::pin(async { Ok(()) })
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_committed_value_is_stored_and_hit_by_the_next_read() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(long_timeouts).await;
@@ -49,7 +49,7 @@ async fn a_committed_value_is_stored_and_hit_by_the_next_read() {
     assert_eq!((stats.writes, stats.puts), (3, 3));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_value_whose_commit_failed_is_not_stored() {
     let fixture = Fixture::new().await;
     let failing = || -> Commit { Box::pin(async { Err(DbError::Unavailable) }) };
@@ -60,7 +60,7 @@ async fn a_value_whose_commit_failed_is_not_stored() {
 }
 
 /// Whatever replaced the fence means that a newer value may exist.
-#[tokio::test]
+#[limited::test]
 async fn a_value_is_not_stored_over_anything_but_its_own_fence() {
     let fixture = Fixture::new().await;
     for found in [
@@ -89,7 +89,7 @@ async fn a_value_is_not_stored_over_anything_but_its_own_fence() {
 }
 
 /// The fence of the later write is lost, so the earlier one's is still there when it ends.
-#[tokio::test]
+#[limited::test]
 async fn a_value_is_not_stored_after_an_invalidation_that_left_its_fence() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(long_timeouts).await;
@@ -105,7 +105,7 @@ async fn a_value_is_not_stored_after_an_invalidation_that_left_its_fence() {
     assert_eq!(fixture.raw.get(KEY).await.unwrap(), b"null");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_value_under_an_unconfirmed_fence_is_not_stored() {
     let fixture = Fixture::new().await;
     let slow = |url| long_timeouts(url).write_timeout(Duration::from_millis(50));
@@ -117,7 +117,7 @@ async fn a_value_under_an_unconfirmed_fence_is_not_stored() {
     assert!(fixture.raw.get(KEY).await != Some(payload(1).to_vec()));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_value_that_is_not_kept_is_invalidated() {
     let fixture = Fixture::new().await;
     let off = Rows::build(config(&fixture.cache, Duration::ZERO));

@@ -69,7 +69,7 @@ async fn read_after(
     rows.get_or_load(NAME, load).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn reads_after_a_write_are_fresh_on_one_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(long_timeouts).await;
@@ -81,7 +81,7 @@ async fn reads_after_a_write_are_fresh_on_one_replica() {
     assert!(response == shared_hit(ROUNDS) || response == loaded(ROUNDS));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn reads_after_a_write_are_fresh_on_two_replicas() {
     let fixture = Fixture::new().await;
     let near = fixture.replica(long_timeouts).await;

@@ -8,7 +8,7 @@ use crate::support::{
     DbError, Fixture, KEY, NAME, Rows, cache, config, loaded, payload, shared_hit,
 };
 
-#[tokio::test]
+#[limited::test]
 async fn a_miss_loads_once_and_the_next_read_is_a_hit() {
     let fixture = Fixture::new().await;
     assert_eq!(fixture.get().await, loaded(0));
@@ -27,7 +27,7 @@ async fn a_miss_loads_once_and_the_next_read_is_a_hit() {
     );
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_entry_written_by_another_process_is_a_hit() {
     let fixture = Fixture::new().await;
     fixture.raw.set(KEY, " {\"v\": 41, \"more\": null} ").await;
@@ -35,7 +35,7 @@ async fn an_entry_written_by_another_process_is_a_hit() {
     assert_eq!(fixture.database.loads(), 0);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_unusable_payload_is_a_miss_and_is_replaced() {
     let fixture = Fixture::new().await;
     let almost_a_lease = [b"null\t", &[b'x'; 64][..]].concat();
@@ -57,7 +57,7 @@ async fn an_unusable_payload_is_a_miss_and_is_replaced() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_key_of_another_type_is_a_miss_and_is_replaced() {
     let fixture = Fixture::new().await;
     fixture
@@ -69,7 +69,7 @@ async fn a_key_of_another_type_is_a_miss_and_is_replaced() {
     assert_eq!(fixture.stats().rejected, 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_loader_error_is_not_cached_and_releases_the_lease() {
     let fixture = Fixture::new().await;
     for error in [DbError::NoRow, DbError::Unavailable] {
@@ -84,7 +84,7 @@ async fn a_loader_error_is_not_cached_and_releases_the_lease() {
     assert_eq!(fixture.stats().load_failures, 2);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_ttl_of_zero_disables_caching() {
     let fixture = Fixture::new().await;
     let rows = Rows::build(config(&fixture.cache, Duration::ZERO));
@@ -99,7 +99,7 @@ async fn a_ttl_of_zero_disables_caching() {
     assert_eq!(fixture.raw.get(KEY).await.unwrap(), payload(41));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_invalid_url_is_an_error_without_the_password() {
     for url in [
         "nonsense",
@@ -113,13 +113,13 @@ async fn an_invalid_url_is_an_error_without_the_password() {
     }
 }
 
-#[test]
+#[limited::test]
 fn a_cache_outside_a_runtime_is_an_error() {
     let error = Cache::local_builder().connect().err();
     assert_eq!(error, Some(tiercache::ConfigError::NoRuntime));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn the_counters_of_a_dropped_namespace_are_dropped() {
     let (cache, rows) = cache(Cache::local_builder()).await;
     for _ in 0..10 {

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// Takes a second: sentinels have to find each other.
-#[tokio::test]
+#[limited::test]
 async fn a_fence_is_on_a_replica_before_commit() {
     let service = SentinelService::start_idle().await.unwrap();
     let (cache, rows) = cache(local_settings(service.url()).wait_replicas(2)).await;
@@ -32,7 +32,7 @@ async fn a_fence_is_on_a_replica_before_commit() {
 }
 
 /// Without a replica a write waits for 50 ms at most, and other commands do not wait at all.
-#[tokio::test]
+#[limited::test]
 async fn a_missing_replica_delays_a_write_only_and_is_counted() {
     let valkey = Valkey::start().await.unwrap();
     let raw = Raw::connect(&valkey).await;

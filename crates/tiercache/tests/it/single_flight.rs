@@ -9,7 +9,7 @@ use crate::support::{
     payload, shared_hit, wait_until, within_a_second,
 };
 
-#[tokio::test]
+#[limited::test]
 async fn a_panicking_loader_fails_its_own_waiters_only() {
     let fixture = Fixture::new().await;
     let in_the_future = fixture
@@ -25,7 +25,7 @@ async fn a_panicking_loader_fails_its_own_waiters_only() {
     assert_eq!(fixture.get().await, loaded(0));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_panic_while_encoding_does_not_block_the_key() {
     let fixture = Fixture::new().await;
     let encode = |version: &u64| {
@@ -47,7 +47,7 @@ async fn a_panic_while_encoding_does_not_block_the_key() {
     assert_eq!(within_a_second(next).await, loaded(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_thousand_concurrent_misses_call_the_loader_once() {
     let fixture = Fixture::new().await;
     let requests: Vec<_> = (0..1000)
@@ -59,7 +59,7 @@ async fn a_thousand_concurrent_misses_call_the_loader_once() {
     assert_eq!(fixture.database.loads(), 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_thousand_concurrent_misses_on_two_replicas_call_the_loader_once() {
     let fixture = Fixture::with(|url| long_timeouts(url).lease_wait(Duration::from_secs(10))).await;
     let replica = fixture
@@ -81,7 +81,7 @@ async fn a_thousand_concurrent_misses_on_two_replicas_call_the_loader_once() {
     assert_eq!(fixture.database.loads(), 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_cancelled_request_does_not_cancel_the_flight() {
     let fixture = Fixture::new().await;
     let database = fixture.database.clone();
@@ -96,7 +96,7 @@ async fn a_cancelled_request_does_not_cancel_the_flight() {
     assert_eq!(fixture.get().await, shared_hit(0));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_fetch_without_waiters_does_not_load() {
     let fixture = Fixture::new().await;
     enqueue(&fixture.rows, no_load).abort();
@@ -109,7 +109,7 @@ async fn a_fetch_without_waiters_does_not_load() {
     assert_eq!(fixture.get().await, loaded(0));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn single_flight_works_without_a_shared_level() {
     let (cache, rows) = cache(Cache::local_builder()).await;
     assert_eq!(cache.stats().shared_level, SharedLevel::Off);

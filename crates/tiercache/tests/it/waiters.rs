@@ -10,7 +10,7 @@ use crate::support::{
     put, wait_until,
 };
 
-#[tokio::test]
+#[limited::test]
 async fn a_waiter_that_enqueues_during_a_load_receives_a_filled_value() {
     let fixture = Fixture::new().await;
     let database = fixture.database.clone();
@@ -24,7 +24,7 @@ async fn a_waiter_that_enqueues_during_a_load_receives_a_filled_value() {
     assert_eq!(fixture.database.loads(), 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_waiter_that_enqueues_after_a_write_gets_the_next_fetch() {
     let fixture = Fixture::new().await;
     let database = fixture.database.clone();
@@ -38,7 +38,7 @@ async fn a_waiter_that_enqueues_after_a_write_gets_the_next_fetch() {
     assert_eq!(late.await.unwrap(), loaded(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_waiter_that_enqueues_after_a_write_on_another_replica_gets_the_next_fetch() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(long_timeouts).await;
@@ -54,7 +54,7 @@ async fn a_waiter_that_enqueues_after_a_write_on_another_replica_gets_the_next_f
 }
 
 /// An accepted FILL does not cover writes that happen while its reply is in flight.
-#[tokio::test]
+#[limited::test]
 async fn a_waiter_that_enqueues_after_the_fill_executed_gets_the_next_fetch() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(long_timeouts).await;
@@ -85,7 +85,7 @@ async fn a_waiter_that_enqueues_after_the_fill_executed_gets_the_next_fetch() {
 }
 
 /// Neither the fence nor the invalidation was executed, so the lease would still allow FILL.
-#[tokio::test]
+#[limited::test]
 async fn a_waiter_that_enqueues_after_a_write_with_a_refused_invalidation_gets_the_next_fetch() {
     // The long heartbeat keeps the background task from flushing the invalidation.
     let fixture = Fixture::with(|url| long_timeouts(url).heartbeat(Duration::from_secs(60))).await;
@@ -108,7 +108,7 @@ async fn a_waiter_that_enqueues_after_a_write_with_a_refused_invalidation_gets_t
 }
 
 /// The same for a hit: GET has read the old value, and its reply is in flight.
-#[tokio::test]
+#[limited::test]
 async fn a_waiter_that_enqueues_after_the_get_executed_gets_the_next_fetch() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -130,7 +130,7 @@ async fn a_waiter_that_enqueues_after_the_get_executed_gets_the_next_fetch() {
     assert_eq!(late.await.unwrap().unwrap().value, 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn without_a_fill_all_deferred_waiters_share_the_next_load() {
     let (_cache, rows) = cache(Cache::local_builder()).await;
     let (mut gate, load) = Gate::after(|| Ok(1));
@@ -146,7 +146,7 @@ async fn without_a_fill_all_deferred_waiters_share_the_next_load() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_outage_fails_all_waiters_and_any_other_error_only_the_admitted() {
     let fixture = Fixture::new().await;
     for (error, expected_late) in [
@@ -167,7 +167,7 @@ async fn an_outage_fails_all_waiters_and_any_other_error_only_the_admitted() {
     assert_eq!(fixture.database.loads(), 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_panic_does_not_strand_deferred_waiters() {
     let fixture = Fixture::new().await;
     let (mut gate, load) = Gate::after(|| ());

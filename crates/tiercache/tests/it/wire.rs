@@ -6,7 +6,7 @@ use crate::support::{
 };
 use std::time::Duration;
 
-#[tokio::test]
+#[limited::test]
 async fn an_entry_is_the_payload_with_its_ttl() {
     let fixture = Fixture::new().await;
     assert_eq!(fixture.get().await, loaded(0));
@@ -19,7 +19,7 @@ async fn an_entry_is_the_payload_with_its_ttl() {
     assert_eq!(fixture.rows.key(NAME).as_str(), KEY);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_load_holds_a_lease_with_a_nonce_per_attempt() {
     let fixture = Fixture::new().await;
     let mut seen = Vec::new();
@@ -39,7 +39,7 @@ async fn a_load_holds_a_lease_with_a_nonce_per_attempt() {
     assert_ne!(seen[0], seen[1]);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_holds_a_fence_and_then_leaves_a_tombstone() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -76,7 +76,7 @@ async fn a_write_holds_a_fence_and_then_leaves_a_tombstone() {
     assert_ne!(first, write.await.unwrap(), "every write has its own nonce");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_invalidation_leaves_the_fence_of_another_writer() {
     let fixture = Fixture::new().await;
     let mut foreign = foreign_marker(b'\n');
@@ -91,7 +91,7 @@ async fn an_invalidation_leaves_the_fence_of_another_writer() {
     );
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_invalidation_replaces_anything_else() {
     let fixture = Fixture::new().await;
     let lease = foreign_marker(b'\t');
@@ -114,7 +114,7 @@ async fn write_over(fixture: &Fixture, found: &[u8]) {
     write.await.unwrap();
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_invalidates_a_key_of_another_type() {
     let fixture = Fixture::new().await;
     let raw = fixture.raw.clone();
@@ -130,7 +130,7 @@ async fn a_write_invalidates_a_key_of_another_type() {
     assert_eq!(fixture.raw.get(KEY).await.unwrap(), b"null");
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_valkey_out_of_memory_still_invalidates() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_valkey_out_of_memory_still_invalidates() {
     assert_eq!(fixture.cache.stats().breaker_openings, 0);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn flushed_scripts_are_loaded_again() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();

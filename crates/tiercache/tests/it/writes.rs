@@ -10,7 +10,7 @@ use crate::support::{
     payload, put, shared_hit, stats, traceback, wait_for_shared_level, wait_until, within_a_second,
 };
 
-#[tokio::test]
+#[limited::test]
 async fn a_read_after_a_write_is_fresh_on_every_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(long_timeouts).await;
@@ -39,7 +39,7 @@ async fn a_read_after_a_write_is_fresh_on_every_replica() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_failed_transaction_invalidates_since_its_outcome_is_unknown() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -54,7 +54,7 @@ async fn a_failed_transaction_invalidates_since_its_outcome_is_unknown() {
     assert_eq!(fixture.get().await, loaded(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_panicking_transaction_invalidates() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -72,7 +72,7 @@ async fn a_panicking_transaction_invalidates() {
     assert_eq!(fixture.get().await, loaded(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_transaction_without_a_fence_leaves_the_entry() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -85,7 +85,7 @@ async fn a_transaction_without_a_fence_leaves_the_entry() {
     assert_eq!(fixture.stats().writes, 0);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_cancelled_request_does_not_cancel_its_write() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -115,7 +115,7 @@ async fn a_cancelled_request_does_not_cancel_its_write() {
     assert_eq!(fixture.get().await, loaded(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_invalidates_further_keys() {
     let fixture = Fixture::new().await;
     fixture.raw.set("traceback", "old").await;
@@ -132,7 +132,7 @@ async fn a_write_invalidates_further_keys() {
     assert_eq!(traceback.peek("").await, None);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_replica_with_caching_disabled_still_invalidates() {
     let fixture = Fixture::new().await;
     fixture.get().await.unwrap();
@@ -142,7 +142,7 @@ async fn a_replica_with_caching_disabled_still_invalidates() {
     assert_eq!(fixture.get().await, loaded(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_works_without_a_shared_level() {
     let fixture = Fixture::new().await;
     let (_cache, rows) = cache(Cache::local_builder()).await;
@@ -153,7 +153,7 @@ async fn a_write_works_without_a_shared_level() {
     );
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_while_valkey_is_unavailable_is_fast_and_its_invalidation_is_flushed_later() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(Cache::builder).await;
@@ -198,7 +198,7 @@ async fn a_write_while_valkey_is_unavailable_is_fast_and_its_invalidation_is_flu
     assert_eq!(fixture.get().await, loaded(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_key_with_a_pending_invalidation_bypasses_the_shared_level() {
     let fixture = Fixture::new().await;
     let (database, raw) = (fixture.database.clone(), fixture.raw.clone());
@@ -240,7 +240,7 @@ async fn a_key_with_a_pending_invalidation_bypasses_the_shared_level() {
     assert_eq!(fixture.get().await, shared_hit(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_fence_that_was_not_acknowledged_is_not_owned() {
     let fixture = Fixture::new().await;
     let slow = |url| long_timeouts(url).write_timeout(Duration::from_millis(50));

@@ -20,7 +20,7 @@ fn connecting(coherence: &Coherence) -> u64 {
     id
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn a_change_invalidates_the_stamps_of_its_key_only() {
     let (coherence, _) = live();
     let (mari, let_) = (MARI(), KeyHash::of("spec:LET"));
@@ -33,7 +33,7 @@ async fn a_change_invalidates_the_stamps_of_its_key_only() {
     assert!(!coherence.is_current(stamps.1, let_, now));
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn entries_are_valid_for_max_silence_after_the_heartbeat_was_sent() {
     let (coherence, id) = live();
     let (stamp, sent) = (coherence.stamp(MARI()), Moment::now());
@@ -44,7 +44,7 @@ async fn entries_are_valid_for_max_silence_after_the_heartbeat_was_sent() {
     assert!(good_at(999) && !good_at(1000));
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn a_lost_connection_invalidates_all_stamps_and_cannot_be_confirmed() {
     let (coherence, id) = live();
     let stamp = coherence.stamp(MARI());
@@ -59,7 +59,7 @@ async fn a_lost_connection_invalidates_all_stamps_and_cannot_be_confirmed() {
     assert!(!coherence.is_current(stamp, MARI(), Moment::now()));
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn tracking_another_server_than_the_command_server_is_rejected() {
     let (coherence, id) = live();
     let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
@@ -78,7 +78,7 @@ async fn tracking_another_server_than_the_command_server_is_rejected() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn servers_of_unknown_identity_do_not_count_as_the_same() {
     let coherence = Coherence::new();
     coherence.set_command_server(NodeId::ONLY, None);
@@ -89,7 +89,7 @@ async fn servers_of_unknown_identity_do_not_count_as_the_same() {
     assert!(!coherence.is_live(Moment::now()));
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn a_prefix_added_later_bypasses_the_local_cache_until_it_is_subscribed() {
     let (coherence, id) = live();
     let now = Moment::now();
@@ -123,7 +123,7 @@ fn a_prefix_of_another_is_refused() {
     assert_eq!(coherence.prefixes_after(2), ["jobs:"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn a_stamp_taken_before_tracking_became_live_is_not_current() {
     let coherence = Coherence::new();
     coherence.set_command_server(NodeId::ONLY, server());

@@ -17,7 +17,7 @@ async fn wait_for_local_hit(lists: &Lists, name: &str, database: &Database) {
     .await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_invalidates_the_local_entries_of_its_group() {
     let fixture = Fixture::new().await;
     let lists = local_lists(&fixture).await;
@@ -35,7 +35,7 @@ async fn a_write_invalidates_the_local_entries_of_its_group() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_of_another_replica_invalidates_by_its_push() {
     let fixture = Fixture::new().await;
     let (reader, writer) = (local_lists(&fixture).await, Lists::on(&fixture).await);
@@ -49,7 +49,7 @@ async fn a_write_of_another_replica_invalidates_by_its_push() {
 }
 
 /// Entries of an unshared namespace have no payload with a tag, only the group's version.
-#[tokio::test]
+#[limited::test]
 async fn an_unshared_entry_ends_with_its_group() {
     let fixture = Fixture::new().await;
     let (reader, writer) = (local_lists(&fixture).await, Lists::on(&fixture).await);
@@ -62,7 +62,9 @@ async fn an_unshared_entry_ends_with_its_group() {
         .unwrap();
     let read = async || {
         let load = fixture.database.loader();
-        let found = unshared.lookup("any", load).await.unwrap();
+        let found = limited::waiting("a read", unshared.lookup("any", load))
+            .await
+            .unwrap();
         (found.value, found.source)
     };
     assert_eq!(read().await, (0, Source::Loaded));
@@ -74,7 +76,7 @@ async fn an_unshared_entry_ends_with_its_group() {
     assert_eq!(read().await.0, 2);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn groups_work_without_a_shared_level() {
     let cache = Cache::local_builder().memory(1 << 20).connect().unwrap();
     let groups = cache.groups("groups", "test:group:").unwrap();
@@ -96,7 +98,7 @@ async fn groups_work_without_a_shared_level() {
 }
 
 /// A list that is marked stale is better than none while the origin is unavailable.
-#[tokio::test]
+#[limited::test]
 async fn the_last_known_value_outlives_its_generation_during_an_outage() {
     let fixture = Fixture::new().await;
     let lists = local_lists(&fixture).await;

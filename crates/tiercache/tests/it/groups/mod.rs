@@ -11,7 +11,7 @@ use tiercache::{Cache, CacheBuilder, CommitWith, Groups, Namespace, Source, code
 
 use crate::support::{
     Database, DbError, Fixture, Gate, MAX_STALE, Read, Response, TTL, decode, long_timeouts,
-    payload,
+    payload, wait_for_shared_level, wait_for_tracking,
 };
 
 /// The keys of the groups `red` and `blue`.
@@ -28,8 +28,8 @@ struct Lists {
 impl Lists {
     async fn connect(builder: CacheBuilder) -> Self {
         let lists = Self::of(builder.connect().unwrap(), TTL);
-        lists.cache.wait_for_shared_level(true).await;
-        lists.cache.wait_for_tracking().await;
+        wait_for_shared_level(&lists.cache, true).await;
+        wait_for_tracking(&lists.cache).await;
         lists
     }
 
@@ -66,7 +66,8 @@ impl Lists {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<u64, DbError>> + Send + 'static,
     {
-        let found = self.lists.lookup(name, load).await;
+        let found = self.lists.lookup(name, load);
+        let found = limited::waiting(format!("a read of {name}"), found).await;
         let found = found.map_err(|failure| panic!("{failure:?}"))?;
         Ok(Read {
             value: found.value,
@@ -84,6 +85,7 @@ impl Lists {
             });
             write.fence(commit, [key]).await.commit().await
         });
+        let write = limited::waiting(format!("a write of group {group}"), write);
         write.await.unwrap();
     }
 
@@ -115,7 +117,7 @@ fn local(value: u64) -> Read {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_invalidates_every_entry_of_its_group_and_no_other() {
     let fixture = Fixture::new().await;
     let (one, other) = (Lists::on(&fixture).await, Lists::on(&fixture).await);
@@ -134,7 +136,7 @@ async fn a_write_invalidates_every_entry_of_its_group_and_no_other() {
     assert_eq!((one.outdated(), other.outdated()), (1, 1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_payload_ends_in_the_generation_of_its_group_as_white_space() {
     let fixture = Fixture::new().await;
     let lists = Lists::on(&fixture).await;
@@ -148,7 +150,7 @@ async fn a_payload_ends_in_the_generation_of_its_group_as_white_space() {
     assert!(fixture.raw.pttl(RED).await > TTL);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_payload_of_a_program_without_groups_is_a_miss_and_is_replaced() {
     let fixture = Fixture::new().await;
     let lists = Lists::on(&fixture).await;
@@ -158,7 +160,7 @@ async fn a_payload_of_a_program_without_groups_is_a_miss_and_is_replaced() {
     assert_eq!(lists.get("red:1", &fixture.database).await, shared(0));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_groups_key_that_is_lost_or_damaged_makes_its_entries_misses() {
     let fixture = Fixture::new().await;
     let lists = Lists::on(&fixture).await;
@@ -180,7 +182,7 @@ async fn a_groups_key_that_is_lost_or_damaged_makes_its_entries_misses() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn peek_returns_current_entries_only() {
     let fixture = Fixture::new().await;
     let lists = Lists::on(&fixture).await;
@@ -190,7 +192,7 @@ async fn peek_returns_current_entries_only() {
     assert_eq!(lists.lists.peek("red:1").await, None);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn all_groups_are_invalidated_together() {
     let fixture = Fixture::new().await;
     let lists = Lists::on(&fixture).await;

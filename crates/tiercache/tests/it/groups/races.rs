@@ -46,7 +46,8 @@ async fn race(fixture: &Fixture, builder: fn(String) -> CacheBuilder) {
             for name in NAMES {
                 let load = fixture.database.loader();
                 // Past the local cache, which lags by the push.
-                let found = lists.lists.lookup_current(name, load).await.unwrap();
+                let found = lists.lists.lookup_current(name, load);
+                let found = limited::waiting(name, found).await.unwrap();
                 if found.source != Source::Local {
                     assert_eq!(found.value, version, "round {round}, {name}");
                 }
@@ -57,14 +58,14 @@ async fn race(fixture: &Fixture, builder: fn(String) -> CacheBuilder) {
 }
 
 /// Takes seconds: every command is delayed, in 200 rounds.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn reads_after_a_write_of_their_group_are_fresh() {
     let fixture = Fixture::new().await;
     race(&fixture, long_timeouts).await;
 }
 
 /// Takes seconds: every command is delayed, in 200 rounds.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn reads_after_a_write_of_their_group_are_fresh_with_a_local_level() {
     let fixture = Fixture::new().await;
     race(&fixture, local_settings).await;

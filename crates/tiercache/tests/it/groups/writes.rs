@@ -4,14 +4,15 @@ use super::*;
 use crate::support::{assert_marker, foreign_marker, wait_until};
 use devstack::Mode;
 
-#[tokio::test]
+#[limited::test]
 async fn a_load_from_before_a_write_is_never_a_hit_after_it() {
     let fixture = Fixture::new().await;
     let (reader, writer) = (Lists::on(&fixture).await, Lists::on(&fixture).await);
     let database = fixture.database.clone();
     let (mut gate, load) = Gate::after(move || Ok(database.select()));
     let lists = reader.lists.clone();
-    let reading = tokio::spawn(async move { lists.get("red:1", load).await });
+    let reading =
+        tokio::spawn(async move { limited::waiting("a read", lists.get("red:1", load)).await });
     gate.entered().await;
     writer.write("red", &fixture.database).await;
     gate.open();
@@ -24,7 +25,7 @@ async fn a_load_from_before_a_write_is_never_a_hit_after_it() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn while_a_group_is_fenced_its_values_are_loaded_but_not_stored() {
     let fixture = Fixture::new().await;
     let (reader, writer) = (Lists::on(&fixture).await, Lists::on(&fixture).await);
@@ -60,18 +61,20 @@ async fn while_a_group_is_fenced_its_values_are_loaded_but_not_stored() {
 
 /// For a key without a group, waiters of a load whose FILL is accepted get its value. A FILL
 /// proves nothing about a group.
-#[tokio::test]
+#[limited::test]
 async fn a_read_that_begins_after_a_write_does_not_get_the_value_of_a_load_from_before() {
     let fixture = Fixture::new().await;
     let (reader, writer) = (Lists::on(&fixture).await, Lists::on(&fixture).await);
     let database = fixture.database.clone();
     let (mut gate, load) = Gate::after(move || Ok(database.select()));
     let lists = reader.lists.clone();
-    let before = tokio::spawn(async move { lists.get("red:1", load).await });
+    let before =
+        tokio::spawn(async move { limited::waiting("a read", lists.get("red:1", load)).await });
     gate.entered().await;
     writer.write("red", &fixture.database).await;
     let (lists, load) = (reader.lists.clone(), fixture.database.loader());
-    let mut after = Box::pin(async move { lists.get("red:1", load).await });
+    let mut after =
+        Box::pin(async move { limited::waiting("a read", lists.get("red:1", load)).await });
     let waker = std::task::Waker::noop();
     let polled = after
         .as_mut()
@@ -82,7 +85,7 @@ async fn a_read_that_begins_after_a_write_does_not_get_the_value_of_a_load_from_
     assert_eq!(after.await, Ok(1));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_fence_of_another_writer_outlives_the_end_of_this_one() {
     let fixture = Fixture::new().await;
     let lists = Lists::on(&fixture).await;
@@ -94,7 +97,7 @@ async fn a_fence_of_another_writer_outlives_the_end_of_this_one() {
     assert_eq!(fixture.raw.get("test:list:red:1").await, None);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_group_is_bypassed_until_its_invalidation_has_reached_valkey() {
     let fixture = Fixture::new().await;
     let replica = fixture.replica(Cache::builder).await;
@@ -117,7 +120,7 @@ async fn a_group_is_bypassed_until_its_invalidation_has_reached_valkey() {
     assert_eq!(other.get("red:1", &fixture.database).await.value, 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_entry_that_another_replica_refreshes_keeps_its_generation() {
     let fixture = Fixture::new().await;
     let lists = Lists::on(&fixture).await;

@@ -1,7 +1,6 @@
 //! The races, run by this crate: each actor is a process with a cache of its own.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use devstack::{Direction, FaultProxy, Mode, Valkey};
 use tiercache::{Cache, CommitWith, Source};
@@ -11,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::Race;
 use crate::support::{
     Database, DbError, Gate, KEY, NAME, Raw, Response, Rows, TTL, enqueue, local_settings, stats,
-    wait_until, with_prefix,
+    wait_for_shared_level, wait_for_tracking, wait_until, with_prefix,
 };
 
 struct Actor {
@@ -51,8 +50,8 @@ impl Actor {
             0.05..0.2
         };
         let rows = Rows::build(with_prefix(&cache, "test:row:", TTL).refresh_window(window));
-        cache.wait_for_shared_level(true).await;
-        cache.wait_for_tracking().await;
+        wait_for_shared_level(&cache, true).await;
+        wait_for_tracking(&cache).await;
         let is_local = race.needs("local") || race.needs("renew");
         Self {
             proxy,
@@ -156,8 +155,7 @@ impl Fenced {
                 }
             }
         };
-        let refresh = tokio::time::timeout(Duration::from_secs(20), refresh);
-        actor.load = Some(refresh.await.expect("no early refresh began"));
+        actor.load = Some(limited::waiting("an early refresh", refresh).await);
     }
 
     async fn store(&self, actor: &mut Actor) {
@@ -174,19 +172,10 @@ impl Fenced {
 
     /// A read whose GET was executed and whose reply has not arrived.
     async fn get(&self, actor: &mut Actor) {
-        let before = self.gets().await;
+        let before = self.raw.calls("get").await;
         actor.proxy.set(Direction::ToClient, Mode::Hold);
         actor.read = Some(enqueue(&actor.rows, self.database.loader()));
-        wait_until("GET", async || self.gets().await > before).await;
-    }
-
-    async fn gets(&self) -> u64 {
-        let stats: String = self.raw.run(&[b"INFO", b"commandstats"]).await;
-        let calls = stats.lines().find_map(|line| {
-            let line = line.strip_prefix("cmdstat_get:calls=")?;
-            line.split(',').next()
-        });
-        calls.map_or(0, |calls| calls.parse().unwrap())
+        wait_until("GET", async || self.raw.calls("get").await > before).await;
     }
 
     /// A transaction that holds its lock, and whose fence is raised.

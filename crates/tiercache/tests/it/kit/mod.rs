@@ -115,7 +115,7 @@ async fn assert_results(run: impl AsyncFn(&Race, &Valkey, Database) -> Vec<u64>,
     );
 }
 
-#[test]
+#[limited::test]
 fn every_public_report_has_a_race_of_at_most_six_steps() {
     let races = races();
     for report in [
@@ -140,7 +140,7 @@ fn every_public_report_has_a_race_of_at_most_six_steps() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn plain_cache_aside_loses_the_races() {
     let run = async |race: &Race, valkey: &Valkey, database: Database| {
         Plain::new(race, valkey, database).await.run(race).await
@@ -148,7 +148,7 @@ async fn plain_cache_aside_loses_the_races() {
     assert_results(run, true).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn this_crate_loses_none() {
     let run = async |race: &Race, valkey: &Valkey, database: Database| {
         Fenced::new(race, valkey, database).await.run(race).await

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use devstack::Valkey;
 
-#[tokio::test]
+#[limited::test]
 async fn the_implementation_in_python_passes_the_kit() {
     let valkey = Valkey::start().await.unwrap();
     let check = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kit_python/check.py");

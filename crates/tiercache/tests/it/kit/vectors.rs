@@ -34,7 +34,7 @@ fn json(value: Value) -> serde_json::Value {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn each_script_does_what_its_vectors_say() {
     let valkey = Valkey::start().await.unwrap();
     let raw = Raw::connect(&valkey).await;

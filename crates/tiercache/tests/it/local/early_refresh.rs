@@ -19,7 +19,7 @@ fn short_stats(fixture: &Fixture) -> tiercache::NamespaceStats {
 }
 
 // Takes over a second: it waits for the refresh window of a TTL of 2 s.
-#[tokio::test]
+#[limited::test]
 async fn a_value_in_use_is_refreshed_before_it_expires() {
     let (fixture, rows) = short().await;
     let get = || rows.get_or_load(NAME, fixture.database.loader());
@@ -37,7 +37,7 @@ async fn a_value_in_use_is_refreshed_before_it_expires() {
 }
 
 /// The refresh reads the old value before a write, so it must not store it.
-#[tokio::test]
+#[limited::test]
 async fn a_refresh_that_read_before_a_write_is_refused() {
     let (fixture, rows) = short().await;
     rows.get_or_load(NAME, fixture.database.loader())

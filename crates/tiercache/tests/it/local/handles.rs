@@ -9,7 +9,7 @@ fn handle(fixture: &Fixture) -> LocalHandle<u64, DbError> {
     fixture.rows.local_handle(NAME)
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_handle_returns_the_local_value_and_counts_hits() {
     let fixture = warm().await;
     let (handle, before) = (handle(&fixture), fixture.stats().local_hits);
@@ -21,7 +21,7 @@ async fn a_handle_returns_the_local_value_and_counts_hits() {
     assert_eq!(fixture.stats().local_hits - before, 202);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_handle_returns_no_value_from_before_a_write() {
     let fixture = warm().await;
     let handle = handle(&fixture);
@@ -33,7 +33,7 @@ async fn a_handle_returns_no_value_from_before_a_write() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_handle_follows_changes_by_other_programs() {
     let fixture = warm().await;
     let handle = handle(&fixture);
@@ -52,7 +52,7 @@ async fn a_handle_follows_changes_by_other_programs() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_handle_is_empty_after_its_namespace_was_invalidated() {
     let fixture = warm().await;
     let handle = handle(&fixture);

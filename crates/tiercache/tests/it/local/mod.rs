@@ -14,8 +14,8 @@ use tiercache::{Cache, CacheBuilder, Source, Tracking};
 
 use crate::support::{
     Database, DbError, Fixture, Gate, KEY, MEMORY, NAME, Raw, Replica, Rows, TTL, enqueue, loaded,
-    local_config, local_hit, local_settings, payload, put, shared_hit, stats, wait_until,
-    with_prefix, within_a_second,
+    local_config, local_hit, local_settings, payload, put, shared_hit, stats,
+    wait_for_shared_level, wait_for_tracking, wait_until, with_prefix, within_a_second,
 };
 
 /// The default timeouts, with a local level.
@@ -52,7 +52,7 @@ async fn wait_for_local_hit_on(replica: &Replica, database: &Database) {
     .await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_shared_hit_is_cached_locally_and_a_loaded_value_is_not() {
     let fixture = Fixture::with(local_settings).await;
     assert_eq!(fixture.get().await, loaded(0));
@@ -71,7 +71,7 @@ async fn a_shared_hit_is_cached_locally_and_a_loaded_value_is_not() {
     assert_eq!(fixture.database.loads(), 1);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_read_after_a_write_is_fresh_on_its_replica() {
     let fixture = warm().await;
     for _ in 0..50 {
@@ -82,7 +82,7 @@ async fn a_read_after_a_write_is_fresh_on_its_replica() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_foreign_write_a_deletion_and_a_flush_invalidate() {
     let fixture = warm().await;
     fixture.raw.set(KEY, payload(7)).await;
@@ -105,7 +105,7 @@ async fn a_foreign_write_a_deletion_and_a_flush_invalidate() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_local_entry_expires_with_its_shared_entry() {
     let fixture = Fixture::with(local_settings).await;
     fixture
@@ -120,7 +120,7 @@ async fn a_local_entry_expires_with_its_shared_entry() {
     .await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_shared_entry_without_a_ttl_is_not_cached_locally() {
     let fixture = Fixture::with(local_settings).await;
     fixture
@@ -132,7 +132,7 @@ async fn a_shared_entry_without_a_ttl_is_not_cached_locally() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_key_with_a_pending_invalidation_is_not_cached_locally() {
     let fixture = warm().await;
     // Valkey refuses writes and serves reads.
@@ -151,7 +151,7 @@ async fn a_key_with_a_pending_invalidation_is_not_cached_locally() {
     wait_for_local_hit(&fixture).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_shared_namespace_is_not_cached_locally_without_a_shared_level() {
     let cache = without_shared_level();
     let (rows, database) = (Rows::build(local_config(&cache, TTL)), Database::default());
@@ -161,7 +161,7 @@ async fn a_shared_namespace_is_not_cached_locally_without_a_shared_level() {
     assert_eq!(cache.stats().tracking, Tracking::Off);
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn an_unshared_namespace_is_cached_locally_for_its_ttl() {
     let cache = without_shared_level();
     let alone = local_config(&cache, TTL).unshared();
@@ -176,7 +176,7 @@ async fn an_unshared_namespace_is_cached_locally_for_its_ttl() {
     assert_eq!(get().await, loaded(version));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn the_local_level_is_bounded_in_bytes() {
     let fixture = Fixture::with(local_settings).await;
     let large = with_prefix(&fixture.cache, "test:large:", TTL);
@@ -190,15 +190,4 @@ async fn the_local_level_is_bounded_in_bytes() {
         assert!(fixture.cache.stats().local_bytes <= 1 << 20);
     }
     assert!(fixture.cache.stats().local_entries > 50);
-}
-
-impl Raw {
-    /// The number of executions of a command.
-    async fn calls(&self, command: &str) -> u64 {
-        let info: String = self.run(&[b"INFO", b"commandstats"]).await;
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-    }
 }

@@ -17,7 +17,7 @@ fn stale(response: crate::support::Response) -> Option<(u64, Duration)> {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn an_outage_serves_the_last_known_value_marked_stale() {
     let fixture = warm().await;
     fixture.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
@@ -41,7 +41,7 @@ async fn an_outage_serves_the_last_known_value_marked_stale() {
     ));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_read_of_the_current_value_never_gets_a_stale_one() {
     let fixture = warm().await;
     let current = || fixture.rows.get_or_load_current(NAME, unavailable);
@@ -62,7 +62,7 @@ async fn a_read_of_the_current_value_never_gets_a_stale_one() {
     assert_eq!(stats(&fixture.cache).stale, before);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_missing_row_is_not_masked_by_a_stale_value() {
     let fixture = warm().await;
     fixture.raw.run::<()>(&[b"DEL", KEY.as_bytes()]).await;
@@ -76,7 +76,7 @@ async fn a_missing_row_is_not_masked_by_a_stale_value() {
     .await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_of_this_replica_removes_the_stale_value() {
     let fixture = warm().await;
     fixture.put().await;
@@ -87,7 +87,7 @@ async fn a_write_of_this_replica_removes_the_stale_value() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn a_stale_value_is_not_served_beyond_its_maximum_age() {
     let cache = without_shared_level();
     let (rows, database) = (Rows::build(local_config(&cache, TTL)), Database::default());
@@ -103,7 +103,7 @@ async fn a_stale_value_is_not_served_beyond_its_maximum_age() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[limited::test(start_paused = true)]
 async fn a_request_waits_at_most_300_ms_during_a_known_outage() {
     let cache = without_shared_level();
     let (rows, database) = (Rows::build(local_config(&cache, TTL)), Database::default());

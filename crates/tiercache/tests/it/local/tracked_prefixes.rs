@@ -6,7 +6,7 @@ use crate::support::config;
 /// A cache with a local level and no namespace yet.
 async fn without_namespaces(fixture: &Fixture) -> Cache {
     let cache = local_settings(fixture.valkey.url()).connect().unwrap();
-    cache.wait_for_shared_level(true).await;
+    wait_for_shared_level(&cache, true).await;
     cache
 }
 
@@ -28,12 +28,12 @@ async fn assert_tracked(rows: &Rows, key: &str, fixture: &Fixture) {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_namespace_is_tracked_under_its_own_prefix_only() {
     let fixture = Fixture::new().await;
     let cache = without_namespaces(&fixture).await;
     let rows = Rows::build(with_prefix(&cache, "test:whole:MARI", TTL));
-    cache.wait_for_tracking().await;
+    wait_for_tracking(&cache).await;
     assert_eq!(tracked_prefixes(&fixture.raw).await, 1);
     let get = || rows.get_or_load("", fixture.database.loader());
     fixture.raw.set("test:whole:MARI", payload(7)).await;
@@ -42,24 +42,22 @@ async fn a_namespace_is_tracked_under_its_own_prefix_only() {
     wait_until("the new value", async || get().await == local_hit(8)).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_prefix_added_after_the_tracker_has_connected_is_tracked() {
     let fixture = warm().await;
     assert_eq!(tracked_prefixes(&fixture.raw).await, 1);
     let added = Rows::build(with_prefix(&fixture.cache, "other:row:", TTL));
-    tokio::time::timeout(Duration::from_secs(10), fixture.cache.wait_for_tracking())
-        .await
-        .expect("tracking did not resume");
+    wait_for_tracking(&fixture.cache).await;
     assert_eq!(tracked_prefixes(&fixture.raw).await, 2);
     assert_tracked(&added, "other:row:MARI", &fixture).await;
     assert_tracked(&fixture.rows, KEY, &fixture).await;
 }
 
-#[tokio::test]
+#[limited::test]
 async fn every_prefix_is_tracked_again_after_a_reconnect() {
     let fixture = warm().await;
     let added = Rows::build(with_prefix(&fixture.cache, "other:row:", TTL));
-    fixture.cache.wait_for_tracking().await;
+    wait_for_tracking(&fixture.cache).await;
     for _ in 0..2 {
         let kill: &[&[u8]] = &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"];
         fixture.raw.run::<u64>(kill).await;
@@ -68,12 +66,12 @@ async fn every_prefix_is_tracked_again_after_a_reconnect() {
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn no_prefix_is_tracked_without_a_local_namespace() {
     let fixture = Fixture::new().await;
     let cache = without_namespaces(&fixture).await;
     let rows = Rows::build(config(&cache, TTL));
-    cache.wait_for_tracking().await;
+    wait_for_tracking(&cache).await;
     assert_eq!(cache.stats().tracking, Tracking::Off);
     rows.get_or_load(NAME, fixture.database.loader())
         .await
@@ -81,7 +79,7 @@ async fn no_prefix_is_tracked_without_a_local_namespace() {
     assert_eq!(tracked_prefixes(&fixture.raw).await, 0);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn overlapping_prefixes_of_two_tracked_namespaces_are_refused() {
     let cache = without_shared_level();
     let _in_use = ["live:instruments", "live:script:"]
@@ -102,12 +100,12 @@ async fn overlapping_prefixes_of_two_tracked_namespaces_are_refused() {
     Rows::build(with_prefix(&cache, "live:", TTL).shared_only());
 }
 
-#[tokio::test]
+#[limited::test]
 async fn the_prefix_of_a_dropped_namespace_can_be_used_again() {
     let fixture = warm().await;
     drop(Rows::build(with_prefix(&fixture.cache, "other:row:", TTL)));
     let added = Rows::build(with_prefix(&fixture.cache, "other:row:", TTL));
-    fixture.cache.wait_for_tracking().await;
+    wait_for_tracking(&fixture.cache).await;
     assert_tracked(&added, "other:row:MARI", &fixture).await;
     assert_eq!(tracked_prefixes(&fixture.raw).await, 2);
 }

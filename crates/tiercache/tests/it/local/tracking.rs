@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[tokio::test]
+#[limited::test]
 async fn a_write_is_visible_on_another_replica_after_the_push() {
     let fixture = warm().await;
     let other = fixture.replica(local_settings).await;
@@ -21,7 +21,7 @@ async fn a_write_is_visible_on_another_replica_after_the_push() {
 }
 
 /// The value is read, then written and its push delivered, and only then stored.
-#[tokio::test]
+#[limited::test]
 async fn an_invalidation_between_get_and_store_is_not_missed() {
     let fixture = Fixture::with(local_settings).await;
     fixture.get().await.unwrap();
@@ -52,7 +52,7 @@ async fn an_invalidation_between_get_and_store_is_not_missed() {
 }
 
 /// A half-open tracking connection: pushes are lost without an error.
-#[tokio::test]
+#[limited::test]
 async fn a_silent_tracking_connection_bypasses_the_local_level_after_a_second() {
     let fixture = Fixture::with(defaults).await;
     let other = fixture.replica(defaults).await;
@@ -73,14 +73,12 @@ async fn a_silent_tracking_connection_bypasses_the_local_level_after_a_second() 
         })
         .await;
         other.proxy.set(direction, Mode::Pass);
-        tokio::time::timeout(Duration::from_secs(10), other.cache.wait_for_tracking())
-            .await
-            .expect("tracking did not recover");
+        wait_for_tracking(&other.cache).await;
         wait_for_local_hit_on(&other, &fixture.database).await;
     }
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_lost_tracking_connection_invalidates_all_local_entries() {
     let fixture = warm().await;
     let killed: u64 = fixture
@@ -97,7 +95,7 @@ async fn a_lost_tracking_connection_invalidates_all_local_entries() {
     assert!(matches!(fixture.cache.stats().tracking, Tracking::Up(_)));
 }
 
-#[tokio::test]
+#[limited::test]
 async fn a_frozen_valkey_bypasses_the_local_level_until_it_resumes() {
     let fixture = Fixture::with(defaults).await;
     wait_for_local_hit(&fixture).await;

@@ -3,7 +3,7 @@
 use super::*;
 
 // Takes over a second: the fill of a legacy server is detected 2 s after the write.
-#[tokio::test]
+#[limited::test]
 async fn a_late_fill_of_a_legacy_server_is_detected_and_invalidated() {
     let fixture = warm().await;
     let old = fixture.raw.get(KEY).await.unwrap();
@@ -22,7 +22,7 @@ async fn a_late_fill_of_a_legacy_server_is_detected_and_invalidated() {
     assert_eq!(response.value, version);
 }
 
-#[tokio::test]
+#[limited::test]
 async fn local_hits_are_sampled_and_match_the_database() {
     let fixture = warm().await;
     for _ in 0..2_100 {

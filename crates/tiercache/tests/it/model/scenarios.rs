@@ -3,30 +3,30 @@
 mod the_protocol_holds_when {
     use super::super::Protocol;
 
-    #[test]
+    #[limited::test(seconds = 300)]
     fn two_replicas_read_while_one_writes_and_commands_time_out() {
         // Takes seconds: three requests that may be admitted at any step, 370,000 states.
         Protocol::new(&[0, 0, 1], &[0]).faults(1).assert_holds();
     }
 
-    #[test]
+    #[limited::test]
     fn two_commands_are_lost_or_delayed() {
         Protocol::new(&[0, 0], &[0]).faults(2).assert_holds();
     }
 
-    #[test]
+    #[limited::test(seconds = 300)]
     fn two_replicas_write_concurrently() {
         // Takes a second or two: two writers and two fetches, 160,000 states.
         Protocol::new(&[0, 1], &[0, 1]).assert_holds();
         Protocol::new(&[1], &[0, 1]).faults(1).assert_holds();
     }
 
-    #[test]
+    #[limited::test]
     fn writers_crash_at_any_step() {
         Protocol::new(&[0, 0], &[0, 1]).crashes().assert_holds();
     }
 
-    #[test]
+    #[limited::test(seconds = 300)]
     fn writes_store_their_values() {
         // Takes a second or two: 200,000 states.
         Protocol::new(&[0, 1], &[0, 1])
@@ -41,7 +41,7 @@ mod the_protocol_holds_when {
             .assert_holds();
     }
 
-    #[test]
+    #[limited::test(seconds = 300)]
     fn the_server_fails_over_and_loses_the_last_writes() {
         // Takes seconds: the key may get any content that it had.
         Protocol::new(&[0, 1], &[0]).failovers(2).assert_holds();
@@ -53,7 +53,7 @@ mod the_protocol_holds_when {
             .assert_holds();
     }
 
-    #[test]
+    #[limited::test(seconds = 300)]
     fn a_legacy_server_writes() {
         // Takes a second or two: 180,000 states.
         Protocol::new(&[0, 0, 1], &[])
@@ -68,7 +68,7 @@ mod the_protocol_holds_when {
 mod a_mutant_is_caught {
     use super::super::{Mutant, Protocol};
 
-    #[test]
+    #[limited::test]
     fn without_a_lease() {
         Protocol::new(&[0], &[0])
             .mutant(Mutant::FillWithoutLease)
@@ -78,14 +78,14 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_the_fence_precedes_the_row_lock() {
         Protocol::new(&[0], &[0, 1])
             .mutant(Mutant::FenceBeforeLock)
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_an_unacknowledged_fence_is_owned() {
         Protocol::new(&[1], &[0, 1])
             .faults(1)
@@ -93,7 +93,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn without_a_nonce_per_attempt() {
         Protocol::new(&[0, 0], &[1])
             .faults(1)
@@ -101,7 +101,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_requests_join_a_running_flight() {
         Protocol::new(&[0, 0], &[0])
             .mutant(Mutant::JoinRunningFlight)
@@ -111,14 +111,14 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_waiters_are_deferred_until_the_fill_reply() {
         Protocol::new(&[0, 0], &[1])
             .mutant(Mutant::JoinAtFillReply)
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn without_a_key_version() {
         Protocol::new(&[0, 0], &[0])
             .faults(2)
@@ -126,7 +126,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_a_write_stores_its_value_without_its_fence() {
         Protocol::new(&[], &[0, 1])
             .puts()
@@ -134,7 +134,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_an_invalidation_does_not_mark_a_foreign_fence() {
         Protocol::new(&[], &[0, 1])
             .puts()
@@ -143,7 +143,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_invalidations_are_not_repeated_after_a_failover() {
         Protocol::new(&[0, 0], &[0])
             .failovers(1)
@@ -151,7 +151,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_the_promoted_server_is_used_before_invalidations_are_repeated() {
         Protocol::new(&[0, 0], &[0])
             .failovers(1)
@@ -159,7 +159,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn without_pending_invalidations() {
         Protocol::new(&[0, 0], &[0])
             .faults(2)

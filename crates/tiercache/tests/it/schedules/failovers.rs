@@ -56,20 +56,20 @@ fn settings(url: String) -> CacheBuilder {
 }
 
 /// Takes seconds: each failover loses half a second, and is watched for two.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn after_failovers_nothing_is_stale_a_second_after_the_promotion() {
     run(4, settings).await.assert_holds();
 }
 
 /// Takes seconds, as above: without the repeated invalidations the same run has violations.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2)]
 async fn without_repeated_invalidations_a_failover_undoes_writes() {
     let forgetful = |url| settings(url).replication_lag(Duration::from_millis(1));
     let checked = run(2, forgetful).await;
     checked.assert_violated();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2, seconds = 900)]
 #[ignore = "takes five minutes: part of `make soak`"]
 async fn after_a_hundred_failovers_nothing_is_stale_a_second_after_the_promotion() {
     run(100, settings).await.assert_holds();

@@ -61,13 +61,13 @@ fn settings(url: String) -> CacheBuilder {
     Cache::builder(url).memory(MEMORY)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2, limit = 2 * soak_time())]
 #[ignore = "takes minutes: part of `make soak`"]
 async fn a_schedule_with_failovers_by_sentinel_has_no_violation() {
     run(soak_time(), settings).await.assert_holds();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[limited::test(worker_threads = 2, seconds = 180)]
 #[ignore = "takes a minute: part of `make soak`"]
 async fn without_repeated_invalidations_a_schedule_with_sentinel_has_violations() {
     let forgetful = |url| settings(url).replication_lag(Duration::from_millis(1));

@@ -11,7 +11,10 @@ use tiercache::{Cache, CacheBuilder, Source, codec};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Database, Rows, TTL, cache, decode, payload, put_named};
+use crate::support::{
+    Database, Rows, TTL, cache, decode, payload, put_named, wait_for_shared_level,
+    wait_for_tracking,
+};
 
 /// Most rows are not written during a failover: their stale values would stay.
 const ROWS: usize = 200;
@@ -112,9 +115,8 @@ impl Traffic {
     /// Waits until each process has used both levels since the last failover.
     pub(super) async fn wait_until_recovered(&self) {
         for (cache, _) in &self.shared.processes {
-            crate::support::wait_for_shared_level(cache, true).await;
-            let tracking = tokio::time::timeout(Duration::from_secs(20), cache.wait_for_tracking());
-            tracking.await.expect("tracking did not recover");
+            wait_for_shared_level(cache, true).await;
+            wait_for_tracking(cache).await;
         }
     }
 

@@ -102,7 +102,10 @@ impl Gate {
 
     /// Waits until the loader is called, or dropped.
     pub(crate) async fn is_entered(&mut self) -> bool {
-        self.entered.take().unwrap().await.is_ok()
+        let entered = self.entered.take().unwrap();
+        limited::waiting("a call of the loader", entered)
+            .await
+            .is_ok()
     }
 
     pub(crate) fn open(self) {

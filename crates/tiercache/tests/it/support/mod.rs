@@ -28,7 +28,9 @@ pub(crate) use proxies::Proxies;
 pub(crate) use raw::{Raw, assert_marker, foreign_marker};
 pub(crate) use slow::SlowLink;
 pub(crate) use topology::{Level, with_tls};
-pub(crate) use wait::{enqueue, wait_for_shared_level, wait_until, within_a_second};
+pub(crate) use wait::{
+    enqueue, wait_for_shared_level, wait_for_tracking, wait_until, within_a_second,
+};
 pub(crate) use write::{WriteFence, put, put_named};
 
 pub(crate) const NAME: &str = "MARI";
@@ -55,20 +57,30 @@ impl Rows {
         Self(builder.build().unwrap())
     }
 
-    pub(crate) async fn get_or_load<F, Fut>(&self, name: &str, load: F) -> Response
+    #[track_caller]
+    pub(crate) fn get_or_load<F, Fut>(&self, name: &str, load: F) -> impl Future<Output = Response>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<u64, DbError>> + Send + 'static,
     {
-        response(self.lookup(name, load).await)
+        limited::waiting(format!("a read of {name}"), async move {
+            response(self.lookup(name, load).await)
+        })
     }
 
-    pub(crate) async fn get_or_load_current<F, Fut>(&self, name: &str, load: F) -> Response
+    #[track_caller]
+    pub(crate) fn get_or_load_current<F, Fut>(
+        &self,
+        name: &str,
+        load: F,
+    ) -> impl Future<Output = Response>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<u64, DbError>> + Send + 'static,
     {
-        response(self.lookup_current(name, load).await)
+        limited::waiting(format!("a current read of {name}"), async move {
+            response(self.lookup_current(name, load).await)
+        })
     }
 }
 
@@ -230,8 +242,8 @@ pub(crate) struct Replica {
 pub(crate) async fn cache(builder: CacheBuilder) -> (Cache, Rows) {
     let cache = builder.connect().unwrap();
     let rows = Rows::build(local_config(&cache, TTL));
-    cache.wait_for_shared_level(true).await;
-    cache.wait_for_tracking().await;
+    wait_for_shared_level(&cache, true).await;
+    wait_for_tracking(&cache).await;
     (cache, rows)
 }
 

@@ -114,6 +114,15 @@ impl Raw {
         self.run::<()>(&command).await;
     }
 
+    /// The number of executions of a command.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let info: String = self.run(&[b"INFO", b"commandstats"]).await;
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
     pub(crate) async fn pttl(&self, key: &str) -> Duration {
         let millis: i64 = self.run(&[b"PTTL", key.as_bytes()]).await;
         Duration::from_millis(u64::try_from(millis).expect("the key has no TTL"))

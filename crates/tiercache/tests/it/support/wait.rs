@@ -1,6 +1,6 @@
 //! Waiting requests, and waits with a limit.
 
-use std::fmt::Debug;
+use std::fmt::Display;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -23,29 +23,36 @@ where
     tokio::spawn(request)
 }
 
-/// Polls a condition until it holds; panics after 20 s.
-pub(crate) async fn wait_until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
-    let wait = async {
+/// Polls a condition until it holds, for [a limited time](limited::waiting).
+#[track_caller]
+pub(crate) fn wait_until(
+    what: impl Display,
+    mut happened: impl AsyncFnMut() -> bool,
+) -> impl Future<Output = ()> {
+    limited::waiting(what, async move {
         while !happened().await {
             tokio::task::yield_now().await;
         }
-    };
-    tokio::time::timeout(Duration::from_secs(20), wait)
-        .await
-        .unwrap_or_else(|_| panic!("timed out waiting for: {what}"));
+    })
 }
 
-/// Waits until the shared level is up or down; panics after 20 s.
-pub(crate) async fn wait_for_shared_level(cache: &Cache, up: bool) {
-    tokio::time::timeout(Duration::from_secs(20), cache.wait_for_shared_level(up))
-        .await
-        .unwrap_or_else(|_| panic!("timed out waiting for the shared level, up: {up}"));
+/// Waits until the shared level is up or down, for a limited time.
+#[track_caller]
+pub(crate) fn wait_for_shared_level(cache: &Cache, up: bool) -> impl Future<Output = ()> {
+    let state = if up { "up" } else { "down" };
+    let what = format!("the shared level to be {state}");
+    limited::waiting(what, cache.wait_for_shared_level(up))
+}
+
+/// Waits until changes are tracked, for a limited time.
+#[track_caller]
+pub(crate) fn wait_for_tracking(cache: &Cache) -> impl Future<Output = ()> {
+    limited::waiting("tracking", cache.wait_for_tracking())
 }
 
 /// Panics if a request takes over 1 s while Valkey is unavailable. (The timeouts add up to
 /// 300 ms; the rest is a margin for concurrently running tests.)
-pub(crate) async fn within_a_second<T: Debug>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(1), work)
-        .await
-        .expect("took over 1 s")
+#[track_caller]
+pub(crate) fn within_a_second<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    limited::within(Duration::from_secs(1), "a request", work)
 }

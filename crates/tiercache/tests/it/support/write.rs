@@ -56,7 +56,9 @@ impl Rows {
                 Err(never) => match never {},
             }
         };
-        self.cache().write(write).await
+        let cache = self.cache();
+        let write = cache.write(write);
+        limited::waiting(format!("a write of {name}"), write).await
     }
 }
 

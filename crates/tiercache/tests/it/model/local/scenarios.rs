@@ -68,18 +68,18 @@ impl Protocol {
 mod the_protocol_holds_when {
     use super::Protocol;
 
-    #[test]
+    #[limited::test]
     fn another_replica_writes_and_the_connection_is_lost() {
         Protocol::new(&[0, 0], &[1]).local(1).assert_holds();
         Protocol::new(&[0], &[1]).local(2).assert_holds();
     }
 
-    #[test]
+    #[limited::test]
     fn another_replica_reads() {
         Protocol::new(&[0, 1], &[1]).local(0).assert_holds();
     }
 
-    #[test]
+    #[limited::test]
     fn this_replica_writes_and_commands_time_out() {
         Protocol::new(&[0], &[0]).local(0).faults(2).assert_holds();
         Protocol::new(&[0], &[0]).local(1).faults(1).assert_holds();
@@ -87,12 +87,12 @@ mod the_protocol_holds_when {
         // Two writes here with one timeout hold as well: 1.3 million states, 20 s.
     }
 
-    #[test]
+    #[limited::test]
     fn both_replicas_write() {
         Protocol::new(&[0], &[0, 1]).local(0).assert_holds();
     }
 
-    #[test]
+    #[limited::test]
     fn another_replica_has_timeouts_and_crashes() {
         Protocol::new(&[0], &[1])
             .local(0)
@@ -102,7 +102,7 @@ mod the_protocol_holds_when {
             .assert_holds();
     }
 
-    #[test]
+    #[limited::test]
     fn a_legacy_server_writes() {
         Protocol::new(&[0], &[0])
             .legacy_writers(1)
@@ -128,7 +128,7 @@ mod a_mutant_is_caught {
         Protocol::new(&[0, 0], &[0]).local(0).faults(2)
     }
 
-    #[test]
+    #[limited::test]
     fn without_a_snapshot_before_get() {
         write_on_another_replica()
             .mutant(Mutant::SnapshotAfterGet)
@@ -138,21 +138,21 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn without_validating_the_version_stamp() {
         write_on_another_replica()
             .mutant(Mutant::StampUnchecked)
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_its_own_fill_is_cached() {
         write_on_another_replica()
             .mutant(Mutant::OwnFillCached)
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_an_entry_outlives_a_flight() {
         Protocol::new(&[0, 0, 0], &[1])
             .local(0)
@@ -160,7 +160,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn without_a_version_bump_at_reconnect() {
         Protocol::new(&[0, 0], &[1])
             .local(1)
@@ -168,7 +168,7 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_active_before_tracking() {
         Protocol::new(&[0, 0], &[1])
             .local(1)
@@ -176,14 +176,14 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_a_pending_invalidation_is_not_bypassed() {
         write_here_with_two_timeouts()
             .mutant(Mutant::PendingNotBypassed)
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_the_version_is_bumped_too_early() {
         write_here_with_two_timeouts()
             .mutant(Mutant::BumpBeforeInvalidate)
@@ -193,14 +193,14 @@ mod a_mutant_is_caught {
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_freshness_counts_from_the_ping_reply() {
         write_on_another_replica()
             .mutant(Mutant::FreshFromPong)
             .assert_caught();
     }
 
-    #[test]
+    #[limited::test]
     fn when_a_flush_push_is_ignored() {
         Protocol::new(&[0], &[1])
             .local(0)
