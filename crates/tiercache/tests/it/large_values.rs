@@ -271,12 +271,18 @@ async fn a_key_is_known_to_be_large_after_an_invalidation() {
     let namespace = large(&cache, LARGE);
     wait_until("a hit", async || namespace.peek(&0).await.is_some()).await;
     raw.set("test:large:0", "null").await;
-    assert_eq!(namespace.peek(&0).await, None);
+    assert_eq!(limited::waiting("a peek", namespace.peek(&0)).await, None);
     raw.run::<u64>(&[b"DEL", b"test:large:0"]).await;
-    assert_eq!(namespace.peek(&0).await, None);
+    assert_eq!(limited::waiting("a peek", namespace.peek(&0)).await, None);
     raw.set("test:large:0", vec![b'1'; LARGE]).await;
     raw.run::<()>(&[b"CONFIG", b"RESETSTAT"]).await;
-    assert_eq!(namespace.peek(&0).await.unwrap().len(), LARGE);
+    assert_eq!(
+        limited::waiting("a peek", namespace.peek(&0))
+            .await
+            .unwrap()
+            .len(),
+        LARGE
+    );
     let statistics: String = raw.run(&[b"INFO", b"commandstats"]).await;
     assert!(statistics.contains("cmdstat_getrange:"), "{statistics}");
     assert!(!statistics.contains("cmdstat_get:"), "{statistics}");

@@ -73,8 +73,11 @@ async fn missing_keys_are_loaded_together_and_absent_rows_are_cached_too() {
         (stats.loads, stats.fills, stats.hits, stats.local_hits),
         (2, 6, 4, 4)
     );
-    assert_eq!(rows.peek(&2).await, Some(Some(row(2))));
-    assert_eq!(rows.peek(&3).await, Some(None));
+    assert_eq!(
+        limited::waiting("a peek", rows.peek(&2)).await,
+        Some(Some(row(2)))
+    );
+    assert_eq!(limited::waiting("a peek", rows.peek(&3)).await, Some(None));
 }
 
 /// Takes a second or so: a thousand keys.

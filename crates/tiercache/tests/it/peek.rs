@@ -48,7 +48,12 @@ async fn peek_reads_a_key_of_other_programs_as_it_is() {
     let fixture = Fixture::new().await;
     let traceback = traceback(&fixture.cache);
     fixture.raw.set("traceback", "an error\n").await;
-    assert_eq!(traceback.peek("").await.unwrap(), "an error\n");
+    assert_eq!(
+        limited::waiting("a peek", traceback.peek(""))
+            .await
+            .unwrap(),
+        "an error\n"
+    );
 }
 
 #[limited::test]
@@ -62,9 +67,13 @@ async fn peek_returns_nothing_while_the_shared_level_is_unavailable() {
         .build()
         .unwrap();
     wait_for_shared_level(&cache, true).await;
-    assert!(traceback.peek("").await.is_some());
+    assert!(
+        limited::waiting("a peek", traceback.peek(""))
+            .await
+            .is_some()
+    );
     proxy.refuse(true).await.unwrap();
     proxy.reset_all();
     wait_for_shared_level(&cache, false).await;
-    assert_eq!(traceback.peek("").await, None);
+    assert_eq!(limited::waiting("a peek", traceback.peek("")).await, None);
 }

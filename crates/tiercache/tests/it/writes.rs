@@ -129,7 +129,7 @@ async fn a_write_invalidates_further_keys() {
     write.await.unwrap();
     assert_eq!(fixture.raw.get("traceback").await.unwrap(), b"null");
     assert!(fixture.raw.pttl("traceback").await <= Duration::from_secs(1));
-    assert_eq!(traceback.peek("").await, None);
+    assert_eq!(limited::waiting("a peek", traceback.peek("")).await, None);
 }
 
 #[limited::test]
@@ -220,7 +220,7 @@ async fn a_key_with_a_pending_invalidation_bypasses_the_shared_level() {
             loaded(1),
             "the shared level still holds the stale value"
         );
-        assert_eq!(traceback.peek("").await, None);
+        assert_eq!(limited::waiting("a peek", traceback.peek("")).await, None);
     }
     assert!(fixture.cache.is_shared_level_up());
     assert_eq!(

@@ -69,6 +69,11 @@ impl Rows {
     }
 
     #[track_caller]
+    pub(crate) fn peek(&self, name: &str) -> impl Future<Output = Option<u64>> {
+        limited::waiting(format!("a peek of {name}"), self.0.peek(name))
+    }
+
+    #[track_caller]
     pub(crate) fn get_or_load_current<F, Fut>(
         &self,
         name: &str,
