@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use crate::support::Fixture;
 
-const UPDATE: &str = "UPDATE users SET name = $1 WHERE id = 7";
-const SELECT: &str = "SELECT name FROM users WHERE id = 7";
+pub(crate) const UPDATE: &str = "UPDATE users SET name = $1 WHERE id = 7";
+pub(crate) const SELECT: &str = "SELECT name FROM users WHERE id = 7";
 const SCHEMA: &str = "CREATE TABLE users (id BIGINT PRIMARY KEY, name TEXT NOT NULL);
     INSERT INTO users VALUES (7, 'Ada')";
 
@@ -31,7 +31,7 @@ impl From<tokio_postgres::Error> for Abandoned {
     }
 }
 
-async fn database() -> (&'static Postgres, String) {
+pub(crate) async fn database() -> (&'static Postgres, String) {
     let postgres = shared::postgres().await.unwrap();
     let name = shared::unique_name("adapters");
     postgres.create_empty_database(&name).await.unwrap();
@@ -40,7 +40,7 @@ async fn database() -> (&'static Postgres, String) {
     (postgres, name)
 }
 
-fn users<E>(cache: &Cache) -> Namespace<i64, String, E> {
+pub(crate) fn users<E>(cache: &Cache) -> Namespace<i64, String, E> {
     cache.namespace("test:user:", Json).build().unwrap()
 }
 

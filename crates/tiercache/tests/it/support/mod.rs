@@ -9,6 +9,7 @@ mod slow;
 mod topology;
 mod wait;
 mod write;
+mod writer;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -25,13 +26,14 @@ pub(crate) use database::{Database, DbError, Gate, no_load};
 pub(crate) use front::Front;
 pub(crate) use logs::Warnings;
 pub(crate) use proxies::Proxies;
-pub(crate) use raw::{Raw, assert_marker, foreign_marker};
+pub(crate) use raw::{Raw, assert_marker, expire_fence, foreign_marker};
 pub(crate) use slow::SlowLink;
 pub(crate) use topology::{Level, with_tls};
 pub(crate) use wait::{
     enqueue, wait_for_shared_level, wait_for_tracking, wait_until, within_a_second,
 };
 pub(crate) use write::{WriteFence, put, put_named};
+pub(crate) use writer::Writer;
 
 pub(crate) const NAME: &str = "MARI";
 pub(crate) const KEY: &str = "test:row:MARI";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use devstack::Valkey;
 use redis::aio::MultiplexedConnection;
 
-use crate::support::Level;
+use crate::support::{Level, wait_until};
 
 /// A plain connection to inspect and change the content of Valkey.
 #[derive(Clone)]
@@ -144,4 +144,18 @@ pub(crate) fn assert_marker(bytes: &Option<Vec<u8>>, kind: u8) {
     assert!(bytes[5..].iter().all(|byte| b" \t\n\r".contains(byte)));
     let legacy_reader: serde_json::Value = serde_json::from_slice(bytes).unwrap();
     assert!(legacy_reader.is_null());
+}
+
+/// Lets a fence expire now instead of at its TTL. Does nothing if there is none: tests of fences must
+/// fail by what is read then.
+pub(crate) async fn expire_fence(raw: &Raw, key: &str) {
+    let is_fenced = async || {
+        let found = raw.get(key).await;
+        found.is_some_and(|found| found.starts_with(b"null\n"))
+    };
+    if is_fenced().await {
+        assert!(raw.pttl(key).await <= Duration::from_secs(10));
+        raw.run::<()>(&[b"PEXPIRE", key.as_bytes(), b"1"]).await;
+        wait_until("the fence to expire", async || !is_fenced().await).await;
+    }
 }
