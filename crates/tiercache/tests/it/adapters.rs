@@ -1,5 +1,5 @@
 //! The adapters for database clients, on a real PostgreSQL: a write commits the transaction, and
-//! a dropped guard rolls it back.
+//! a dropped guard rolls it back. The first test that needs it takes seconds: PostgreSQL starts.
 
 use std::sync::Arc;
 

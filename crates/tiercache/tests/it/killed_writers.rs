@@ -42,7 +42,6 @@ async fn the_writer() {
     write.await.unwrap();
 }
 
-/// Takes a second: a process starts, and connects to both servers.
 #[limited::test]
 async fn after_a_writer_is_killed_no_process_reads_the_older_value() {
     let (postgres, database) = database().await;

@@ -1,4 +1,5 @@
-//! Values of 32 MiB beside small ones: they delay themselves only.
+//! Values of 32 MiB beside small ones: they delay themselves only. Most of these tests take seconds, since
+//! the server gets three such values.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -69,6 +69,7 @@ async fn read_after(
     rows.get_or_load(NAME, load).await.unwrap();
 }
 
+/// Takes seconds: every command is delayed, in 200 rounds.
 #[limited::test(worker_threads = 2)]
 async fn reads_after_a_write_are_fresh_on_one_replica() {
     let fixture = Fixture::new().await;
@@ -81,6 +82,7 @@ async fn reads_after_a_write_are_fresh_on_one_replica() {
     assert!(response == shared_hit(ROUNDS) || response == loaded(ROUNDS));
 }
 
+/// Takes seconds, as above.
 #[limited::test(worker_threads = 2)]
 async fn reads_after_a_write_are_fresh_on_two_replicas() {
     let fixture = Fixture::new().await;

@@ -36,7 +36,7 @@ async fn a_value_in_use_is_refreshed_before_it_expires() {
     assert_eq!(short_stats(&fixture).refreshes_refused, 0);
 }
 
-/// The refresh reads the old value before a write, so it must not store it.
+/// The refresh reads the old value before a write, so it must not store it. Takes over a second, as above.
 #[limited::test]
 async fn a_refresh_that_read_before_a_write_is_refused() {
     let (fixture, rows) = short().await;

@@ -51,7 +51,8 @@ async fn an_invalidation_between_get_and_store_is_not_missed() {
     }
 }
 
-/// A half-open tracking connection: pushes are lost without an error.
+/// A half-open tracking connection: pushes are lost without an error. Takes over a second: the silence
+/// after which memory is bypassed.
 #[limited::test]
 async fn a_silent_tracking_connection_bypasses_the_local_level_after_a_second() {
     let fixture = Fixture::with(defaults).await;
@@ -95,6 +96,7 @@ async fn a_lost_tracking_connection_invalidates_all_local_entries() {
     assert!(matches!(fixture.cache.stats().tracking, Tracking::Up(_)));
 }
 
+/// Takes over a second, as above.
 #[limited::test]
 async fn a_frozen_valkey_bypasses_the_local_level_until_it_resumes() {
     let fixture = Fixture::with(defaults).await;
