@@ -108,8 +108,9 @@ impl History {
     /// Waits until both replicas return the newest value.
     async fn wait_until_current(&self) {
         let newest = self.database.version();
-        for (rows, min_version) in self.replicas.iter().zip(&self.min_version) {
-            wait_until("the newest value", async || {
+        for (i, (rows, min_version)) in self.replicas.iter().zip(&self.min_version).enumerate() {
+            let what = format!("the newest value of {} at replica {i}", self.name);
+            wait_until(what, async || {
                 let found = rows.get_or_load(&self.name, self.database.loader()).await;
                 found.unwrap().value == newest
             })

@@ -69,7 +69,7 @@ async fn wait_for_local_hits(fixture: &Fixture, readers: &[Lists]) {
     let newest = fixture.database.version();
     for lists in readers {
         for name in ["red:1", "red:2"] {
-            wait_until("a local hit", async || {
+            wait_until(format!("a local hit of {name}"), async || {
                 let read = lists.get(name, &fixture.database).await;
                 assert_eq!(read.value, newest);
                 read == local(newest)
@@ -111,10 +111,11 @@ async fn entries_in_memory_end_with_the_push_of_the_fence() {
     wait_for_local_hits(&processes.fixture, &processes.readers).await;
     processes.fence().await;
     let (fixture, readers) = processes.commit_and_die().await;
-    for lists in &readers {
-        wait_until("the push of the fence", async || {
-            lists.get("red:1", &fixture.database).await.value == 1
-        })
+    for (i, lists) in readers.iter().enumerate() {
+        wait_until(
+            format!("the push of {RED}'s fence at reader {i}"),
+            async || lists.get("red:1", &fixture.database).await.value == 1,
+        )
         .await;
     }
     assert_loads(&fixture, &readers).await;

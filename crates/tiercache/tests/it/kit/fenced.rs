@@ -90,7 +90,8 @@ impl Fenced {
         for (name, actor) in &self.actors {
             if !race.changes(name) {
                 let is_current = async || self.read(actor).await.0 == self.database.version();
-                wait_until("the push", is_current).await;
+                let what = format!("the push of {KEY} at {name}, race {}", race.id);
+                wait_until(what, is_current).await;
             }
             versions.push(self.read(actor).await.0);
         }
