@@ -100,6 +100,15 @@ pub(super) async fn run(server: &Path, jobs: u32, plan: Plan) -> Outcome {
     summarize("pages", &mut pages);
     summarize("counts", &mut counts);
     summarize("unknown instrument", &mut [unknown]);
+    for order in ORDERS {
+        let name = format!("&order_by={order}&");
+        let (mut of_order, rest): (Vec<_>, Vec<_>) = pages
+            .into_iter()
+            .partition(|page| page.path.contains(&name));
+        summarize(&format!("pages by {order}"), &mut of_order);
+        pages = rest.into_iter().chain(of_order).collect();
+    }
+    pages.sort_by_key(|page| page.took);
     println!("\nThe slowest:\n");
     for measured in slowest(&pages).chain(slowest(&counts)) {
         let (took, plan) = (milliseconds(measured.took), &measured.plan);
@@ -151,6 +160,9 @@ async fn measure(api: &Api, plans: &Plans, path: String) -> Outcome<Measured> {
 }
 
 fn summarize(what: &str, measured: &mut [Measured]) {
+    if measured.is_empty() {
+        return;
+    }
     measured.sort_by_key(|measured| measured.took);
     let at = |part: usize| milliseconds(measured[(measured.len() - 1) * part / 100].took);
     let failed = measured.iter().filter(|measured| measured.failed).count();

@@ -28,6 +28,9 @@ pub async fn count(db: &Db, selection: &Selection) -> Result<i64, StoreError> {
 }
 
 async fn count_of(db: &Db, selected: &Selected) -> Result<i64, StoreError> {
+    if selected.is_empty() {
+        return Ok(0);
+    }
     let settings = if selected.only_condition().is_some() {
         SETTINGS
     } else {

@@ -23,6 +23,9 @@ pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<By
     let rows = read(db, &list.selection, move |tables| {
         Box::pin(async move {
             let mut selected = selected(list, viewer, tables);
+            if selected.is_empty() {
+                return Ok(Vec::new());
+            }
             if let Some(ids) = looked_up_ids(&mut selected, list) {
                 let jobs = jobs_of_ids(list, &format!("ARRAY({ids})"));
                 return db.lookup(&jobs, &selected.values.params()).await;

@@ -20,13 +20,14 @@ pub(super) fn page(selected: &mut Selected, list: &JobList, end: i64) -> String 
     let order = Order::of(selected, list);
     let window = limit_offset(&mut selected.values, list.page);
     let end = selected.values.bind(end, Type::INT8);
-    let is_long = is_long(order.key);
+    let text = Text::of(list.ordering.by);
+    let (short, long) = (text.is_short(), text.is_long());
     let found = format!("SELECT {} {}", order.columns(), selected.source());
     let in_order = order.of_tables();
     format!(
         "SELECT id, key FROM (\
-         ({found} AND ({is_long}) IS NOT TRUE {in_order} LIMIT {end}) UNION ALL \
-         ({found} AND {is_long} {in_order} LIMIT {end})) parts {}{window}",
+         ({found} AND {short} {in_order} LIMIT {end}) UNION ALL \
+         ({found} AND {long} {in_order} LIMIT {end})) parts {}{window}",
         order.of_page()
     )
 }
@@ -98,7 +99,7 @@ pub(super) fn walk(selected: &mut Selected, list: &JobList) -> String {
            SELECT {columns} {all} AND (SELECT rows FROM found) < {limit} OFFSET 0 \
          ) matches {of_page}{window})",
         short = text.is_short(),
-        long = is_long(key),
+        long = text.is_long(),
     )
 }
 
@@ -135,15 +136,23 @@ impl Text {
     }
 
     fn is_short(&self) -> String {
-        let of_list = if self.is_of_run {
+        format!("{}({} IS NOT TRUE)", self.listed(), self.exceeds_limit())
+    }
+
+    fn is_long(&self) -> String {
+        format!("{}{}", self.listed(), self.exceeds_limit())
+    }
+
+    fn exceeds_limit(&self) -> String {
+        format!("(octet_length({}) > {LONG_TEXT})", self.key)
+    }
+
+    /// What the indexes of outputs require, as they have only those of listed jobs.
+    fn listed(&self) -> &'static str {
+        if self.is_of_run {
             ""
         } else {
             "jobs.run_id IS NOT NULL AND "
-        };
-        format!("{of_list}({}) IS NOT TRUE", is_long(self.key))
+        }
     }
-}
-
-fn is_long(key: &str) -> String {
-    format!("octet_length({key}) > {LONG_TEXT}")
 }

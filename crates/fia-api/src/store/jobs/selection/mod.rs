@@ -1,11 +1,13 @@
 //! Translation of a selection of jobs into `FROM` and `WHERE`.
 
+mod conditions;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
-use crate::model::{Condition, JobState, Selection};
+use crate::model::Selection;
 use crate::store::jobs::joins::Joins;
 use crate::store::jobs::tables::{Column, Tables};
 use crate::store::jobs::values::Values;
@@ -22,11 +24,15 @@ pub struct Viewer {
 /// The condition on every job that is listed or counted.
 pub(super) const HAS_RUN: &str = "jobs.run_id IS NOT NULL";
 
+/// The condition that selects no job. PostgreSQL reads nothing for it.
+const NONE: &str = "false";
+
 /// The jobs to be listed or counted: joined tables and conditions.
 pub(super) struct Selected {
     tables: Tables,
     joins: Joins,
     searches: bool,
+    has_times: bool,
     is_of_instruments: bool,
     instrument: Option<String>,
     conditions: Vec<String>,
@@ -47,6 +53,7 @@ impl Selected {
             tables,
             joins: Joins::default(),
             searches: false,
+            has_times: false,
             is_of_instruments: false,
             instrument: None,
             conditions,
@@ -97,6 +104,12 @@ impl Selected {
             Tables::Sources => self.conditions == [HAS_RUN],
             Tables::ListTable(_) => self.conditions.is_empty(),
         }
+    }
+
+    /// Whether no job is selected, as the instruments are unknown, and no value can be invalid:
+    /// PostgreSQL checks timestamps.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_times && self.conditions.iter().any(|condition| condition == NONE)
     }
 
     /// Whether the jobs of one instrument are selected from the list table, all of them.
@@ -169,95 +182,6 @@ impl Selected {
             let _ = write!(sql, " AND {condition}");
         }
         sql
-    }
-
-    fn predicate(&mut self, condition: &Condition) -> String {
-        match condition {
-            Condition::InstrumentIn(names) => self.instrument_in(names),
-            Condition::StateIn(states) => self.state_in(states),
-            Condition::ExperimentIn(numbers) => {
-                let numbers = self.values.bind(numbers.clone(), Type::INT4_ARRAY);
-                format!("{} = ANY({numbers})", self.column(Column::ExperimentNumber))
-            }
-            Condition::ExperimentAtMost(number) => {
-                let number = self.values.bind(*number, Type::INT8);
-                format!("{} <= {number}", self.column(Column::ExperimentNumber))
-            }
-            Condition::ExperimentAtLeast(number) => {
-                let number = self.values.bind(*number, Type::INT8);
-                format!("{} >= {number}", self.column(Column::ExperimentNumber))
-            }
-            Condition::Contains(field, text) => {
-                let pattern = self.values.text_containing(text);
-                self.searches = true;
-                format!("{} ILIKE {pattern}", self.column(*field))
-            }
-            Condition::Before(field, text) => {
-                let timestamp = self.values.timestamp(text.clone());
-                format!("{} < {timestamp}", self.column(*field))
-            }
-            Condition::After(field, text) => {
-                let timestamp = self.values.timestamp(text.clone());
-                format!("{} > {timestamp}", self.column(*field))
-            }
-        }
-    }
-
-    /// Compares a single state with `=`, so that an index can return its jobs in order.
-    fn state_in(&mut self, states: &[JobState]) -> String {
-        let column = self.column(Column::State);
-        if let [state] = states {
-            let state = self.values.text(state.name().to_owned());
-            return format!("{column} = {state}::state");
-        }
-        let names: Vec<&str> = states.iter().map(|state| state.name()).collect();
-        let names = self.values.bind(names, Type::TEXT_ARRAY);
-        format!("{column} = ANY({names}::state[])")
-    }
-
-    /// Compares the run's instrument.
-    fn instrument_in(&mut self, names: &[String]) -> String {
-        self.is_of_instruments = true;
-        let Tables::ListTable(ids) = &self.tables else {
-            return self.instrument_name_in(names);
-        };
-        let ids: Vec<i32> = names
-            .iter()
-            .filter_map(|name| ids.get(name).copied())
-            .collect();
-        match ids.as_slice() {
-            // A constant: PostgreSQL reads nothing.
-            [] => "false".to_owned(),
-            [id] => {
-                let id = self.values.bind(*id, Type::INT4);
-                self.instrument = Some(format!("instrument_id = {id}"));
-                format!("list.instrument_id = {id}")
-            }
-            _ => {
-                let ids = self.values.bind(ids, Type::INT4_ARRAY);
-                format!("list.instrument_id = ANY({ids})")
-            }
-        }
-    }
-
-    /// Compares the instrument by name. For a name without runs, PostgreSQL would walk the index of
-    /// the order to its end, in vain; a condition that it evaluates first avoids that.
-    fn instrument_name_in(&mut self, names: &[String]) -> String {
-        let comparison = match names {
-            [name] => format!("= {}", self.values.text(name.clone())),
-            _ => format!(
-                "= ANY({})",
-                self.values.bind(names.to_vec(), Type::TEXT_ARRAY)
-            ),
-        };
-        self.one_time_conditions.push(format!(
-            "EXISTS (SELECT FROM instruments known \
-             JOIN runs of_known ON of_known.instrument_id = known.id \
-             WHERE known.instrument_name {comparison})"
-        ));
-        let column = "instruments.instrument_name";
-        self.joins.add(column);
-        format!("{column} {comparison}")
     }
 }
 
