@@ -7,18 +7,18 @@ use tokio_postgres::Client;
 use super::{JobsFixture, filtered, list_table};
 use crate::harness::{Replica, vars};
 
-/// 3,000 runs with a job each, some with two: many equal texts, some long ones, absent outputs, and
+/// 30,000 runs with a job each, some with two: many equal texts, some long ones, absent outputs, and
 /// states that are rare, or frequent only at one end of an order.
 const JOBS: &str = "
     DELETE FROM jobs;
     INSERT INTO runs (filename, title, users, run_start, run_end, instrument_id, owner_id, good_frames, raw_frames)
-    SELECT 'file ' || lpad((n * 7919 % 3000 / 4)::text, 4, '0') || CASE WHEN n % 50 = 0 THEN repeat('f', 600) ELSE '' END,
-           'title ' || lpad((n * 4801 % 3000 / 9)::text, 4, '0') || CASE WHEN n % 70 = 0 THEN repeat('t', 600) ELSE '' END,
+    SELECT 'file ' || lpad((n * 7919 % 30000 / 4)::text, 4, '0') || CASE WHEN n % 50 = 0 THEN repeat('f', 600) ELSE '' END,
+           'title ' || lpad((n * 4801 % 30000 / 9)::text, 4, '0') || CASE WHEN n % 70 = 0 THEN repeat('t', 600) ELSE '' END,
            '', '2020-01-01', '2020-01-01'::timestamp + n * interval '1 hour', 1, 1, 1, 1
-    FROM generate_series(1, 3000) n;
+    FROM generate_series(1, 30000) n;
     INSERT INTO jobs (state, inputs, outputs, owner_id, job_type, run_id)
-    SELECT CASE WHEN runs.id % 2 = 0 THEN 'SUCCESSFUL' WHEN runs.id % 301 = 0 THEN 'ERROR'
-                WHEN runs.title > 'title 0250' THEN 'UNSUCCESSFUL' ELSE 'NOT_STARTED' END::state,
+    SELECT CASE WHEN runs.id % 2 = 0 THEN 'SUCCESSFUL' WHEN runs.id % 3001 = 0 THEN 'ERROR'
+                WHEN runs.title > 'title 2500' THEN 'UNSUCCESSFUL' ELSE 'NOT_STARTED' END::state,
            '{}',
            CASE WHEN runs.id % 5 = 0 THEN NULL WHEN runs.id % 90 = 1 THEN repeat('o', 600) || runs.id % 8
                 ELSE 'output ' || runs.id % 11 END,
@@ -34,12 +34,12 @@ const FILTERS: [(&str, &str); 5] = [
         "state = 'UNSUCCESSFUL'",
     ),
     (
-        r#"{"run_end_before":"2020-03-01T00:00:00Z"}"#,
-        "run_end < '2020-03-01'",
+        r#"{"run_end_before":"2020-12-01T00:00:00Z"}"#,
+        "run_end < '2020-12-01'",
     ),
     (
-        r#"{"title":"0013","job_state_in":["SUCCESSFUL","NOT_STARTED"]}"#,
-        "title ILIKE '%0013%' AND state IN ('SUCCESSFUL', 'NOT_STARTED')",
+        r#"{"title":"013","job_state_in":["SUCCESSFUL","NOT_STARTED"]}"#,
+        "title ILIKE '%013%' AND state IN ('SUCCESSFUL', 'NOT_STARTED')",
     ),
 ];
 
