@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Pipeline, Value};
-use tokio::time::Instant;
 
 use crate::clock::Moment;
 use crate::connection::{CommandError, Connection, unexpected_reply};
@@ -14,6 +13,7 @@ use crate::local::entry::{Entry, Validity};
 use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::generation::{TAG_LEN, is_tag};
 use crate::protocol::marker::{Stored, TOMBSTONE};
+use crate::seams::Instant;
 
 /// The index of the last byte that is read of a content: those of a marker suffice to tell markers
 /// from payloads.

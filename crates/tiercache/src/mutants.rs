@@ -111,4 +111,6 @@ mutants! {
     SilentConnectionKept,
     /// A command on a closed connection waits.
     ClosedConnectionWaits,
+    /// Fences count as replicated although nothing waited for a replica.
+    ReplicasNotAwaited,
 }

@@ -1,18 +1,23 @@
 //! Where a simulation replaces what the crate takes from its surroundings: the start of tasks,
-//! randomness, hashing, the clock's origin, and TCP.
+//! randomness, hashing, clocks and timers, and TCP.
 //!
 //! `sim/` builds the crate with `--cfg tiercache_simulation`. Without it, each name is Tokio's,
 //! rand's, or the standard library's own, and [`mutant!`] is nothing.
 
 #[cfg(not(tiercache_simulation))]
 pub(crate) use {
+    quick_cache::DefaultHashBuilder as StoreHasher,
     rand::{random, random_range},
     std::hash::RandomState,
     tokio::spawn,
+    tokio::time::{Instant, sleep, timeout, timeout_at},
 };
 
 #[cfg(tiercache_simulation)]
-pub(crate) use crate::simulated::{RandomState, random, random_range, spawn};
+pub(crate) use crate::simulated::{
+    Instant, RandomState, RandomState as StoreHasher, random, random_range, sleep, spawn, timeout,
+    timeout_at,
+};
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;

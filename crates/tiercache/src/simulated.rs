@@ -3,6 +3,8 @@
 //! One thread runs one simulated world at a time. Its state is in thread-local variables, which
 //! [`begin`] resets.
 
+mod clock;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -19,9 +21,11 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::Instant as WorldInstant;
 
 pub use crate::mutants::Mutant;
+use crate::simulated::clock::Clock;
+pub(crate) use crate::simulated::clock::{Instant, nanos, sleep, timeout, timeout_at};
 
 /// Hashes the same in every run.
 pub(crate) type RandomState = BuildHasherDefault<DefaultHasher>;
@@ -38,7 +42,7 @@ thread_local! {
     static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::seed_from_u64(0));
     static CONNECTOR: RefCell<Option<Box<Connector>>> = const { RefCell::new(None) };
     static PROCESS: RefCell<Option<Process>> = const { RefCell::new(None) };
-    static ORIGIN: Cell<Option<Instant>> = const { Cell::new(None) };
+    static ORIGIN: Cell<Option<WorldInstant>> = const { Cell::new(None) };
     static MUTANT: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
@@ -47,7 +51,7 @@ pub fn begin(seed: u64, mutant: Option<Mutant>, connector: Box<Connector>) {
     RANDOM.set(SmallRng::seed_from_u64(seed));
     CONNECTOR.set(Some(connector));
     PROCESS.set(None);
-    ORIGIN.set(Some(Instant::now()));
+    ORIGIN.set(Some(WorldInstant::now()));
     MUTANT.set(mutant);
 }
 
@@ -64,9 +68,9 @@ impl Mutant {
     }
 }
 
-/// The origin of the clock: the same time in every run of a seed.
-pub(crate) fn origin() -> Instant {
-    ORIGIN.get().unwrap_or_else(Instant::now)
+/// The start of the world.
+fn origin() -> WorldInstant {
+    ORIGIN.get().unwrap_or_else(WorldInstant::now)
 }
 
 pub(crate) fn random<T>() -> T
@@ -105,13 +109,17 @@ struct Tasks {
     is_dead: bool,
     waiting: Vec<Waker>,
     handles: Vec<AbortHandle>,
+    clock: Clock,
 }
 
 impl Process {
-    /// A process without tasks.
+    /// A process without tasks. `drift` is the difference of its clock's rate from the world's, in
+    /// parts per million.
     #[must_use]
-    pub fn new(id: usize, delayed: u8) -> Self {
-        let tasks = Mutex::default();
+    pub fn new(id: usize, delayed: u8, drift: i64) -> Self {
+        let mut tasks = Tasks::default();
+        tasks.clock.drift = drift;
+        let tasks = Mutex::new(tasks);
         Self(Arc::new(Shared { id, delayed, tasks }))
     }
 
@@ -131,15 +139,22 @@ impl Process {
         act(&mut self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on no task runs.
-    pub fn pause(&self) {
-        self.tasks(|tasks| tasks.is_paused = true);
+    /// From now on no task runs. With `stops_clock` the clock stands still, too, as that of a suspended
+    /// virtual machine does.
+    pub fn pause(&self, stops_clock: bool) {
+        self.tasks(|tasks| {
+            tasks.is_paused = true;
+            if stops_clock {
+                tasks.clock.stop();
+            }
+        });
     }
 
     /// Ends a pause.
     pub fn resume(&self) {
         let waiting = self.tasks(|tasks| {
             tasks.is_paused = false;
+            tasks.clock.start();
             std::mem::take(&mut tasks.waiting)
         });
         waiting.into_iter().for_each(Waker::wake);

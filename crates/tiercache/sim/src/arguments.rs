@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use tiercache::simulated::Mutant;
 
+use crate::setup::Kind;
+
 pub(crate) const USAGE: &str = "\
 Usage: tiercache-sim [OPTIONS]
   --seed N          one history, with its timeline
@@ -12,6 +14,7 @@ Usage: tiercache-sim [OPTIONS]
   --seconds S       until this time has passed, from the first seed on
   --jobs N          threads (default 1)
   --mutant NAME     with a defect of the code; `all` for each in turn
+  --kind KIND       all in a set-up: clocks, sentinel, cluster, large, replicas
   --hash            print the trace hash of each seed
   --minimize        remove what a failing history does not need
   --quiet           no coverage
@@ -25,6 +28,7 @@ pub(crate) struct Arguments {
     pub(crate) seconds: Option<u64>,
     pub(crate) jobs: usize,
     pub(crate) mutants: Vec<Mutant>,
+    pub(crate) kind: Option<Kind>,
     pub(crate) prints_hashes: bool,
     pub(crate) minimizes: bool,
     pub(crate) is_quiet: bool,
@@ -39,6 +43,7 @@ pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments
         seconds: None,
         jobs: 1,
         mutants: Vec::new(),
+        kind: None,
         prints_hashes: false,
         minimizes: false,
         is_quiet: false,
@@ -60,6 +65,7 @@ pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments
             "--seconds" => arguments.seconds = Some(number(&value()?)?),
             "--jobs" => arguments.jobs = number(&value()?)?,
             "--mutant" => arguments.mutants = mutants(&value()?)?,
+            "--kind" => arguments.kind = Some(kind(&value()?)?),
             "--hash" => arguments.prints_hashes = true,
             "--minimize" => arguments.minimizes = true,
             "--compare" => arguments.compared = Some(number(&value()?)?),
@@ -76,6 +82,13 @@ pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
     let digits = text.replace('_', "");
     digits.parse().map_err(|_| format!("{text} is no number"))
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    let found = Kind::ALL.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, kind)| *kind)
+        .ok_or(format!("no set-up is named {name}"))
 }
 
 fn mutants(name: &str) -> Result<Vec<Mutant>, String> {

@@ -8,7 +8,8 @@ use crate::net::End;
 use crate::plan::Fault;
 use crate::process::{self, Running};
 use crate::trace::Who;
-use crate::valkey::store::Content;
+use crate::valkey::Valkey;
+use crate::valkey::store::{Content, Store};
 use crate::world::{State, World};
 
 /// The processes, and what is to happen to them.
@@ -57,7 +58,17 @@ impl Faults {
         match fault {
             Fault::Pause { process, millis } => {
                 if let Some(running) = &self.processes[process] {
-                    running.tasks.pause();
+                    let stops_clock = self.world.with(|state| {
+                        let stops_clock = state.plan.setup.stops_clocks;
+                        if stops_clock {
+                            state
+                                .oracle
+                                .reached
+                                .clock_stops(running.app.life, (at, at + millis));
+                        }
+                        stops_clock
+                    });
+                    running.tasks.pause(stops_clock);
                     self.endings
                         .insert((at + millis, i), Ending::Resume(process));
                 }
@@ -99,56 +110,103 @@ impl Faults {
     }
 }
 
+impl State {
+    /// The keys of the primary that has a key, and its name.
+    fn store_of(&mut self, key: u64) -> (&mut Store, Bytes) {
+        let name = self.servers.name(key);
+        let shard = self.servers.shard_of(&name);
+        (&mut self.servers.primary(shard).store, name)
+    }
+}
+
 impl Fault {
     /// Its effect on the network, Valkey, and the database.
     fn happen(self, state: &mut State, now: u64) {
-        let name = |key: u64| Bytes::from(format!("v:{key}"));
         match self {
             Self::Cut { process } => state.cut(Some(process), End::Reset),
             Self::Close { process } => state.cut(Some(process), End::Closed),
             Self::CutAll => state.cut(None, End::Reset),
-            Self::HoldOut { process, millis } => state.links[process].held_out = now + millis,
-            Self::HoldIn { process, millis } => state.links[process].held_in = now + millis,
+            Self::HoldOut { process, millis } => {
+                for link in state.links_of(process, millis) {
+                    link.held_out = now + millis;
+                }
+            }
+            Self::HoldIn { process, millis } => {
+                for link in state.links_of(process, millis) {
+                    link.held_in = now + millis;
+                }
+            }
             Self::Refuse { process, millis } => {
-                state.links[process].refused = now + millis;
+                for link in state.links_of(process, millis) {
+                    link.refused = now + millis;
+                }
                 state.cut(Some(process), End::Reset);
             }
             Self::Pause { .. } | Self::Crash { .. } => {}
             Self::Restart => {
                 state.cut(None, End::Closed);
-                state.valkey.store.clear();
-                let _ = state.valkey.take_changes();
-                state.valkey.restarted(now);
+                for (id, server) in state.servers.all.iter_mut().enumerate() {
+                    server.store.clear();
+                    let _ = server.take_changes();
+                    server.restarted(now + id as u64);
+                }
             }
             Self::Failover { lag } => {
                 state.cut(None, End::Reset);
                 let since = state.server_time().saturating_sub(lag);
-                state.valkey.store.lose_since(since);
-                state.valkey.restarted(now);
+                let server = state.servers.primary(0);
+                server.store.lose_since(since);
+                server.restarted(now);
                 state.oracle.failed_over(now.saturating_sub(lag), now);
             }
+            Self::Promote {
+                shard,
+                lag,
+                split,
+                back,
+            } => state.promote(shard, lag, (split, back)),
+            Self::MoveSlot { key, to, millis } => state.move_slot(key, to, millis),
+            Self::Jump { millis } => state.clock_ahead += millis,
+            Self::NoDatabase { millis } => state.database.unavailable = now + millis,
+            Self::SlowDatabase { millis } => state.database.slow = now + millis,
+            _ => self.happen_to_keys(state),
+        }
+    }
+
+    /// Its effect on the keys of Valkey.
+    fn happen_to_keys(self, state: &mut State) {
+        match self {
             Self::Flush => {
-                state.valkey.flush();
+                for shard in 0..state.servers.primaries.len() {
+                    state.servers.primary(shard).flush();
+                }
                 state.push_later();
             }
-            Self::ForgetScripts => state.valkey.forget_scripts(),
+            Self::ForgetScripts => {
+                state
+                    .servers
+                    .all
+                    .iter_mut()
+                    .for_each(Valkey::forget_scripts);
+            }
             Self::Evict { key } => {
-                state.valkey.store.delete(&name(key));
+                let (store, name) = state.store_of(key);
+                store.delete(&name);
                 state.push_later();
             }
             Self::Retype { key } => {
-                state.valkey.store.set(&name(key), Content::List(1), None);
+                let (store, name) = state.store_of(key);
+                store.set(&name, Content::List(1), None);
                 state.push_later();
             }
             Self::Corrupt { key } => {
                 let content = Content::Text(Bytes::from_static(b"{\"a\":"));
                 let expires = Some(state.server_time() + 60_000);
-                state.valkey.store.set(&name(key), content, expires);
+                let (store, name) = state.store_of(key);
+                store.set(&name, content, expires);
                 state.push_later();
             }
-            Self::Jump { millis } => state.clock_ahead += millis,
-            Self::NoDatabase { millis } => state.database.unavailable = now + millis,
-            Self::SlowDatabase { millis } => state.database.slow = now + millis,
+            _ => {}
         }
     }
 
@@ -164,6 +222,8 @@ impl Fault {
             Self::Crash { .. } => "fault: process killed",
             Self::Restart => "fault: Valkey restarted",
             Self::Failover { .. } => "fault: failover",
+            Self::Promote { .. } => "fault: replica promoted",
+            Self::MoveSlot { .. } => "fault: slot moves",
             Self::Flush => "fault: flushed",
             Self::ForgetScripts => "fault: scripts flushed",
             Self::Evict { .. } => "fault: evicted",

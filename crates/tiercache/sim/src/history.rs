@@ -11,6 +11,7 @@ use crate::legacy::Legacy;
 use crate::plan::Plan;
 use crate::process;
 use crate::trace::Line;
+use crate::valkey::cluster::FIRST_PORT;
 use crate::world::World;
 
 /// The longest life of a fence, in milliseconds.
@@ -48,9 +49,10 @@ pub(crate) fn run(plan: Plan, is_recorded: bool) -> Outcome {
         let world = World::new(plan, is_recorded);
         let network = world.clone();
         let connect = move |_host: &str, port: u16| {
-            let (world, process) = (network.clone(), usize::from(port) - 6_000);
+            let (world, server) = (network.clone(), usize::from(port - FIRST_PORT));
+            let process = simulated::Process::current().map_or(0, |process| process.id());
             let opening = async move {
-                let stream = world.connect(process).await?;
+                let stream = world.connect(process, server).await?;
                 Ok(Box::new(stream) as Box<dyn simulated::Stream>)
             };
             Box::pin(opening) as futures_util::future::BoxFuture<'static, _>
@@ -123,7 +125,12 @@ async fn settle(world: &World, faults: &Faults) {
         let Some(running) = running else {
             continue;
         };
-        let stats = running.app.cache.stats();
+        // By the clock of the process.
+        let cache = running.app.cache.clone();
+        let stats = running.tasks.spawn(async move { cache.stats() });
+        let Ok(stats) = stats.await else {
+            return fail(format!("process {process} is dead"));
+        };
         if stats.pending_invalidations > 0 {
             fail(format!("process {process} has pending invalidations"));
         }
@@ -152,7 +159,7 @@ async fn settle(world: &World, faults: &Faults) {
             }
         }
     }
-    let held = world.with(|state| state.valkey.store.len());
+    let held = world.with(|state| state.servers.len());
     if held > keys as usize + OTHER_KEYS {
         fail(format!("Valkey holds {held} keys"));
     }

@@ -32,7 +32,10 @@ impl Legacy {
         let session = &mut self.session;
         self.world.with(|state| {
             let time = state.server_time();
-            state.valkey.receive(session, bytes.as_bytes(), time);
+            let key = Bytes::copy_from_slice(args[1].as_bytes());
+            let (server, is_asking) = state.servers.server_of(&key);
+            session.is_asking = is_asking;
+            state.servers.all[server].receive(session, bytes.as_bytes(), time);
             state.push_later();
         });
         let mut out: BytesMut = session.out.split();

@@ -47,6 +47,14 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
     with(plan.delayed > 0, &|plan| plan.delayed = 0);
     with(plan.readers > 1, &|plan| plan.readers = 1);
     with(plan.is_grouped, &|plan| plan.is_grouped = false);
+    let exact = plan.setup.drift() == 0;
+    with(!exact, &|plan| {
+        (plan.setup.drift, plan.setup.server_drift) = (Vec::new(), 0);
+    });
+    with(plan.setup.stops_clocks, &|plan| {
+        plan.setup.stops_clocks = false;
+    });
+    with(plan.setup.padding > 0, &|plan| plan.setup.padding = 0);
     let after = plan.faults.last().map_or(500, |(at, _)| at + 500);
     for shorter in [
         plan.horizon / 2,

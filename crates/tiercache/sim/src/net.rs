@@ -8,10 +8,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::events::Event;
 use crate::valkey::Session;
-use crate::world::{Event, World};
+use crate::world::World;
 
-/// The network of a process.
+/// The network between a process and a server.
 #[derive(Clone, Default)]
 pub(crate) struct Link {
     /// The longest ordinary delay in milliseconds.
@@ -29,6 +30,7 @@ pub(crate) struct Link {
 /// A connection.
 pub(crate) struct Connection {
     pub(crate) process: usize,
+    pub(crate) server: usize,
     pub(crate) session: Session,
     /// Whether the server has it.
     pub(crate) is_open: bool,
@@ -49,9 +51,10 @@ pub(crate) enum End {
 }
 
 impl Connection {
-    pub(crate) fn new(process: usize) -> Self {
+    pub(crate) fn new(process: usize, server: usize) -> Self {
         Self {
             process,
+            server,
             session: Session::default(),
             is_open: true,
             last_out: 0,
@@ -96,21 +99,25 @@ pub(crate) struct ClientStream {
 }
 
 impl World {
-    /// Opens a connection of a process.
-    pub(crate) async fn connect(self, process: usize) -> io::Result<ClientStream> {
+    /// Opens a connection of a process to a server.
+    pub(crate) async fn connect(self, process: usize, server: usize) -> io::Result<ClientStream> {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let (arrives, is_refused) = self.with(|state| {
             let now = state.now();
-            let link = state.links[process].clone();
-            let delay = state.delay(process);
+            if let Some(task) = tokio::task::try_id() {
+                state.connected.insert(task, server);
+            }
+            let link = state.link(process, server).clone();
+            let delay = state.delay(process, server);
             (now.max(link.held_out) + delay, link.refused > now)
         });
         self.sleep_until(arrives).await;
         self.with(|state| {
-            if is_refused || state.links[process].refused > state.now() {
+            let is_refused = is_refused || state.link(process, server).refused > state.now();
+            if is_refused || !state.servers.all[server].is_up {
                 return Err(refused());
             }
-            state.connections.push(Connection::new(process));
+            state.connections.push(Connection::new(process, server));
             let id = state.connections.len() - 1;
             let now = state.now();
             state.trace.add(&[now, 1, process as u64, id as u64]);

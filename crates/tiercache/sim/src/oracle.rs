@@ -14,7 +14,10 @@
 //! process died after COMMIT, while its fence stood, reads return its value from COMMIT on, unless
 //! a fault of the plan can remove the fence.
 
+mod failover;
+
 use crate::plan::Plan;
+use crate::reached::Reached;
 
 /// The longest lag of memory, in milliseconds.
 const PUSH: u64 = 1_000;
@@ -37,8 +40,8 @@ struct Write {
     version: u64,
     writer: Option<Life>,
     is_queued: bool,
-    /// When Valkey lost its invalidation.
-    lost: Option<u64>,
+    /// When Valkey lost its invalidation, and the shard that did.
+    lost: Option<(u64, usize)>,
 }
 
 /// A write whose fence stands.
@@ -53,12 +56,13 @@ struct Fenced {
 /// The writes that returned, by key, and the verdicts.
 pub(crate) struct Oracle {
     keys: Vec<Vec<Write>>,
-    /// The last time that each life connected to Valkey.
-    connected: Vec<u64>,
+    pub(crate) reached: Reached,
     /// The times at which invalidations were queued.
     queued: Vec<(Life, u64, u64)>,
     unconfirmed: Vec<(Life, u64)>,
     fenced: Vec<Fenced>,
+    /// The writes whose fences a replica has, by key and version.
+    replicated: Vec<(u64, u64)>,
     are_fences_safe: bool,
     /// TTL and lease.
     lifetime: u64,
@@ -78,10 +82,11 @@ impl Oracle {
         };
         Self {
             keys: vec![Vec::new(); plan.keys as usize],
-            connected: Vec::new(),
+            reached: Reached::new(plan),
             queued: Vec::new(),
             unconfirmed: Vec::new(),
             fenced: Vec::new(),
+            replicated: Vec::new(),
             are_fences_safe: plan.are_fences_safe(),
             lifetime: plan.ttl + LEASE,
             legacy,
@@ -90,18 +95,6 @@ impl Oracle {
             writes: 0,
             violation: None,
         }
-    }
-
-    /// A process starts.
-    pub(crate) fn begin_life(&mut self) -> Life {
-        self.connected.push(0);
-        self.connected.len() - 1
-    }
-
-    /// A process has connected to Valkey, and repeated its invalidations. Returns the last time
-    /// before.
-    pub(crate) fn connected(&mut self, life: Life, now: u64) -> u64 {
-        std::mem::replace(&mut self.connected[life], now)
     }
 
     /// Whether a process has ever queued an invalidation.
@@ -119,11 +112,15 @@ impl Oracle {
         self.unconfirmed.push((life, now));
     }
 
+    /// Whether a fence that was sent after `begun` was confirmed.
+    fn is_confirmed(&self, life: Life, begun: u64) -> bool {
+        let mut unconfirmed = self.unconfirmed.iter();
+        !unconfirmed.any(|(of, at)| *of == life && *at >= begun)
+    }
+
     /// Valkey is available to a write, whose fence was sent after `begun`.
     pub(crate) fn fenced(&mut self, life: Life, key: u64, version: u64, begun: u64) {
-        let mut unconfirmed = self.unconfirmed.iter();
-        let is_confirmed = !unconfirmed.any(|(of, at)| *of == life && *at >= begun);
-        if self.are_fences_safe && is_confirmed {
+        if self.are_fences_safe && self.is_confirmed(life, begun) {
             self.fenced.push(Fenced {
                 life,
                 key,
@@ -175,21 +172,17 @@ impl Oracle {
             Some(*life) == writer && (*of == key || *of == u64::MAX) && *at >= begun
         };
         let is_queued = self.queued.iter().any(is_queued);
+        // Perhaps a former primary has its invalidation.
+        let is_behind = writer.is_some_and(|life| self.reached.is_behind(life, key, now));
+        let lost = (self.reached.promotion(key), self.reached.shard(key));
+        let is_replicated = self.replicated.contains(&(key, version));
         self.keys[key as usize].push(Write {
             returned: now,
             version,
             writer,
             is_queued,
-            lost: None,
+            lost: (is_behind && !is_replicated).then_some(lost),
         });
-    }
-
-    /// Valkey failed over to a replica that lacks the changes since a time.
-    pub(crate) fn failed_over(&mut self, since: u64, now: u64) {
-        let writes = self.keys.iter_mut().flatten();
-        for write in writes.filter(|write| write.returned >= since) {
-            write.lost = Some(now);
-        }
     }
 
     /// What a read that begins now must return.
@@ -199,18 +192,28 @@ impl Oracle {
             otherwise: 0,
         };
         let mut settled = 0;
+        let is_behind = self.reached.is_behind(reader, key, now);
+        let promotion = self.reached.promotion(key);
+        let push = self.reached.stretched(PUSH);
         let writes = &self.keys[key as usize];
         for write in writes {
             let is_own = write.writer == Some(reader);
+            // The former primary does not have it.
+            if is_behind && !is_own && write.returned >= promotion {
+                continue;
+            }
             let visible = write.returned + self.legacy + if is_own { 0 } else { self.lag(write) };
-            let of_memory = visible + if is_own { 0 } else { PUSH };
+            let stood_still = self.reached.stood_still(reader, write.returned, now);
+            let of_memory = visible + if is_own { 0 } else { push + stood_still };
             if visible <= now {
                 required.otherwise = required.otherwise.max(write.version);
             }
             if of_memory <= now {
                 required.of_memory = required.of_memory.max(write.version);
             }
-            if write.returned + self.lifetime + PUSH + self.legacy + 10_000 <= now {
+            if write.returned + self.reached.stretched(self.lifetime) + PUSH + self.legacy + 10_000
+                <= now
+            {
                 settled = settled.max(write.version);
             }
         }
@@ -225,7 +228,8 @@ impl Oracle {
             if committed < now {
                 required.otherwise = required.otherwise.max(write.version);
             }
-            if committed + PUSH < now {
+            let stood_still = self.reached.stood_still(reader, committed, now);
+            if committed + push + stood_still < now {
                 required.of_memory = required.of_memory.max(write.version);
             }
         }
@@ -233,22 +237,6 @@ impl Oracle {
             self.keys[key as usize].retain(|write| write.version >= settled);
         }
         required
-    }
-
-    fn lag(&self, write: &Write) -> u64 {
-        let mut lag = 0;
-        if write.is_queued {
-            lag = self.lifetime;
-        }
-        if let Some(lost) = write.lost {
-            let reconnected = write.writer.map(|life| self.connected[life]);
-            let until = match reconnected.filter(|at| *at > lost) {
-                Some(at) if !write.is_queued => at.min(lost + self.lifetime),
-                _ => lost + self.lifetime,
-            };
-            lag = lag.max(until.saturating_sub(write.returned));
-        }
-        lag
     }
 
     /// Judges a read.

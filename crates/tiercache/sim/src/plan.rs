@@ -5,6 +5,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tiercache::simulated::Mutant;
 
+use crate::setup::{Kind, Setup};
+
 /// A fault. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -28,6 +30,16 @@ pub(crate) enum Fault {
     Restart,
     /// A replica is promoted that lags.
     Failover { lag: u64 },
+    /// The replica of a primary is promoted, and lacks what was written in the last `lag`. The former
+    /// primary dies, or takes writes for another `split`. It returns as a replica.
+    Promote {
+        shard: usize,
+        lag: u64,
+        split: u64,
+        back: u64,
+    },
+    /// The slot of a key moves to another node; the slot of the group's key after the last.
+    MoveSlot { key: u64, to: usize, millis: u64 },
     /// FLUSHALL.
     Flush,
     /// SCRIPT FLUSH.
@@ -82,11 +94,16 @@ pub(crate) struct Plan {
     pub(crate) legacy_readers: usize,
     pub(crate) legacy_writers: usize,
     pub(crate) faults: Vec<(u64, Fault)>,
+    pub(crate) setup: Setup,
 }
 
 impl Plan {
-    /// The plan of a seed.
-    pub(crate) fn of(seed: u64, mutant: Option<Mutant>) -> Self {
+    /// The plan of a seed in a set-up of this kind, if one is given; otherwise of one that is drawn.
+    pub(crate) fn of_kind(seed: u64, mutant: Option<Mutant>, kind: Option<Kind>) -> Self {
+        Self::drawn(seed, mutant).in_setup(kind)
+    }
+
+    fn drawn(seed: u64, mutant: Option<Mutant>) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let random = &mut random;
         let one_in = |random: &mut StdRng, n: u32| random.random_range(0..n) == 0;
@@ -128,6 +145,7 @@ impl Plan {
             legacy_readers: usize::from(has_legacy && one_in(random, 2)),
             legacy_writers: usize::from(has_legacy),
             faults,
+            setup: Setup::default(),
         };
         match random.random_range(0..12_u32) {
             0 | 1 => plan.with_crashes(random),
@@ -184,6 +202,7 @@ impl Plan {
                 fault,
                 Fault::Restart
                     | Fault::Failover { .. }
+                    | Fault::Promote { .. }
                     | Fault::Flush
                     | Fault::Evict { .. }
                     | Fault::Retype { .. }

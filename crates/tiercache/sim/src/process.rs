@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tiercache::simulated::Process;
-use tiercache::{
-    Cache, CommitWith, Event, Failure, Groups, Json, Key, LocalHandle, Namespace, Source, Write,
-};
+use tiercache::{Cache, CommitWith, Failure, Groups, Key, LocalHandle, Namespace, Source, Write};
 use tokio::time::timeout;
 
 use crate::database::Unavailable;
 use crate::oracle::Life;
+use crate::padded::Padded;
 use crate::trace::Who;
 use crate::world::World;
 
@@ -41,8 +40,11 @@ pub(crate) struct App {
 
 /// Starts a process of the world.
 pub(crate) async fn start(world: &World, process: usize) -> Option<Running> {
-    let delayed = world.with(|state| state.plan.delayed);
-    let tasks = Process::new(process, delayed);
+    let (delayed, drift) = world.with(|state| {
+        let drift = state.plan.setup.drift.get(process).copied();
+        (state.plan.delayed, drift.unwrap_or_default())
+    });
+    let tasks = Process::new(process, delayed, drift);
     let this = world.clone();
     let app = tasks.spawn(async move { App::new(this, process) });
     let app = app.await.ok()??;
@@ -63,16 +65,18 @@ pub(crate) async fn start(world: &World, process: usize) -> Option<Running> {
 
 impl App {
     fn new(world: World, process: usize) -> Option<Self> {
-        let (plan, life) = world.with(|state| (state.plan.clone(), state.oracle.begin_life()));
+        let (plan, life) =
+            world.with(|state| (state.plan.clone(), state.oracle.reached.begin_life()));
         let observed = world.clone();
-        let cache = Cache::builder(format!("redis://valkey:{}", 6_000 + process))
+        let cache = Cache::builder(plan.setup.topology.url())
             .on_event(move |event| observed.observe(life, process, event));
+        let cache = cache.wait_replicas(plan.setup.wait_replicas);
         let cache = match plan.has_memory {
-            true => cache.memory(1 << 20),
+            true => cache.memory((1 << 20) + 16 * plan.setup.padding as u64),
             false => cache,
         };
         let cache = cache.connect().ok()?;
-        let values = cache.namespace("v:", Json);
+        let values = cache.namespace("v:", Padded(plan.setup.padding));
         let values = values.ttl(Duration::from_millis(plan.ttl));
         let values = match plan.has_memory {
             true => values,
@@ -199,6 +203,8 @@ impl App {
     async fn write(&self, key: u64) {
         let (world, puts) = (&self.world, self.world.with(|state| state.plan.puts));
         let (begun, life) = (world.now(), self.life);
+        let waits =
+            world.with(|state| state.plan.setup.wait_replicas > 0 && !state.plan.is_grouped);
         let (database, cache) = (world.clone(), self.cache.clone());
         let is_put = self.random(0..256) < u64::from(puts);
         let (values, groups) = (self.values.clone(), self.groups.clone());
@@ -212,7 +218,11 @@ impl App {
             };
             let commit = CommitWith(move || transaction.commit());
             let was_up = cache.is_shared_level_up();
+            let unreplicated = fences_unreplicated(&cache);
             let fenced = write.fence(commit, fenced).await;
+            if was_up && waits && unreplicated == fences_unreplicated(&cache) {
+                database.with(|state| state.oracle.replicated(life, key, version, begun));
+            }
             if cache.is_shared_level_up() && was_up {
                 database.with(|state| state.oracle.fenced(life, key, version, begun));
             }
@@ -250,30 +260,8 @@ impl App {
     }
 }
 
-impl World {
-    /// An event of a cache.
-    fn observe(&self, life: Life, process: usize, event: &Event<'_>) {
-        self.with(|state| {
-            let now = state.now();
-            let who = Who::Process(process);
-            match event {
-                Event::SharedLevelUp => {
-                    let before = state.oracle.connected(life, now);
-                    state.coverage.add("reconnected", u64::from(before > 0));
-                    let has_queued = state.oracle.has_queued(life);
-                    state.coverage.add("pending flushed", u64::from(has_queued));
-                }
-                Event::FenceUnconfirmed { .. } => state.oracle.unconfirmed(life, now),
-                Event::TrackingUp => state.coverage.count("tracking established"),
-                Event::TrackingDown => state.coverage.count("tracking lost"),
-                Event::InvalidationQueued { key } => {
-                    let key = key.strip_prefix("v:").and_then(|key| key.parse().ok());
-                    state.oracle.queued(life, key.unwrap_or(u64::MAX), now);
-                    state.coverage.count("invalidation queued");
-                }
-                _ => {}
-            }
-            state.trace.line(now, who, || format!("{event:?}"));
-        });
-    }
+/// The number of fences that no replica had in time. A process writes one at a time.
+fn fences_unreplicated(cache: &Cache) -> u64 {
+    let namespaces = cache.stats().namespaces;
+    namespaces.iter().map(|of| of.fences_unreplicated).sum()
 }

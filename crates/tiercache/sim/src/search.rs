@@ -58,7 +58,7 @@ fn search(arguments: &Arguments, mutant: Option<Mutant>) -> Total {
         if seed >= arguments.seeds.end || is_late {
             return;
         }
-        let outcome = history::run(Plan::of(seed, mutant), false);
+        let outcome = history::run(Plan::of_kind(seed, mutant, arguments.kind), false);
         if arguments.prints_hashes {
             println!("{seed} {:016x} {}", outcome.hash, outcome.events);
         }
@@ -123,7 +123,8 @@ fn report(total: &Total, elapsed: Duration, arguments: &Arguments) {
 }
 
 fn replay(arguments: &Arguments) -> ExitCode {
-    let mut plan = Plan::of(arguments.seeds.start, arguments.mutants.first().copied());
+    let mutant = arguments.mutants.first().copied();
+    let mut plan = Plan::of_kind(arguments.seeds.start, mutant, arguments.kind);
     if arguments.minimizes {
         plan = minimize(plan);
     }

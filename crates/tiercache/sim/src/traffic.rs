@@ -3,15 +3,39 @@
 use bytes::Bytes;
 use rand::RngExt as _;
 
-use crate::net::End;
-use crate::world::{Event, State};
+use crate::events::Event;
+use crate::net::{End, Link};
+use crate::world::State;
+
+/// More bytes than these arrive in several pieces.
+const LARGE: usize = 64 << 10;
 
 impl State {
+    /// The way of a process to a server.
+    pub(crate) fn link(&self, process: usize, server: usize) -> &Link {
+        &self.links[process * self.servers.all.len() + server]
+    }
+
+    /// The ways of a process that a fault concerns: to all servers, or half of the time to one of
+    /// several.
+    pub(crate) fn links_of(&mut self, process: usize, choice: u64) -> &mut [Link] {
+        let count = self.servers.all.len();
+        let first = process * count;
+        match choice % 2 {
+            1 if count > 1 => {
+                let one = first + choice as usize / 2 % count;
+                &mut self.links[one..=one]
+            }
+            _ => &mut self.links[first..first + count],
+        }
+    }
+
     /// The delay of a message of a process. Now and then it is long.
-    pub(crate) fn delay(&mut self, process: usize) -> u64 {
-        let link = &self.links[process];
+    pub(crate) fn delay(&mut self, process: usize, server: usize) -> u64 {
+        let link = self.link(process, server);
         if link.is_fast {
-            return self.random.random_range(0..=link.delay.min(5));
+            let longest = link.delay.min(5);
+            return self.random.random_range(0..=longest);
         }
         let longest = link.delay;
         match self.random.random_range(0..64_u32) {
@@ -24,9 +48,9 @@ impl State {
     /// Sends bytes to Valkey, now and then in two pieces.
     pub(crate) fn send_out(&mut self, id: usize, bytes: Bytes) {
         self.in_pieces(bytes, |state, piece| {
-            let process = state.connections[id].process;
-            let sent = state.now().max(state.links[process].held_out);
-            let at = sent + state.delay(process);
+            let (process, server) = (state.connections[id].process, state.connections[id].server);
+            let sent = state.now().max(state.link(process, server).held_out);
+            let at = sent + state.delay(process, server);
             let at = at.max(state.connections[id].last_out);
             state.connections[id].last_out = at;
             state.schedule(at, Event::Out(id, piece));
@@ -36,9 +60,9 @@ impl State {
     /// Sends bytes to a client.
     pub(crate) fn send_in(&mut self, id: usize, bytes: Bytes) {
         self.in_pieces(bytes, |state, piece| {
-            let process = state.connections[id].process;
-            let sent = state.now().max(state.links[process].held_in);
-            let at = sent + state.delay(process);
+            let (process, server) = (state.connections[id].process, state.connections[id].server);
+            let sent = state.now().max(state.link(process, server).held_in);
+            let at = sent + state.delay(process, server);
             let at = at.max(state.connections[id].last_in);
             state.connections[id].last_in = at;
             state.schedule(at, Event::In(id, piece));
@@ -46,6 +70,14 @@ impl State {
     }
 
     fn in_pieces(&mut self, bytes: Bytes, mut send: impl FnMut(&mut Self, Bytes)) {
+        if bytes.len() > LARGE {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let len = self.random.random_range(1..=LARGE * 4).min(rest.len());
+                send(self, rest.split_to(len));
+            }
+            return;
+        }
         if bytes.len() > 1 && self.random.random_range(0..32_u32) == 0 {
             let at = self.random.random_range(1..bytes.len());
             send(self, bytes.slice(..at));
@@ -58,6 +90,15 @@ impl State {
     pub(crate) fn cut(&mut self, process: Option<usize>, end: End) {
         for connection in &mut self.connections {
             if process.is_none_or(|process| connection.process == process) && connection.is_open {
+                connection.end(end);
+            }
+        }
+    }
+
+    /// Cuts the connections to a server.
+    pub(crate) fn cut_server(&mut self, server: usize, end: End) {
+        for connection in &mut self.connections {
+            if connection.server == server && connection.is_open {
                 connection.end(end);
             }
         }

@@ -1,7 +1,6 @@
 //! The world of a seed: its clock, its events in order, the network, Valkey, and the database.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +11,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::database::Database;
+use crate::events::{Event, Events};
 use crate::net::{Connection, Link};
 use crate::oracle::Oracle;
 use crate::plan::Plan;
+use crate::servers::Servers;
 use crate::trace::{Trace, Who, readable};
-use crate::valkey::Valkey;
 use crate::valkey::scripts::Script;
 
 /// A world. Cheap to clone; one thread has it.
@@ -29,91 +29,54 @@ struct Shared {
     scheduled: Notify,
 }
 
-/// What happens at some time.
-pub(crate) enum Event {
-    /// Bytes arrive at Valkey.
-    Out(usize, Bytes),
-    /// Bytes arrive at the client.
-    In(usize, Bytes),
-    /// Valkey sends the pushes that are due.
-    Push,
-    /// The client has closed the connection.
-    Left(usize),
-    /// Valkey deletes what has expired.
-    Expire,
-}
-
 pub(crate) struct State {
     start: Instant,
     pub(crate) plan: Plan,
     pub(crate) random: StdRng,
     pub(crate) trace: Trace,
+    /// The way of each process to each server.
     pub(crate) links: Vec<Link>,
     pub(crate) connections: Vec<Connection>,
-    pub(crate) valkey: Valkey,
-    /// How far Valkey's clock is ahead, in milliseconds.
+    pub(crate) servers: Servers,
+    /// How far the clock of the servers is ahead, in milliseconds.
     pub(crate) clock_ahead: u64,
+    /// The server that each task has connected to last.
+    pub(crate) connected: BTreeMap<tokio::task::Id, usize>,
     pub(crate) database: Database,
     pub(crate) oracle: Oracle,
     pub(crate) coverage: crate::coverage::Coverage,
-    events: BinaryHeap<Reverse<Scheduled>>,
-    serial: u64,
+    events: Events,
     is_push_due: bool,
-}
-
-struct Scheduled {
-    at: u64,
-    serial: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.serial == other.serial
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
 }
 
 impl World {
     /// A world by its plan.
     pub(crate) fn new(plan: Plan, is_recorded: bool) -> Self {
         let start = Instant::now();
-        let mut valkey = Valkey::new(1);
-        valkey.store.is_replicated = true;
-        valkey.log = is_recorded.then(Vec::new);
+        let topology = plan.setup.topology;
         let link = Link {
             delay: plan.delay,
             ..Link::default()
         };
-        let state = State {
+        let mut state = State {
             start,
             random: StdRng::seed_from_u64(plan.seed ^ 0x5eed),
             trace: Trace::new(is_recorded),
-            links: vec![link; plan.processes],
+            links: vec![link; plan.processes * topology.servers()],
             connections: Vec::new(),
-            valkey,
+            servers: Servers::new(&plan, is_recorded),
             clock_ahead: 1_700_000_000_000,
+            connected: BTreeMap::new(),
             database: Database::new(plan.keys),
             oracle: Oracle::new(&plan),
             coverage: crate::coverage::Coverage::default(),
-            events: BinaryHeap::new(),
-            serial: 0,
+            events: Events::default(),
             is_push_due: false,
             plan,
         };
+        let keys = 0..state.plan.keys;
+        let shards = keys.map(|key| state.servers.shard_of_writes(key)).collect();
+        state.oracle.reached.set_shards(shards);
         Self(Arc::new(Shared {
             start,
             state: Mutex::new(state),
@@ -124,9 +87,9 @@ impl World {
     /// Reads or changes the state.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = state.serial;
+        let before = state.events.added;
         let result = act(&mut state);
-        if state.serial != before {
+        if state.events.added != before {
             self.0.scheduled.notify_one();
         }
         result
@@ -171,24 +134,23 @@ impl State {
     }
 
     pub(crate) fn schedule(&mut self, at: u64, event: Event) {
-        self.serial += 1;
-        let serial = self.serial;
-        self.events.push(Reverse(Scheduled { at, serial, event }));
+        self.events.add(at, event);
     }
 
-    /// The server's clock.
+    /// The clock of the servers.
     pub(crate) fn server_time(&self) -> u64 {
-        self.now() + self.clock_ahead
+        let rate = 1_000_000_u64.saturating_add_signed(self.plan.setup.server_drift);
+        self.now() * rate / 1_000_000 + self.clock_ahead
     }
 
     fn execute_due(&mut self) -> Option<u64> {
         loop {
             let now = self.now();
-            match self.events.peek() {
-                Some(Reverse(next)) if next.at <= now => {}
-                next => return next.map(|Reverse(next)| next.at),
+            match self.events.next_time() {
+                Some(at) if at <= now => {}
+                next => return next,
             }
-            if let Some(Reverse(Scheduled { event, .. })) = self.events.pop() {
+            if let Some(event) = self.events.take() {
                 self.execute(event, now);
             }
         }
@@ -212,20 +174,31 @@ impl State {
             Event::Push => self.push(),
             Event::Left(id) => self.connections[id].is_open = false,
             Event::Expire => {
-                let (time, before) = (self.server_time(), self.valkey.store.len());
-                self.valkey.store.expire(time);
-                let expired = before - self.valkey.store.len();
-                self.coverage.add("expired", expired as u64);
+                let time = self.server_time();
+                for server in &mut self.servers.all {
+                    let before = server.store.len();
+                    server.store.expire(time);
+                    let expired = before - server.store.len();
+                    self.coverage.add("expired", expired as u64);
+                }
                 self.push_later();
                 self.schedule(now + 100, Event::Expire);
             }
+            Event::Demote(server) => self.demote(server),
+            Event::Learn(server) => self.servers.learn(server),
+            Event::Migrate(shard) => self.migrate(shard),
+            Event::MoveEnd(shard) => self.end_move(shard),
         }
     }
 
     fn commands(&mut self, id: usize, bytes: &[u8]) {
         let (time, now) = (self.server_time(), self.now());
+        let server = self.connections[id].server;
+        self.servers.update_replica(server, now, self.plan.seed);
         let session = &mut self.connections[id].session;
-        self.valkey.receive(session, bytes, time);
+        self.servers.all[server].receive(session, bytes, time);
+        let parts = std::mem::take(&mut self.servers.all[server].parts);
+        self.coverage.add("parts of values", parts);
         self.record_commands(now, id);
         let session = &mut self.connections[id].session;
         let out = session.out.split().freeze();
@@ -236,8 +209,10 @@ impl State {
     }
 
     fn record_commands(&mut self, now: u64, id: usize) {
-        let process = self.connections[id].process;
-        for (args, reply) in self.valkey.take_log() {
+        let Connection {
+            process, server, ..
+        } = self.connections[id];
+        for (args, reply) in self.servers.all[server].take_log() {
             if args[0] == "PING" {
                 continue;
             }
@@ -250,7 +225,13 @@ impl State {
                 None => readable(arg),
             });
             let text = texts.collect::<Vec<_>>().join(" ");
-            let text = || format!("from process {process}: {text} ─▶ {}", reply.readable());
+            let text = || match self.servers.all.len() {
+                1 => format!("from process {process}: {text} ─▶ {}", reply.readable()),
+                _ => format!(
+                    "{server} from process {process}: {text} ─▶ {}",
+                    reply.readable()
+                ),
+            };
             self.trace.line(now, Who::Valkey, text);
         }
     }
@@ -265,20 +246,22 @@ impl State {
 
     fn push(&mut self) {
         self.is_push_due = false;
-        let changes = self.valkey.take_changes();
-        if changes.is_empty() {
-            return;
-        }
-        for id in 0..self.connections.len() {
-            let connection = &mut self.connections[id];
-            if !connection.is_open {
+        for server in 0..self.servers.all.len() {
+            let changes = self.servers.all[server].take_changes();
+            if changes.is_empty() {
                 continue;
             }
-            changes.push_to(&mut connection.session);
-            let out = connection.session.out.split().freeze();
-            if !out.is_empty() {
-                self.coverage.count("push");
-                self.send_in(id, out);
+            for id in 0..self.connections.len() {
+                let connection = &mut self.connections[id];
+                if !connection.is_open || connection.server != server {
+                    continue;
+                }
+                changes.push_to(&mut connection.session);
+                let out = connection.session.out.split().freeze();
+                if !out.is_empty() {
+                    self.coverage.count("push");
+                    self.send_in(id, out);
+                }
             }
         }
     }

@@ -18,13 +18,13 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::connection::breaker::CircuitBreaker;
 use crate::connection::large::LargeKeys;
 use crate::local::coherence::{Coherence, NodeId};
 use crate::seams;
+use crate::seams::Instant;
 use crate::server::slots::{Primary, SLOTS, slot_of};
 use crate::server::{HostPort, Server};
 use crate::settings::Settings;

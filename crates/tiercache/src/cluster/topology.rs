@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::{AsyncConnectionConfig, Cmd, Value, cmd};
-use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::connection::{CommandError, Connection, unexpected_reply};
+use crate::seams::{Instant, sleep, timeout};
 use crate::server::HostPort;
 use crate::server::slots::{View, merge};
 use crate::sync::lock;

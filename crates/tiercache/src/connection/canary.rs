@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use redis::cmd;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
 
 use crate::connection::{CommandError, Connection};
 use crate::protocol::marker::TOMBSTONE;
 use crate::seams::random;
+use crate::seams::{Instant, timeout};
 use crate::sync::{Mutex, lock};
 
 /// What the name of a canary begins with, after the prefix of a namespace.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use redis::{AsyncConnectionConfig, RedisResult, Value, cmd};
-use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connection::large::{Beside, LARGE};
 use crate::connection::{CommandError, Connection, Replication};
 use crate::protocol::marker::may_be_marker;
+use crate::seams::{Instant, timeout, timeout_at};
 
 /// The longest time to open the connection.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);

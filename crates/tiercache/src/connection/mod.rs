@@ -35,11 +35,11 @@ use redis::{
     Value,
 };
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 
 use crate::connection::lacks::Lacks;
 use crate::connection::large::{Beside, LARGE, Large};
 use crate::seams::mutant;
+use crate::seams::{Instant, timeout_at};
 use crate::server::Socket;
 
 /// The reason why a command has no reply.

@@ -5,10 +5,10 @@ use std::pin::pin;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
 
 use crate::connection::chosen::REPLY_EXTENSION;
 use crate::connection::{CommandError, Connection, unexpected_reply};
+use crate::seams::{Instant, timeout_at};
 
 /// The size of a part in bytes: 0.3 ms of a server's time.
 const PART: usize = 1 << 20;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
-use tokio::time::Instant;
 
 use crate::connection::lacks::{Lacks, is_unavailable};
 use crate::connection::{CommandError, Connection};
+use crate::seams::Instant;
 
 /// A key that the probe of a command names. An ACL that forbids the key, but not the command, says so.
 const KEY: &str = "tiercache:probe";

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
-use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::backoff::Backoff;
 use crate::connection::breaker::CircuitBreaker;
@@ -17,6 +16,7 @@ use crate::connection::{CommandError, Connection, Redirects, Replication};
 use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, NodeId, ServerId};
 use crate::seams::mutant;
+use crate::seams::{Instant, sleep, timeout};
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;

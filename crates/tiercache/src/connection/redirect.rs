@@ -4,9 +4,9 @@
 use std::pin::pin;
 
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
-use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection, unexpected_reply};
+use crate::seams::Instant;
 
 /// The most redirections of a command.
 const MAX: usize = 5;

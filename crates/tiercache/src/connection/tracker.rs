@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use redis::aio::SendError;
 use redis::{AsyncConnectionConfig, PushInfo, cmd};
-use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Moment;
 use crate::connection::backoff::Backoff;
@@ -28,6 +27,7 @@ use crate::connection::{CommandError, Connection};
 use crate::event::{Event, Events};
 use crate::local::coherence::{Coherence, Confirmation, MAX_SILENCE, NodeId};
 use crate::seams::mutant;
+use crate::seams::{Instant, sleep, timeout};
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::write::pending::PendingInvalidations;

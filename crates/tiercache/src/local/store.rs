@@ -8,9 +8,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+use quick_cache::{Lifecycle, Weighter};
 
 use crate::local::entry::{Entry, Key, KeyRef};
+use crate::seams::StoreHasher;
 
 /// The overhead of an entry in the store and the allocator, in bytes (an estimate).
 const OVERHEAD: u64 = 256;
@@ -18,7 +19,7 @@ const OVERHEAD: u64 = 256;
 const TYPICAL: u64 = 4096;
 
 /// The entries, bounded by their total size in bytes.
-pub(crate) struct Store(Cache<Key, Arc<dyn Stored>, ByBytes, DefaultHashBuilder, Release>);
+pub(crate) struct Store(Cache<Key, Arc<dyn Stored>, ByBytes, StoreHasher, Release>);
 
 /// An entry of any type of value.
 trait Stored: Any + Send + Sync {
@@ -39,7 +40,7 @@ impl<V: Send + Sync + 'static> Stored for Entry<V> {
 impl Store {
     pub(crate) fn new(max_bytes: u64) -> Self {
         let entries = usize::try_from(max_bytes / TYPICAL).unwrap_or(usize::MAX);
-        let hasher = DefaultHashBuilder::default();
+        let hasher = StoreHasher::default();
         let entries = entries.max(64);
         Self(Cache::with(entries, max_bytes, ByBytes, hasher, Release))
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value, cmd, from_redis_value};
-use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::local::coherence::ServerId;
 use crate::protocol::marker::{Lease, Stored};
 use crate::protocol::script::{FILL, GET_LEASE, REFRESH, RELEASE, Script};
+use crate::seams::Instant;
 use crate::seams::mutant;
 
 /// The number of keys that one step of an iteration visits, approximately.

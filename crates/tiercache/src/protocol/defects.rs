@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use redis::{Value, cmd};
-use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection};
+use crate::seams::Instant;
 
 impl Connection {
     /// Stores a payload, whatever the key holds.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Pipeline, Value, cmd};
-use tokio::time::Instant;
 
 use crate::connection::chosen::Chosen;
 use crate::connection::{CommandError, Connection, unexpected_reply};
@@ -12,6 +11,7 @@ use crate::local::group::Group;
 use crate::protocol::commands::bytes;
 use crate::protocol::generation::GroupState;
 use crate::protocol::marker::Stored;
+use crate::seams::Instant;
 
 /// What is read of a key's expiry.
 #[derive(Clone, Copy)]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
-use tokio::time::Instant;
 
 use crate::connection::{CommandError, Connection, unexpected_reply};
 use crate::protocol::commands::{flag, millis};
 use crate::protocol::marker::{FenceToken, TOMBSTONE};
 use crate::protocol::script::INVALIDATE;
+use crate::seams::Instant;
 use crate::seams::mutant;
 
 /// The longest wait for replicas, in milliseconds.

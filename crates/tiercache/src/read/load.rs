@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::time::timeout;
 
 use crate::event::Event;
 use crate::namespace::Inner;
 use crate::protocol::generation::GroupState;
 use crate::read::in_flight::Loader;
 use crate::read::outcome::Failure;
+use crate::seams::timeout;
 
 /// The type that loaders have in a fetch.
 pub(super) fn boxed<V, E, F, Fut>(load: F) -> Loader<V, E>

@@ -19,7 +19,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 pub use handle::LocalHandle;
 
@@ -32,6 +31,7 @@ use crate::read::load::boxed;
 use crate::read::outcome::{CachedValue, Failure, Source};
 use crate::read::serve::serve;
 use crate::seams;
+use crate::seams::timeout;
 
 /// The wait for an origin whose last load failed, if there is a last known value to serve.
 const UNAVAILABLE_ORIGIN_WAIT: Duration = Duration::from_millis(200);

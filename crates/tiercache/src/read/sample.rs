@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
 
 use crate::clock::Moment;
 use crate::event::Event;
@@ -15,6 +14,7 @@ use crate::namespace::{Inner, Namespace, with_name};
 use crate::protocol::marker::Stored;
 use crate::read::in_flight::Loader;
 use crate::seams;
+use crate::seams::{Instant, sleep};
 
 /// One of this many local hits is compared.
 const SAMPLE_INTERVAL: u64 = 1_000;

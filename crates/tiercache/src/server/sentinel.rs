@@ -9,8 +9,10 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisConnectionInfo,
     RedisError, RedisResult, Value, cmd, pipe,
 };
-use tokio::time::timeout;
 
+use crate::seams::timeout;
+#[cfg(tiercache_simulation)]
+use crate::server::Socket;
 use crate::server::invalid_url::InvalidUrl;
 use crate::server::tcp::Transport;
 use crate::server::url::HostPort;
@@ -126,6 +128,11 @@ impl Sentinels {
 /// is that of the promoted replica, which the record of the service shows only when it is over.
 async fn query(client: &Client, service: &str) -> RedisResult<Option<(u64, Primary)>> {
     let config = AsyncConnectionConfig::new();
+    #[cfg(tiercache_simulation)]
+    let socket = Socket::open(client.get_connection_info(), None, &config).await?;
+    #[cfg(tiercache_simulation)]
+    let mut sentinel = socket.connection.clone();
+    #[cfg(not(tiercache_simulation))]
     let mut sentinel = client
         .get_multiplexed_async_connection_with_config(&config)
         .await?;

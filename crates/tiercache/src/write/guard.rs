@@ -137,6 +137,7 @@ impl Progress {
         };
         let (confirmed, is_replicated) = match replicating {
             Ok(Some((replicating, replicas))) => {
+                mutant!(ReplicasNotAwaited => return replicating.raise(markers, settings.fence, limit).await);
                 let raising = replicating.raise(markers, settings.fence, limit);
                 let waiting = replicating.wait(replicas, limit);
                 let (confirmed, waited) = join(raising, waiting).await;
@@ -175,7 +176,7 @@ impl Write {
         keys: impl IntoIterator<Item = Key>,
     ) -> Fenced<Tx> {
         self.progress.raise(keys).await;
-        mutant!(FenceTooShort => tokio::time::sleep(self.progress.shared.settings.fence).await);
+        mutant!(FenceTooShort => crate::seams::sleep(self.progress.shared.settings.fence).await);
         Fenced {
             transaction,
             progress: self.progress,

@@ -8,12 +8,12 @@ use std::fmt::Display;
 use std::sync::{Arc, Weak};
 
 use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, sleep};
 
 use crate::connection::{CommandError, Connection};
 use crate::event::Event;
 use crate::namespace::Namespace;
 use crate::seams;
+use crate::seams::{Instant, sleep};
 use crate::shared::Shared;
 
 /// The most invalidations in flight.

@@ -11,10 +11,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::connection::{CommandError, Connection};
 use crate::protocol::marker::{FenceToken, Lease};
+use crate::seams::Instant;
 use crate::seams::{RandomState, mutant};
 use crate::sync::{Mutex, lock};
 use crate::write::recent::{Recent, RecentInvalidations};

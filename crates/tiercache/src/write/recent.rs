@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::seams::Instant;
 
 /// The longest replication lag of a promoted replica after which no value is stale.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);

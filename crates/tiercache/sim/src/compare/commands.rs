@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use crate::compare::CLIENTS;
 use crate::valkey::scripts::Script;
 
-const KEYS: [&str; 5] = ["v:0", "v:1", "g:a", "g:b", "other"];
+pub(crate) const KEYS: [&str; 5] = ["v:0", "v:1", "g:a", "g:b", "other"];
 const PAYLOADS: [&str; 4] = ["17", "[]", "{\"a\":1}", "null"];
 
 /// An argument.
@@ -69,6 +69,8 @@ pub(crate) struct Commands {
     /// Markers that were sent before.
     markers: Vec<Bytes>,
     lives: u64,
+    /// Whether some commands follow ASKING.
+    pub(crate) is_cluster: bool,
 }
 
 impl Commands {
@@ -77,6 +79,7 @@ impl Commands {
             random,
             markers: Vec::new(),
             lives: 0,
+            is_cluster: false,
         }
     }
 
@@ -98,7 +101,12 @@ impl Commands {
             26 => batch.commands.push(words(&["SCRIPT", "FLUSH"])),
             _ => {
                 let count = self.random.random_range(1..10);
-                batch.commands = (0..count).map(|_| self.command()).collect();
+                for _ in 0..count {
+                    if self.is_cluster && self.random.random_range(0..3_u32) == 0 {
+                        batch.commands.push(words(&["ASKING"]));
+                    }
+                    batch.commands.push(self.command());
+                }
             }
         }
         batch
@@ -155,7 +163,8 @@ impl Commands {
         let life = &*(100_025 + 50 * self.lives).to_string();
         let seconds = &*(300 + self.lives).to_string();
         let marker = self.marker();
-        match self.random.random_range(0..16_u32) {
+        match self.random.random_range(0..17_u32) {
+            16 => words(&["WAIT", "0", "0"]),
             0 | 1 => words(&["GET", key]),
             2 => words(&["PTTL", key]),
             3 => words(&["PEXPIRETIME", key]),
@@ -166,7 +175,11 @@ impl Commands {
                 set.extend(words(&["PX", life]));
                 set
             }
-            6 => words(&["GETRANGE", key, "1", "3"]),
+            6 => {
+                let from = self.random.random_range(0..70_u32);
+                let to = from + self.random.random_range(0..5_u32);
+                words(&["GETRANGE", key, &from.to_string(), &to.to_string()])
+            }
             7 => match self.random.random_range(0..3_u32) {
                 0 => words(&["DEL", key]),
                 1 => words(&["TYPE", key]),

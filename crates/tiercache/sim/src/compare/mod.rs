@@ -5,6 +5,7 @@
 //! prefixes. After each batch the replies to its client, and the pushes to each, are compared.
 //! Times are compared with a tolerance.
 
+mod cluster;
 mod commands;
 mod real;
 
@@ -18,7 +19,7 @@ use rand::rngs::StdRng;
 use crate::compare::commands::{Arg, Batch, Commands, Expiries};
 use crate::compare::real::{Client, Server};
 use crate::valkey::resp::take_reply;
-use crate::valkey::{Session, Valkey};
+use crate::valkey::{Mode, Session, Valkey};
 
 /// The clients, and the prefixes that they track.
 const CLIENTS: [&[&str]; 3] = [&[], &["v:"], &["v:", "g:"]];
@@ -29,7 +30,13 @@ const TOLERANCE: i64 = 400;
 
 /// Compares the replies and pushes of so many commands.
 pub(crate) fn run(count: u64, seed: u64) -> ExitCode {
-    match compare(count, seed) {
+    let both = || {
+        let (mut alone, cluster) = (compare(count, seed)?, cluster::compare(count, seed)?);
+        println!("of these {} on a node of a cluster", cluster.commands);
+        alone.add(cluster);
+        Ok::<_, std::io::Error>(alone)
+    };
+    match both() {
         Ok(Report {
             commands,
             pushes,
@@ -62,13 +69,26 @@ pub(crate) struct Report {
     pub(crate) differences: Vec<String>,
 }
 
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.commands += other.commands;
+        self.pushes += other.pushes;
+        self.skipped += other.skipped;
+        self.differences.extend(other.differences);
+    }
+}
+
+fn connect_all(server: &Server) -> std::io::Result<Vec<Client>> {
+    CLIENTS
+        .iter()
+        .map(|prefixes| server.connect(prefixes))
+        .collect()
+}
+
 /// Compares, and stops after a few differences.
 pub(crate) fn compare(count: u64, seed: u64) -> std::io::Result<Report> {
-    let server = Server::start()?;
-    let mut real = Vec::new();
-    for prefixes in CLIENTS {
-        real.push(server.connect(prefixes)?);
-    }
+    let server = Server::start(false)?;
+    let mut real = connect_all(&server)?;
     let mut simulated = Simulated::new();
     let mut commands = Commands::new(StdRng::seed_from_u64(seed));
     let mut report = Report::default();
@@ -83,15 +103,11 @@ pub(crate) fn compare(count: u64, seed: u64) -> std::io::Result<Report> {
         if began.elapsed() > TOO_LONG {
             report.skipped += 1;
             begin_again(&mut real)?;
-            simulated = Simulated::new();
+            simulated.begin_again();
             continue;
         }
         let found = simulated.execute(&batch, now);
-        report.pushes += found
-            .pushes
-            .iter()
-            .map(|pushes| pushes.len() as u64)
-            .sum::<u64>();
+        report.pushes += found.push_count();
         if !is_same(&expected, &found) {
             let difference = format!("{batch:?}\nreal:      {expected:?}\nsimulated: {found:?}");
             report.differences.push(difference);
@@ -119,6 +135,12 @@ fn begin_again(clients: &mut [Client]) -> std::io::Result<()> {
 struct Received {
     replies: Vec<Bytes>,
     pushes: Vec<Vec<Bytes>>,
+}
+
+impl Received {
+    fn push_count(&self) -> u64 {
+        self.pushes.iter().map(|pushes| pushes.len() as u64).sum()
+    }
 }
 
 fn execute_real(clients: &mut [Client], batch: &Batch) -> std::io::Result<Received> {
@@ -156,6 +178,13 @@ impl Simulated {
             this.sessions.push(session);
         }
         this
+    }
+
+    /// Removes what the server has, but not its place in a cluster.
+    fn begin_again(&mut self) {
+        let mode = std::mem::replace(&mut self.valkey.mode, Mode::Alone);
+        *self = Self::new();
+        self.valkey.mode = mode;
     }
 
     fn execute(&mut self, batch: &Batch, now: u64) -> Received {

@@ -14,16 +14,24 @@ use crate::valkey::resp::take_reply;
 /// A server on a free port of the loopback interface.
 pub(crate) struct Server {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
+    /// The port for the other nodes of a cluster.
+    pub(crate) bus: u16,
     directory: PathBuf,
 }
 
 impl Server {
-    pub(crate) fn start() -> io::Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    /// Starts one; a node of a cluster has no slots yet.
+    pub(crate) fn start(is_node: bool) -> io::Result<Self> {
+        let (port, bus) = (free_port()?, free_port()?);
         let directory = std::env::temp_dir().join(format!("tiercache-sim-{port}"));
         std::fs::create_dir_all(&directory)?;
-        let process = Command::new("valkey-server")
+        let mut command_line = Command::new("valkey-server");
+        if is_node {
+            command_line.args(["--cluster-enabled", "yes", "--cluster-port"]);
+            command_line.arg(bus.to_string());
+        }
+        let process = command_line
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--enable-debug-command", "yes", "--port", &port.to_string()])
             .current_dir(&directory)
@@ -32,6 +40,7 @@ impl Server {
         let server = Self {
             process,
             port,
+            bus,
             directory,
         };
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -73,6 +82,16 @@ impl Drop for Server {
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The text of a bulk string.
+pub(crate) fn text(reply: &Bytes) -> String {
+    let text = String::from_utf8_lossy(reply);
+    text.lines().nth(1).unwrap_or_default().to_owned()
 }
 
 /// The first commands of a client.

@@ -1,21 +1,38 @@
 //! The commands.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
+use crate::valkey::cluster::key_of;
 use crate::valkey::resp::{Args, Reply};
 use crate::valkey::scripts::{Script, expiry, ttl};
 use crate::valkey::store::{Content, Store};
-use crate::valkey::{Session, Valkey};
+use crate::valkey::{Mode, Session, Valkey};
 
 const OK: Reply = Reply::Simple("OK");
-const WRONG_TYPE: Reply =
-    Reply::Error("WRONGTYPE Operation against a key holding the wrong kind of value");
-const SYNTAX: Reply = Reply::Error("ERR syntax error");
+const WRONG_TYPE: Reply = Reply::Error(Cow::Borrowed(
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+));
+const SYNTAX: Reply = Reply::Error(Cow::Borrowed("ERR syntax error"));
+const READ_ONLY: Reply = Reply::Error(Cow::Borrowed(
+    "READONLY You can't write against a read only replica.",
+));
+
+/// The key that the cache names when it probes a command.
+const PROBED: &str = "tiercache:probe";
 
 impl Valkey {
     /// Executes a command, or queues it for EXEC.
     pub(super) fn command(&mut self, session: &mut Session, args: &Args) -> Reply {
         let name = args[0].to_ascii_uppercase();
+        let is_asking = std::mem::take(&mut session.is_asking);
+        if let Some(error) = self.refusal(&name, args, is_asking) {
+            if session.queued.is_some() {
+                session.is_aborted = true;
+            }
+            return error;
+        }
         let is_control = matches!(&name[..], b"MULTI" | b"EXEC" | b"WATCH" | b"DISCARD");
         match &mut session.queued {
             Some(queued) if !is_control => {
@@ -26,17 +43,34 @@ impl Valkey {
         }
     }
 
+    /// The error for a command that this server does not execute.
+    fn refusal(&self, name: &[u8], args: &Args, is_asking: bool) -> Option<Reply> {
+        match &self.mode {
+            Mode::Node(member) => {
+                let key = key_of(name, args)?;
+                member.redirect(&self.store, (key, is_asking))
+            }
+            Mode::Alone if self.is_replica => {
+                let writes = matches!(name, b"SET" | b"SETEX" | b"DEL" | b"EVAL" | b"EVALSHA");
+                (writes && key_of(name, args).is_some()).then_some(READ_ONLY)
+            }
+            Mode::Alone | Mode::Sentinel(_) => None,
+        }
+    }
+
     fn execute(&mut self, session: &mut Session, name: &[u8], args: &Args) -> Reply {
         let store = &mut self.store;
         match name {
-            b"PING" if session.resp3 || session.tracked.is_none() => Reply::Simple("PONG"),
             b"PING" => Reply::Simple("PONG"),
             b"HELLO" => hello(session, args),
             b"CLIENT" => client(session, args),
             b"INFO" => Reply::Verbatim(format!("# Server\r\nrun_id:{}\r\n", self.run_id)),
             b"SELECT" => OK,
             b"GET" => get(store, &args[1]),
-            b"GETRANGE" => range(store, args),
+            b"GETRANGE" => {
+                self.parts += u64::from(args[1] != PROBED);
+                range(store, args)
+            }
             b"PTTL" => Reply::Int(ttl(store, &args[1])),
             b"PEXPIRETIME" => Reply::Int(expiry(store, &args[1])),
             b"TYPE" => Reply::Simple(match store.get(&args[1]).map(|entry| &entry.content) {
@@ -81,16 +115,50 @@ impl Valkey {
                 OK
             }
             b"EXEC" => self.exec(session),
-            b"WAIT" => Reply::Int(0),
-            _ => Reply::Error("ERR unknown command"),
+            _ => self.execute_set_up(session, name, args),
+        }
+    }
+
+    /// Executes a command about replicas, a cluster, or Sentinel.
+    fn execute_set_up(&mut self, session: &mut Session, name: &[u8], args: &Args) -> Reply {
+        match name {
+            b"WAIT" => Reply::Int(i64::from(self.store.replicate())),
+            b"ROLE" => self.role(),
+            b"ASKING" => {
+                session.is_asking = true;
+                OK
+            }
+            b"CLUSTER" => match &self.mode {
+                Mode::Node(member) => Reply::Verbatim(member.nodes()),
+                _ => Reply::error("ERR This instance has cluster support disabled"),
+            },
+            b"SENTINEL" => match &self.mode {
+                Mode::Sentinel(named) => named.execute(args),
+                _ => Reply::error("ERR unknown command"),
+            },
+            _ => Reply::error("ERR unknown command"),
+        }
+    }
+
+    fn role(&self) -> Reply {
+        match self.is_replica {
+            false => Reply::Array(vec![
+                Reply::text("master"),
+                Reply::Int(0),
+                Reply::Array(vec![]),
+            ]),
+            true => Reply::Array(vec![Reply::text("slave"), Reply::text("valkey")]),
         }
     }
 
     fn exec(&mut self, session: &mut Session) -> Reply {
         let Some(queued) = session.queued.take() else {
-            return Reply::Error("ERR EXEC without MULTI");
+            return Reply::error("ERR EXEC without MULTI");
         };
         let watched = std::mem::take(&mut session.watched);
+        if std::mem::take(&mut session.is_aborted) {
+            return Reply::error("EXECABORT Transaction discarded because of previous errors.");
+        }
         let store = &mut self.store;
         if watched
             .iter()
@@ -107,7 +175,7 @@ impl Valkey {
 
     fn eval(&mut self, args: &Args) -> Reply {
         let Some((script, hash)) = Script::of_text(&args[1]) else {
-            return Reply::Error("ERR unknown script");
+            return Reply::error("ERR unknown script");
         };
         self.scripts.insert(hash.to_owned());
         run(script, &mut self.store, args)
@@ -117,7 +185,7 @@ impl Valkey {
         let hash = String::from_utf8_lossy(&args[1]);
         match Script::of_hash(&args[1]) {
             Some(script) if self.scripts.contains(&*hash) => run(script, &mut self.store, args),
-            _ => Reply::Error("NOSCRIPT No matching script."),
+            _ => Reply::error("NOSCRIPT No matching script."),
         }
     }
 }

@@ -2,16 +2,20 @@
 //!
 //! `crate::compare` holds it against a real one.
 
+pub(crate) mod cluster;
 mod execute;
 pub(crate) mod resp;
 pub(crate) mod scripts;
+pub(crate) mod sentinel;
 pub(crate) mod store;
 
 use std::collections::BTreeSet;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::valkey::cluster::Member;
 use crate::valkey::resp::{Args, Reply, take_command};
+use crate::valkey::sentinel::Named;
 use crate::valkey::store::Store;
 
 /// What the server knows of a connection.
@@ -22,6 +26,10 @@ pub(crate) struct Session {
     /// The prefixes whose keys are pushed, once tracking is on.
     tracked: Option<BTreeSet<Bytes>>,
     queued: Option<Vec<Args>>,
+    /// Whether EXEC fails, since a command was not queued.
+    is_aborted: bool,
+    /// Whether the next command follows an ASK.
+    pub(crate) is_asking: bool,
     /// The versions of the watched keys.
     watched: Vec<(Bytes, u64)>,
     /// Replies and pushes that are to be sent.
@@ -34,9 +42,24 @@ impl Session {
     }
 }
 
+/// What a server is.
+pub(crate) enum Mode {
+    Alone,
+    /// A node of a cluster.
+    Node(Member),
+    /// A sentinel, which has no keys.
+    Sentinel(Named),
+}
+
 /// A server.
 pub(crate) struct Valkey {
     pub(crate) store: Store,
+    pub(crate) mode: Mode,
+    pub(crate) is_replica: bool,
+    /// Whether it accepts connections.
+    pub(crate) is_up: bool,
+    /// The number of parts of values that were read since it was last taken.
+    pub(crate) parts: u64,
     run_id: String,
     /// The scripts that EVALSHA finds.
     scripts: BTreeSet<String>,
@@ -50,10 +73,22 @@ impl Valkey {
     pub(crate) fn new(run_id: u64) -> Self {
         Self {
             store: Store::default(),
+            mode: Mode::Alone,
+            is_replica: false,
+            is_up: true,
+            parts: 0,
             run_id: format!("{run_id:040x}"),
             scripts: BTreeSet::new(),
             is_flushed: false,
             log: None,
+        }
+    }
+
+    /// What it is as a node of a cluster.
+    pub(crate) fn member(&mut self) -> Option<&mut Member> {
+        match &mut self.mode {
+            Mode::Node(member) => Some(member),
+            Mode::Alone | Mode::Sentinel(_) => None,
         }
     }
 

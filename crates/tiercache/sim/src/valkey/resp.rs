@@ -1,5 +1,7 @@
 //! The wire format: commands in, replies out.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 /// The arguments of a command.
@@ -34,7 +36,7 @@ fn header(buffer: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Simple(&'static str),
-    Error(&'static str),
+    Error(Cow<'static, str>),
     Int(i64),
     Bulk(Bytes),
     Nil,
@@ -49,6 +51,10 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
+    pub(crate) fn error(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Error(text.into())
+    }
+
     pub(crate) fn text(text: &'static str) -> Self {
         Self::Bulk(Bytes::from_static(text.as_bytes()))
     }
@@ -61,7 +67,8 @@ impl Reply {
                 let items: Vec<String> = items.iter().map(Self::readable).collect();
                 format!("[{}]", items.join(", "))
             }
-            Self::Simple(text) | Self::Error(text) => (*text).to_owned(),
+            Self::Simple(text) => (*text).to_owned(),
+            Self::Error(text) => text.clone().into_owned(),
             Self::Int(number) => number.to_string(),
             Self::Nil | Self::NilArray => "nil".to_owned(),
             Self::Map(_) | Self::Verbatim(_) => "…".to_owned(),

@@ -24,7 +24,7 @@ pub(crate) struct Entry {
 }
 
 /// Keys, their expiry, and what they held before.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Store {
     /// The server's clock in milliseconds.
     pub(crate) now: u64,
@@ -35,6 +35,8 @@ pub(crate) struct Store {
     /// Whether changes are kept, to be undone.
     pub(crate) is_replicated: bool,
     history: VecDeque<(u64, Bytes, Option<Entry>)>,
+    /// Whether the replica is near: it confirms what was written before.
+    pub(crate) has_near_replica: bool,
 }
 
 impl Store {
@@ -46,6 +48,14 @@ impl Store {
             self.replace(key, None);
         }
         self.entries.get(key)
+    }
+
+    /// Lets the replica have all changes, if it is near. Returns whether it is.
+    pub(crate) fn replicate(&mut self) -> bool {
+        if self.has_near_replica {
+            self.history.clear();
+        }
+        self.has_near_replica
     }
 
     /// The version of a key, which every change replaces; 0 if it is not there. WATCH does not

@@ -12,12 +12,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::time::Instant;
-
 use crate::read::fetch::{Fetch, Grant};
 use crate::read::get_local::ReadSnapshot;
 use crate::read::in_flight::Loader;
 use crate::read::outcome::{CachedValue, Failure};
+use crate::seams::Instant;
 use crate::seams::mutant;
 
 /// The begin of a load.

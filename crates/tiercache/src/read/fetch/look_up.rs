@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join};
-use tokio::time::{Instant, sleep};
 
 use crate::connection::{CommandError, Connection};
 use crate::local::group::Group;
@@ -17,6 +16,7 @@ use crate::protocol::marker::{Lease, Stored};
 use crate::read::fetch::{Fetch, Grant, Known};
 use crate::read::get_shared::SharedRead;
 use crate::seams::mutant;
+use crate::seams::{Instant, sleep};
 
 /// The pauses between polls of a key that another process is loading.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

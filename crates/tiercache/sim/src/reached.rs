@@ -1,0 +1,120 @@
+//! Which primaries each process has reached since failovers, and how its clock ran: what the bounds
+//! of a failover, and of a clock, depend on.
+
+use crate::oracle::Life;
+use crate::plan::{Fault, Plan};
+use crate::setup::Topology;
+
+/// The longest time after a promotion in which each writer repeats its invalidations, if nothing else
+/// fails.
+const FAILOVER: u64 = 2_000;
+
+/// What is known of the connections and the clock of each life.
+pub(crate) struct Reached {
+    /// The last time that each life connected to the primary of each shard; 0 while it uses another
+    /// server.
+    connected: Vec<Vec<u64>>,
+    /// The last time that a replica of each shard was promoted while clients may use its former
+    /// primary.
+    promoted: Vec<u64>,
+    /// The shard on which the writes of each key depend.
+    shards: Vec<usize>,
+    /// When the clock of a life stood still.
+    stops: Vec<(Life, u64, u64)>,
+    /// In parts per million.
+    drift: u64,
+    /// Whether nothing but failovers happens.
+    is_calm: bool,
+}
+
+impl Reached {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let is_failover = |(_, fault): &(u64, Fault)| {
+            matches!(fault, Fault::Promote { .. } | Fault::MoveSlot { .. })
+        };
+        let is_calm = plan.setup.topology != Topology::One
+            && plan.faults.iter().all(is_failover)
+            && plan.legacy_writers == 0
+            && plan.delay <= 1;
+        Self {
+            connected: Vec::new(),
+            promoted: vec![0; plan.setup.topology.shards()],
+            shards: vec![0; plan.keys as usize],
+            stops: Vec::new(),
+            drift: plan.setup.drift(),
+            is_calm,
+        }
+    }
+
+    /// A process starts.
+    pub(crate) fn begin_life(&mut self) -> Life {
+        self.connected.push(vec![0; self.promoted.len()]);
+        self.connected.len() - 1
+    }
+
+    /// The shards on which the writes of each key depend from now on.
+    pub(crate) fn set_shards(&mut self, shards: Vec<usize>) {
+        self.shards = shards;
+    }
+
+    pub(crate) fn shard(&self, key: u64) -> usize {
+        self.shards[key as usize]
+    }
+
+    /// The clock of a process stands still.
+    pub(crate) fn clock_stops(&mut self, life: Life, (from, to): (u64, u64)) {
+        self.stops.push((life, from, to));
+    }
+
+    /// A process has connected to the primary of a shard, or to a former one, and repeated its
+    /// invalidations. Returns the last time before.
+    pub(crate) fn connected(
+        &mut self,
+        (life, shard): (Life, usize),
+        is_primary: bool,
+        now: u64,
+    ) -> u64 {
+        let now = if is_primary { now } else { 0 };
+        std::mem::replace(&mut self.connected[life][shard], now)
+    }
+
+    /// When a process has connected to the primary of a shard after a time.
+    pub(crate) fn connected_after(&self, life: Life, shard: usize, time: u64) -> Option<u64> {
+        Some(self.connected[life][shard]).filter(|at| *at > time)
+    }
+
+    pub(crate) fn promoted(&mut self, shard: usize, now: u64) {
+        self.promoted[shard] = now;
+    }
+
+    /// The last promotion in the shard of a key.
+    pub(crate) fn promotion(&self, key: u64) -> u64 {
+        self.promoted[self.shard(key)]
+    }
+
+    /// Whether a process may use the former primary of a key, or none.
+    pub(crate) fn is_behind(&self, life: Life, key: u64, now: u64) -> bool {
+        let promoted = self.promotion(key);
+        let is_overdue = self.is_calm && now > promoted + FAILOVER;
+        promoted > 0 && self.connected[life][self.shard(key)] < promoted && !is_overdue
+    }
+
+    /// The time at which each writer must have repeated its invalidations after a promotion, if
+    /// nothing else fails.
+    pub(crate) fn deadline(&self, promoted: u64) -> Option<u64> {
+        self.is_calm.then_some(promoted + FAILOVER)
+    }
+
+    /// So many milliseconds of any clock, in those of the world.
+    pub(crate) fn stretched(&self, millis: u64) -> u64 {
+        millis + (millis * self.drift).div_ceil(500_000)
+    }
+
+    /// How long the clock of a process has stood still since a time.
+    pub(crate) fn stood_still(&self, life: Life, since: u64, now: u64) -> u64 {
+        let of_life = self.stops.iter().filter(|(of, ..)| *of == life);
+        of_life
+            .map(|(_, from, to)| now.min(*to).saturating_sub(since.max(*from)))
+            .sum()
+    }
+}
