@@ -24,6 +24,7 @@ impl State {
             self.coverage.count("failover in vain");
             return;
         }
+        self.coverage.count("fault: failover");
         let (old, new) = (self.servers.primaries[shard], self.servers.replica(shard));
         self.servers.changing[shard] = now + split.max(back) + 1;
         self.servers.primaries[shard] = new;
