@@ -5,6 +5,7 @@ mod arguments;
 mod compare;
 mod coverage;
 mod database;
+mod draw;
 mod events;
 mod failover;
 mod faults;
@@ -21,6 +22,7 @@ mod reached;
 mod resharding;
 mod search;
 mod servers;
+
 mod setup;
 #[cfg(test)]
 mod tests;

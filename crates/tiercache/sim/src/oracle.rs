@@ -17,15 +17,13 @@
 mod failover;
 
 use crate::plan::Plan;
+pub(crate) use crate::reached::Life;
 use crate::reached::Reached;
 
 /// The longest lag of memory, in milliseconds.
 const PUSH: u64 = 1_000;
 /// The life of a lease.
 const LEASE: u64 = 5_000;
-
-/// One life of a process.
-pub(crate) type Life = usize;
 
 /// What a read must return at least.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tiercache::simulated::Mutant;
 
-use crate::setup::{Kind, Setup};
+use crate::setup::Setup;
 
 /// A fault. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,12 +98,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed in a set-up of this kind, if one is given; otherwise of one that is drawn.
-    pub(crate) fn of_kind(seed: u64, mutant: Option<Mutant>, kind: Option<Kind>) -> Self {
-        Self::drawn(seed, mutant).in_setup(kind)
-    }
-
-    fn drawn(seed: u64, mutant: Option<Mutant>) -> Self {
+    /// The plan of a seed with one server.
+    pub(crate) fn drawn(seed: u64, mutant: Option<Mutant>) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let random = &mut random;
         let one_in = |random: &mut StdRng, n: u32| random.random_range(0..n) == 0;

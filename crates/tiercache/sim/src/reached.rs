@@ -1,9 +1,11 @@
 //! Which primaries each process has reached since failovers, and how its clock ran: what the bounds
 //! of a failover, and of a clock, depend on.
 
-use crate::oracle::Life;
 use crate::plan::{Fault, Plan};
 use crate::setup::Topology;
+
+/// One life of a process.
+pub(crate) type Life = usize;
 
 /// The longest time after a promotion in which each writer repeats its invalidations, if nothing else
 /// fails.

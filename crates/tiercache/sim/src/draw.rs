@@ -1,0 +1,99 @@
+//! Plans in the set-up of their seed.
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tiercache::simulated::Mutant;
+
+use crate::plan::{Fault, Plan};
+use crate::setup::{Kind, Topology};
+
+impl Plan {
+    /// The plan of a seed in a set-up of this kind, if one is given; otherwise of one that is drawn.
+    pub(crate) fn of_kind(seed: u64, mutant: Option<Mutant>, kind: Option<Kind>) -> Self {
+        Self::drawn(seed, mutant).in_setup(kind)
+    }
+
+    /// The plan in the set-up of its seed; all of these are of one `kind`, if there is one.
+    fn in_setup(mut self, kind: Option<Kind>) -> Self {
+        // Of its own, so that the other histories stay as they were.
+        let random = &mut StdRng::seed_from_u64(self.seed ^ 0x005e_7095);
+        let mut is = |of: Kind, share: u32| {
+            let is_drawn = random.random_range(0..64) < share;
+            is_drawn && kind.is_none() || kind == Some(of)
+        };
+        let (is_cluster, is_sentinel) = (is(Kind::Cluster, 10), is(Kind::Sentinel, 7));
+        let (has_clocks, is_large) = (is(Kind::Clocks, 14), is(Kind::Large, 1));
+        let waits = is(Kind::Replicas, 3);
+        let setup = &mut self.setup;
+        setup.topology = match (is_cluster, is_sentinel || waits) {
+            (true, _) => Topology::Cluster,
+            (false, true) => Topology::Sentinel,
+            (false, false) => Topology::One,
+        };
+        if random.random_range(0..8_u32) == 0 {
+            self.processes += 1;
+        }
+        if has_clocks {
+            let most = [100, 1_000, 10_000][random.random_range(0..3)];
+            let mut drift = || random.random_range(-most..=most);
+            setup.drift = (0..self.processes).map(|_| drift()).collect();
+            setup.server_drift = drift();
+            setup.stops_clocks = random.random_range(0..2_u32) == 0;
+        }
+        if is_large {
+            setup.padding = [100 << 10, 200 << 10, 1_100 << 10][random.random_range(0..3)];
+        }
+        setup.wait_replicas = u32::from(waits);
+        if is_large {
+            self.has_memory = true;
+            self.readers = 1;
+            self.read_pause = self.read_pause.max(300);
+            self.write_pause = self.write_pause.max(400);
+        }
+        if setup.topology != Topology::One {
+            self.with_failovers(random);
+        }
+        self
+    }
+
+    /// Servers fail over, and slots move.
+    fn with_failovers(&mut self, random: &mut StdRng) {
+        let shards = self.setup.topology.shards();
+        let is_cluster = self.setup.topology == Topology::Cluster;
+        for (_, planned) in &mut self.faults {
+            if let Fault::Failover { lag } = *planned {
+                *planned = promotion(random, shards, lag);
+            }
+        }
+        // As often without any other fault.
+        let count = random.random_range(0..4_u32);
+        if random.random_range(0..3_u32) == 0 {
+            self.faults.clear();
+        }
+        for _ in 0..count {
+            let at = random.random_range(500..self.horizon);
+            let fault = match is_cluster && random.random_range(0..2_u32) == 0 {
+                true => Fault::MoveSlot {
+                    key: random.random_range(0..=self.keys),
+                    to: random.random_range(0..shards),
+                    millis: random.random_range(5..1_500),
+                },
+                false => {
+                    let lag = random.random_range(0..4_000);
+                    promotion(random, shards, lag)
+                }
+            };
+            self.faults.push((at, fault));
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
+    }
+}
+
+fn promotion(random: &mut StdRng, shards: usize, lag: u64) -> Fault {
+    Fault::Promote {
+        shard: random.random_range(0..shards),
+        lag,
+        split: [0, random.random_range(1..3_000)][random.random_range(0..2)],
+        back: random.random_range(20..2_000),
+    }
+}
