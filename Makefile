@@ -58,6 +58,7 @@ bench: ## Measures rates, waits and what must never happen (docs/PERFORMANCE.md)
 	target/release/fia-bench lists
 	target/release/fia-bench frozen
 	target/release/fia-bench new-jobs
+	target/release/fia-bench trigger-cost
 
 # Seconds of simulated histories, the first of their seeds, and the threads.
 SIMULATION_SECONDS ?= 60

@@ -37,6 +37,7 @@ mod server;
 mod sockets;
 mod targets;
 mod traces;
+mod trigger_cost;
 mod unavailable;
 mod varnish;
 mod verdict;
@@ -149,6 +150,12 @@ enum Command {
     NewJobs {
         /// Number of jobs to create.
         #[arg(long, default_value_t = 5_000)]
+        jobs: usize,
+    },
+    /// The time of a new job with the triggers of the list table and the change feed, and without
+    TriggerCost {
+        /// Number of jobs to create on each side.
+        #[arg(long, default_value_t = 3_000)]
         jobs: usize,
     },
     /// New jobs while RabbitMQ and two servers are killed at random times: every job is created and
@@ -271,6 +278,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         Command::LargeValues { seconds } => large_values::run(Duration::from_secs(seconds)).await,
         Command::Frozen => frozen::run(&options.server).await,
         Command::NewJobs { jobs } => new_jobs::run(&options.server, jobs).await,
+        Command::TriggerCost { jobs } => trigger_cost::run(&options.server, jobs).await,
         Command::Outages {
             jobs,
             broker,
