@@ -25,6 +25,8 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_end ON runs (run_end, id) INCLU
 -- lengths also give the planner statistics of how few long texts there are.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_outputs ON jobs (outputs, id) INCLUDE (run_id) WHERE run_id IS NOT NULL AND (octet_length(outputs) > 512) IS NOT TRUE;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_outputs_length ON jobs (octet_length(outputs)) WHERE run_id IS NOT NULL;
+-- The planner uses statistics of an index without a condition only.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_outputs_size ON jobs (octet_length(outputs));
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_title ON runs (title, id) WHERE (octet_length(title) > 512) IS NOT TRUE;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_title_length ON runs (octet_length(title));
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename ON runs (filename, id) WHERE (octet_length(filename) > 512) IS NOT TRUE;
