@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::link::Link;
 use crate::local::store::Store;
 use crate::shared::Shared;
 use crate::stats::{CacheStats, SharedLevel};
@@ -38,7 +37,7 @@ impl Cache {
         let local = self.0.local.as_ref();
         CacheStats {
             shared_level: self.0.shared_level(),
-            breaker_openings: self.0.link.as_ref().map_or(0, Link::openings),
+            breaker_openings: self.0.losses(),
             pending_invalidations: self.0.pending.count() + self.0.bypassed.count(),
             tracking: self.0.tracking(),
             local_bytes: local.map_or(0, Store::bytes),

@@ -57,6 +57,8 @@ mutants! {
     LaterInvalidationDropped,
     /// Nothing is repeated after a reconnection.
     RecentNotRepeated,
+    /// The invalidation of a namespace is not repeated after a reconnection.
+    AllNotRepeated,
     /// A connection is used before the pending invalidations are flushed.
     UsedBeforeFlush,
     /// The identity of the server is not recorded.
@@ -91,7 +93,12 @@ mutants! {
     LoadedValueTracked,
     /// A group's version is not compared in memory.
     GroupIgnoredInMemory,
-    /// A fill or refresh ignores the writes of its own process.
+    /// A value that is inserted in memory stays there although its process has written the key
+    /// since it was requested.
+    ///
+    /// (Without the check before a fill or a refresh no promise breaks: the write's INVALIDATE
+    /// removes the lease or payload that FILL or REFRESH needs, and as long as it has not been
+    /// executed it is pending, which that check covers as well.)
     OwnWriteIgnored,
     /// Readers that came during a FILL get its value.
     AdmittedAfterFill,
@@ -103,7 +110,11 @@ mutants! {
     LoadedWithoutLease,
     /// A slot is removed although readers wait in it.
     SlotRemovedWithWaiters,
-    /// Readers that came after a write of the process get the value of a FILL.
+    /// Readers that came after a write of the process get the value of a FILL, which is sent
+    /// whatever the process wrote during the load.
+    ///
+    /// (The versions of the waiters alone matter to threads only: one thread compares the version of
+    /// the key and takes the waiters in one step.)
     DeferredWhateverTheyWrote,
     /// Payloads of any generation are current.
     TagIgnored,

@@ -160,6 +160,11 @@ impl Shared {
         }
     }
 
+    /// The number of connections for commands that have been lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.link.as_ref().map_or(0, Link::openings)
+    }
+
     /// Whether client tracking is needed.
     pub(crate) fn is_tracked(&self) -> bool {
         self.local.is_some() && self.link.is_some() && self.coherence.has_prefixes()

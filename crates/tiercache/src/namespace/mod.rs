@@ -156,7 +156,8 @@ impl<V, E> Inner<V, E> {
     /// Whether the shared level must be bypassed for this key, or its group.
     pub(crate) fn is_pending(&self, key: &str, group: Option<&Group>) -> bool {
         let shared = &self.shared;
-        let is_pending = |key| shared.pending.contains(key) || shared.bypassed.contains(key);
+        let is_pending =
+            |key| shared.pending.contains(key) || shared.bypassed.contains(key, || shared.losses());
         is_pending(key) || group.is_some_and(|group| is_pending(&group.key))
     }
 }

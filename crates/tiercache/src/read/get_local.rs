@@ -61,7 +61,6 @@ impl<V, E> Inner<V, E> {
     pub(crate) fn is_written_since(&self, key: KeyHash, snapshot: &ReadSnapshot) -> bool {
         let version = |hash| self.shared.write_versions.get(hash);
         let is_group_written = |group: GroupStamp| version(group.hash) != group.write_version;
-        mutant!(OwnWriteIgnored => return false);
         version(key) != snapshot.write_version || snapshot.group.is_some_and(is_group_written)
     }
 
@@ -129,7 +128,9 @@ where
     /// Inserts a value that is about to be returned. It replaces the entry before, so that no
     /// later read returns an earlier value.
     pub(crate) fn insert_loaded(&self, key: KeyRef<'_>, value: &V, snapshot: ReadSnapshot) {
-        mutant!(LoadedValueTracked => return self.insert_shared(key, value, 8, snapshot, Some(self.config.ttl)));
+        mutant!(LoadedValueTracked => if self.config.is_shared {
+            return self.insert_shared(key, value, 8, snapshot, Some(self.config.ttl));
+        });
         let validity = if self.config.is_shared {
             Validity::FallbackOnly
         } else {
@@ -168,6 +169,7 @@ where
         };
         let (value, validity) = ((value.clone(), weight), (validity, snapshot.group));
         store.insert(key, Entry::new(key.hash, value, validity, times));
+        mutant!(OwnWriteIgnored => return);
         // A write of this process changes the version and then removes the entry. If it did so
         // before the line above, the version shows it.
         if self.shared.write_versions.get(key.hash) != snapshot.write_version {

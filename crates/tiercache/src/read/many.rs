@@ -16,7 +16,7 @@ use crate::read::fetch::look_up::Lookup;
 use crate::read::fetch::{Fetch, Grant};
 use crate::read::outcome::Failure;
 use crate::read::serve::serve;
-use crate::seams;
+use crate::seams::{self, RandomState};
 
 /// The most commands of a read of several keys in one pipeline. More could fill the connection's
 /// buffer and time out.
@@ -72,7 +72,7 @@ where
     {
         let load: LoadMany<K, T, E> = Arc::new(move |keys| load(keys).boxed());
         let (mut found, mut queued, mut fetches) = (HashMap::new(), Vec::new(), Vec::new());
-        let distinct: HashSet<K> = keys.into_iter().collect();
+        let distinct: HashSet<K, RandomState> = keys.into_iter().collect();
         for key in distinct {
             let (one, load_one) = (key.clone(), Arc::clone(&load));
             let load_one = move || async move {

@@ -12,8 +12,7 @@ use futures_util::{StreamExt, stream};
 use crate::connection::{CommandError, Connection};
 use crate::event::Event;
 use crate::namespace::Namespace;
-use crate::seams;
-use crate::seams::{Instant, sleep};
+use crate::seams::{self, Instant, mutant, sleep};
 use crate::shared::Shared;
 
 /// The most invalidations in flight.
@@ -30,7 +29,9 @@ where
     ///
     /// Visits every key of the server, so it takes a second for each million or so. If the shared
     /// level is unavailable or fails, the work is continued in the background, and until it is
-    /// complete this replica bypasses the shared level for the namespace.
+    /// complete this replica bypasses the shared level for the namespace. It is repeated if a
+    /// connection to Valkey is lost within [`replication_lag`](crate::CacheBuilder::replication_lag),
+    /// since a promoted replica may lack it.
     pub async fn invalidate_all(&self) {
         let namespace = Arc::clone(&self.0);
         let work = seams::spawn(async move {
@@ -51,8 +52,9 @@ impl Shared {
     async fn invalidate_prefix(self: &Arc<Self>, prefix: &Arc<str>) {
         self.bypassed.add(prefix);
         self.write_versions.bump_all();
+        let losses = self.losses();
         match self.invalidate_found(prefix).await {
-            Ok(()) => self.bypassed.remove(prefix),
+            Ok(()) => self.completed(prefix, losses),
             Err(error) => {
                 tracing::warn!(
                     prefix = &**prefix,
@@ -67,6 +69,16 @@ impl Shared {
         // As for a single key: reads that began before may be stale.
         self.write_versions.bump_all();
         self.coherence.all_changed();
+    }
+
+    /// An invalidation is complete, which began after so many losses of a connection.
+    fn completed(self: &Arc<Self>, prefix: &Arc<str>, losses: u64) {
+        mutant!(AllNotRepeated => return self.bypassed.remove(prefix));
+        if !self.has_shared_level() {
+            return self.bypassed.remove(prefix);
+        }
+        self.bypassed.complete(prefix, losses);
+        seams::spawn(repeat(Arc::downgrade(self), Arc::clone(prefix), losses));
     }
 
     async fn invalidate_found(&self, prefix: &str) -> Result<(), CommandError> {
@@ -127,8 +139,41 @@ async fn retry(shared: Weak<Shared>, prefix: Arc<str>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if shared.invalidate_found(&prefix).await.is_ok() || Instant::now() >= until {
+        let losses = shared.losses();
+        if shared.invalidate_found(&prefix).await.is_ok() {
+            return shared.completed(&prefix, losses);
+        }
+        if Instant::now() >= until {
             return shared.bypassed.remove(&prefix);
+        }
+    }
+}
+
+/// Repeats a complete invalidation if a connection is lost soon after it: a replica that was
+/// promoted may lack it. From the loss until then the prefix is bypassed.
+async fn repeat(shared: Weak<Shared>, prefix: Arc<str>, mut losses: u64) {
+    let Some(window) = shared.upgrade().map(|shared| shared.pending.window()) else {
+        return;
+    };
+    let mut until = Instant::now() + window;
+    while let Some(pause) = shared.upgrade().map(|shared| shared.settings.heartbeat) {
+        sleep(pause).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let (before, now) = (losses, shared.losses());
+        let end = match now == before {
+            true => until,
+            false if shared.invalidate_found(&prefix).await.is_ok() => {
+                (losses, until) = (now, Instant::now() + window);
+                shared.bypassed.repeated(&prefix, before, Some(now));
+                continue;
+            }
+            // Every value from before has expired.
+            false => until + shared.longest_lifetime(),
+        };
+        if Instant::now() >= end {
+            return shared.bypassed.repeated(&prefix, before, None);
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod key;
 pub(crate) mod pending;
 mod put;
 pub(crate) mod recent;
+mod refused;
 mod transaction;
 
 use std::fmt::Display;

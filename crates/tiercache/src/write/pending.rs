@@ -17,6 +17,7 @@ use crate::seams::Instant;
 use crate::seams::{RandomState, mutant};
 use crate::sync::{Mutex, lock};
 use crate::write::recent::{Recent, RecentInvalidations};
+use crate::write::refused::Refusals;
 
 /// The most keys in the queue. Beyond it, all keys are bypassed until every entry that the
 /// shared level held at that time has expired.
@@ -25,8 +26,6 @@ const MAX_INVALIDATIONS: usize = 10_000;
 const MAX_RELEASES: usize = 1_000;
 /// Invalidations that are sent in one pipeline.
 const BATCH: usize = 500;
-/// The interval between log messages about refused commands.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The queue of commands to retry.
 pub(crate) struct PendingInvalidations {
@@ -37,13 +36,6 @@ pub(crate) struct PendingInvalidations {
     all: AtomicBool,
     recent: Mutex<RecentInvalidations>,
     refusals: Mutex<Refusals>,
-}
-
-/// Refused commands since the last log message.
-#[derive(Default)]
-struct Refusals {
-    count: u64,
-    logged: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -76,6 +68,11 @@ impl PendingInvalidations {
             recent: Mutex::new(RecentInvalidations::new(window)),
             refusals: Mutex::default(),
         }
+    }
+
+    /// The longest replication lag of a promoted replica after which no value is stale.
+    pub(crate) fn window(&self) -> Duration {
+        lock(&self.recent).window()
     }
 
     /// The number of keys with a queued invalidation.
@@ -187,14 +184,7 @@ impl PendingInvalidations {
         match reply {
             Ok(_) => Ok(true),
             Err(CommandError::Server(error)) => {
-                let mut refusals = lock(&self.refusals);
-                refusals.count += 1;
-                let is_due = |logged: Instant| logged.elapsed() >= LOG_INTERVAL;
-                if refusals.logged.is_none_or(is_due) {
-                    let count = std::mem::take(&mut refusals.count);
-                    refusals.logged = Some(Instant::now());
-                    tracing::warn!(%error, count, "Valkey refuses pending commands: keys bypassed until their TTL");
-                }
+                lock(&self.refusals).record(&error);
                 Ok(false)
             }
             Err(error) => Err(error),

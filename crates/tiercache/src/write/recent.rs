@@ -40,6 +40,10 @@ impl RecentInvalidations {
         }
     }
 
+    pub(super) fn window(&self) -> Duration {
+        self.window
+    }
+
     pub(super) fn record(&mut self, key: &str, lifetime: Duration, now: Instant) {
         self.expire(now);
         if self.queue.len() < MAX_RECENT {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use devstack::Valkey;
 use tiercache::Cache;
 
 use crate::support::{
-    Fixture, Gate, MEMORY, Rows, TTL, enqueue, foreign_marker, loaded, local_config, long_timeouts,
-    no_load, payload, shared_hit, wait_until, with_prefix,
+    Fixture, Front, Gate, MEMORY, Raw, Rows, TTL, cache, enqueue, foreign_marker, loaded,
+    local_config, long_timeouts, no_load, payload, shared_hit, wait_until, with_prefix,
 };
 
 #[limited::test]
@@ -88,4 +89,33 @@ async fn while_valkey_is_unavailable_the_namespace_bypasses_it_until_it_is_inval
     assert_eq!(read, loaded(1), "invalidated");
     let read = replica.rows.get_or_load("MARI", no_load).await;
     assert_eq!(read, shared_hit(1));
+}
+
+/// The promoted server has a value from before.
+#[limited::test]
+async fn it_is_repeated_if_a_failover_loses_it() {
+    let (primary, promoted) = (
+        Valkey::start().await.unwrap(),
+        Valkey::start().await.unwrap(),
+    );
+    let front = Front::switched(primary.addr()).await;
+    let settings = long_timeouts(front.url()).heartbeat(Duration::from_millis(20));
+    let (_cache, rows) = cache(settings).await;
+    let key = rows.key("MARI");
+    let raw = Raw::connect(&promoted).await;
+    raw.set(key.as_str(), payload(0)).await;
+    Raw::connect(&primary)
+        .await
+        .set(key.as_str(), payload(0))
+        .await;
+    assert_eq!(rows.get_or_load("MARI", no_load).await, shared_hit(0));
+    rows.invalidate_all().await;
+    primary.kill();
+    front.switch_to(promoted.addr());
+    wait_until("the repeated invalidation", async || {
+        let read = rows.get_or_load("MARI", async || Ok(1)).await;
+        assert_ne!(read, shared_hit(0), "bypassed until then");
+        read == shared_hit(1)
+    })
+    .await;
 }

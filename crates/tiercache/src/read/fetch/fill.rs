@@ -70,13 +70,15 @@ where
         self.flight.deliver(result.map(CachedValue::loaded));
     }
 
+    /// Whether this replica has written meanwhile. If the fence was lost, FILL would be accepted.
+    fn is_written_since(&self, begin: &Begin) -> bool {
+        mutant!(DeferredWhateverTheyWrote => return false);
+        let hash = self.entry_key().hash;
+        self.namespace.is_written_since(hash, &begin.snapshot) || self.is_pending()
+    }
+
     async fn fill(&mut self, grant: Grant, begin: Begin, value: &V) {
-        // This replica has written meanwhile. If the fence was lost, FILL would be accepted.
-        if self
-            .namespace
-            .is_written_since(self.entry_key().hash, &begin.snapshot)
-            || self.is_pending()
-        {
+        if self.is_written_since(&begin) {
             self.namespace.counters.fills_refused.one();
             return self.release(grant).await;
         }
