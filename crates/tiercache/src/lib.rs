@@ -48,6 +48,8 @@ pub mod fuzzing;
 mod group;
 mod inspect;
 mod link;
+#[cfg(tiercache_simulation)]
+mod livelock;
 mod local;
 #[cfg(tiercache_simulation)]
 mod mutants;

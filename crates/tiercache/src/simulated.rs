@@ -5,6 +5,7 @@
 
 mod clock;
 
+use std::any::type_name;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -23,6 +24,8 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant as WorldInstant;
 
+pub use crate::livelock::livelock;
+use crate::livelock::{self, Run};
 pub use crate::mutants::Mutant;
 use crate::simulated::clock::Clock;
 pub(crate) use crate::simulated::clock::{Instant, nanos, sleep, timeout, timeout_at};
@@ -53,6 +56,7 @@ pub fn begin(seed: u64, mutant: Option<Mutant>, connector: Box<Connector>) {
     PROCESS.set(None);
     ORIGIN.set(Some(WorldInstant::now()));
     MUTANT.set(mutant);
+    livelock::reset();
 }
 
 /// Ends the world of this thread, and drops what it holds.
@@ -183,7 +187,10 @@ impl Process {
     {
         let (process, mut task) = (self.clone(), Box::pin(task));
         let mut was_delayed = false;
-        let running = poll_fn(move |cx| process.poll(task.as_mut(), &mut was_delayed, cx));
+        let running = poll_fn(move |cx| match livelock::begin_poll(type_name::<F>()) {
+            Run::Poll => process.poll(task.as_mut(), &mut was_delayed, cx),
+            Run::Never => Poll::Pending,
+        });
         let handle = runtime.spawn(running);
         self.tasks(|tasks| {
             if tasks.is_dead {

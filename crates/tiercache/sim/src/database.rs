@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use rand::RngExt as _;
+use tiercache::simulated::Process;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
+use crate::plan::Step;
 use crate::trace::Who;
 use crate::world::{State, World};
 
@@ -63,12 +65,18 @@ impl State {
     }
 }
 
-/// A transaction that has updated a row, whose lock it holds.
+/// A transaction that has updated rows, whose locks it holds.
 pub(crate) struct Transaction {
     world: World,
-    key: u64,
+    pub(crate) rows: Vec<Updated>,
+    locks: Vec<OwnedMutexGuard<()>>,
+}
+
+/// An updated row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Updated {
+    pub(crate) key: u64,
     pub(crate) version: u64,
-    lock: OwnedMutexGuard<()>,
 }
 
 impl World {
@@ -85,78 +93,114 @@ impl World {
             state
                 .trace
                 .line(now, who, || format!("SELECT row {key}: {version}"));
-            Ok((version, state.statement()))
+            let loading = state.random.random_range(0..=state.plan.reads.loading);
+            Ok((version, state.statement() + loading))
         })?;
         self.sleep(after).await;
         Ok(version)
     }
 
-    /// Begins a transaction, and updates a row.
-    pub(crate) async fn update(&self, key: u64) -> Result<Transaction, Unavailable> {
-        let lock = self.with(|state| Arc::clone(&state.database.rows[key as usize].lock));
-        let lock = lock.lock_owned().await;
+    /// Begins a transaction, and updates rows, in the order of their keys.
+    pub(crate) async fn update(&self, keys: &[u64]) -> Result<Transaction, Unavailable> {
+        let mut locks = Vec::new();
+        for key in keys {
+            let lock = self.with(|state| Arc::clone(&state.database.rows[*key as usize].lock));
+            locks.push(lock.lock_owned().await);
+        }
         let before = self.with(State::statement);
         self.sleep(before).await;
-        let version = self.with(|state| {
+        let rows = self.with(|state| {
             state.is_available()?;
-            let now = state.now();
-            let row = &mut state.database.rows[key as usize];
-            row.updates += 1;
-            let version = row.updates;
-            let who = Who::Database;
-            state
-                .trace
-                .line(now, who, || format!("UPDATE row {key}: {version}"));
-            Ok(version)
+            Ok(keys.iter().map(|key| state.update(*key)).collect())
         })?;
         Ok(Transaction {
             world: self.clone(),
-            key,
-            version,
-            lock,
+            rows,
+            locks,
         })
     }
 }
 
+impl State {
+    fn update(&mut self, key: u64) -> Updated {
+        let now = self.now();
+        let row = &mut self.database.rows[key as usize];
+        row.updates += 1;
+        let version = row.updates;
+        let text = || format!("UPDATE row {key}: {version}");
+        self.trace.line(now, Who::Database, text);
+        Updated { key, version }
+    }
+
+    fn commit(&mut self, Updated { key, version }: Updated) {
+        let now = self.now();
+        self.database.rows[key as usize].committed = version;
+        self.trace.add(&[now, 3, key, version]);
+        self.oracle.committed(key, version, now);
+        let text = || format!("COMMIT row {key}: {version}");
+        self.trace.line(now, Who::Database, text);
+    }
+}
+
 impl Transaction {
-    /// COMMIT. Once it is sent it is executed, even if the client dies.
+    /// COMMIT. Once it is sent it is executed, even if the client dies; now and then it fails, and
+    /// the transaction is rolled back.
     pub(crate) async fn commit(self) -> Result<(), Unavailable> {
-        let Self {
-            world,
-            key,
-            version,
-            lock,
-        } = self;
-        let (before, after, is_unknown, late) = world.with(|state| {
-            let is_unknown = state.random.random::<u8>() < state.plan.unknown;
+        let Self { world, rows, locks } = self;
+        let process = Process::current().map(|process| process.id());
+        let (before, after, late, outcome) = world.with(|state| {
+            let writes = &state.plan.writes;
+            let (rollbacks, unknown) = (writes.rollbacks, writes.unknown);
+            let outcome = match state.random.random::<u8>() {
+                of if of < rollbacks => Outcome::RolledBack,
+                of if of < rollbacks + unknown => Outcome::Unknown,
+                _ => Outcome::Known,
+            };
             let late = state.random.random_range(0..400);
-            (state.statement(), state.statement(), is_unknown, late)
+            (state.statement(), state.statement(), late, outcome)
         });
-        let (done, outcome) = oneshot::channel();
-        let database = world.clone();
+        let given_up = |state: &mut State| {
+            for row in &rows {
+                state.oracle.given_up(row.key, row.version);
+            }
+        };
+        if outcome == Outcome::RolledBack {
+            world.sleep(before).await;
+            world.with(|state| {
+                given_up(state);
+                state.coverage.count("COMMIT refused");
+            });
+            return Err(Unavailable);
+        }
+        let (done, executed) = oneshot::channel();
+        let (database, updated) = (world.clone(), rows.clone());
         // A task of the database, not of the process.
         tokio::spawn(async move {
             database.sleep(before).await;
             database.with(|state| {
-                let now = state.now();
-                state.database.rows[key as usize].committed = version;
-                state.trace.add(&[now, 3, key, version]);
-                state.oracle.committed(key, version, now);
-                let who = Who::Database;
-                state
-                    .trace
-                    .line(now, who, || format!("COMMIT row {key}: {version}"));
+                updated.iter().for_each(|row| state.commit(*row));
+                if let Some(process) = process {
+                    state.step(process, Step::Commit);
+                }
             });
-            drop(lock);
+            drop(locks);
             database.sleep(after).await;
             let _ = done.send(());
         });
-        if is_unknown {
+        if outcome == Outcome::Unknown {
             world.sleep(late).await;
             // Its process invalidates now, perhaps before COMMIT is executed.
-            world.with(|state| state.oracle.given_up(key, version));
+            world.with(given_up);
             return Err(Unavailable);
         }
-        outcome.await.map_err(|_| Unavailable)
+        executed.await.map_err(|_| Unavailable)
     }
+}
+
+/// How a COMMIT ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Known,
+    Unknown,
+    RolledBack,
 }

@@ -30,7 +30,8 @@ impl Plan {
             (false, true) => Topology::Sentinel,
             (false, false) => Topology::One,
         };
-        if random.random_range(0..8_u32) == 0 {
+        // Without a shared level, processes know nothing of each other's writes.
+        if random.random_range(0..8_u32) == 0 && !self.is_unshared {
             self.processes += 1;
         }
         if has_clocks {
@@ -46,20 +47,26 @@ impl Plan {
         setup.wait_replicas = u32::from(waits);
         if is_large {
             self.has_memory = true;
-            self.readers = 1;
-            self.read_pause = self.read_pause.max(300);
-            self.write_pause = self.write_pause.max(400);
+            self.reads.readers = 1;
+            self.reads.burst = 1;
+            self.reads.pause = self.reads.pause.max(300);
+            self.writes.pause = self.writes.pause.max(400);
         }
         if setup.topology != Topology::One {
-            self.with_failovers(random);
+            self.add_failovers(random);
         }
         self
     }
 
     /// Servers fail over, and slots move.
-    fn with_failovers(&mut self, random: &mut StdRng) {
+    fn add_failovers(&mut self, random: &mut StdRng) {
         let shards = self.setup.topology.shards();
         let is_cluster = self.setup.topology == Topology::Cluster;
+        if is_cluster && self.is_grouped {
+            // Invalidations of a value are on another shard than those of its group, which alone the
+            // oracle follows.
+            (self.writes.elsewhere, self.writes.operators) = (0, 0);
+        }
         for (_, planned) in &mut self.faults {
             if let Fault::Failover { lag } = *planned {
                 *planned = promotion(random, shards, lag);
@@ -68,7 +75,7 @@ impl Plan {
         // As often without any other fault.
         let count = random.random_range(0..4_u32);
         if random.random_range(0..3_u32) == 0 {
-            self.faults.clear();
+            (self.faults, self.stepped) = (Vec::new(), Vec::new());
         }
         for _ in 0..count {
             let at = random.random_range(500..self.horizon);

@@ -1,11 +1,12 @@
 //! The faults of a plan, each at its time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::net::End;
-use crate::plan::Fault;
+use crate::plan::{Fault, Stepped};
 use crate::process::{self, Running};
 use crate::trace::Who;
 use crate::valkey::Valkey;
@@ -17,60 +18,116 @@ pub(crate) struct Faults {
     world: World,
     /// `None` while a process is dead.
     pub(crate) processes: Vec<Option<Running>>,
-    /// What ends a fault, by its time.
-    endings: BTreeMap<(u64, usize), Ending>,
+    /// What is to happen, by its time, and in order.
+    due: BTreeMap<(u64, usize), Due>,
 }
 
 #[derive(Clone, Copy)]
-enum Ending {
+enum Due {
+    Fault(Fault),
+    /// From now on a fault waits for its step.
+    Arm(Stepped),
+    /// No fault waits for its step any more.
+    Disarm,
     Resume(usize),
     Start(usize),
 }
 
 impl Faults {
+    /// The faults of the plan.
     pub(crate) fn new(world: &World, processes: Vec<Option<Running>>) -> Self {
-        Self {
+        let mut faults = Self {
             world: world.clone(),
             processes,
-            endings: BTreeMap::new(),
+            due: BTreeMap::new(),
+        };
+        let plan = world.with(|state| state.plan.clone());
+        for (at, fault) in plan.faults {
+            faults.add(at, Due::Fault(fault));
         }
+        for stepped in plan.stepped {
+            faults.add(stepped.at, Due::Arm(stepped));
+        }
+        faults.add(plan.horizon, Due::Disarm);
+        faults
     }
 
-    /// Lets the faults of the plan happen, and end.
+    fn add(&mut self, at: u64, due: Due) {
+        let serial = self.due.len();
+        let serial = (serial..).find(|serial| !self.due.contains_key(&(at, *serial)));
+        self.due.insert((at, serial.unwrap_or_default()), due);
+    }
+
+    /// Lets the faults happen, and end.
     pub(crate) async fn run(&mut self) {
-        let faults = self.world.with(|state| state.plan.faults.clone());
-        for (i, (at, fault)) in faults.into_iter().enumerate() {
-            self.end_until(at).await;
-            self.world.sleep_until(at).await;
-            self.world.with(|state| {
-                let now = state.now();
-                state.trace.add(&[now, 8, i as u64]);
-                state.trace.line(now, Who::World, || format!("{fault:?}"));
-                state.coverage.count(fault.name());
-                fault.happen(state, now);
-            });
-            self.happen(fault, at, i);
+        let stepped = self.world.with(|state| Arc::clone(&state.steps.became_due));
+        while let Some((&(at, serial), &due)) = self.due.first_key_value() {
+            tokio::select! {
+                biased;
+                () = stepped.notified() => {
+                    for fault in self.world.with(|state| state.steps.take_due()) {
+                        self.happen(fault);
+                        let is_suspended = matches!(fault, Fault::Pause { .. });
+                        if let Some(process) = fault.process().filter(|_| !is_suspended) {
+                            // Its step has suspended it.
+                            self.resume(process);
+                        }
+                    }
+                }
+                () = self.world.sleep_until(at) => {
+                    self.due.remove(&(at, serial));
+                    self.execute(due).await;
+                }
+            }
         }
-        self.end_until(u64::MAX).await;
     }
 
-    fn happen(&mut self, fault: Fault, at: u64, i: usize) {
+    async fn execute(&mut self, due: Due) {
+        match due {
+            Due::Fault(fault) => self.happen(fault),
+            Due::Arm(stepped) => self.world.with(|state| {
+                for server in &mut state.servers.all {
+                    server.log.get_or_insert_default();
+                }
+                state.steps.arm(stepped);
+            }),
+            Due::Disarm => self.world.with(|state| state.steps.disarm()),
+            Due::Resume(process) => self.resume(process),
+            Due::Start(process) => {
+                self.processes[process] = process::start(&self.world, process).await;
+            }
+        }
+    }
+
+    fn resume(&self, process: usize) {
+        if let Some(running) = &self.processes[process] {
+            running.tasks.resume();
+        }
+    }
+
+    fn happen(&mut self, fault: Fault) {
+        let now = self.world.with(|state| {
+            let now = state.now();
+            state.trace.add(&[now, 8, fault.name().len() as u64]);
+            state.trace.line(now, Who::World, || format!("{fault:?}"));
+            state.coverage.count(fault.name());
+            fault.happen(state, now);
+            now
+        });
         match fault {
             Fault::Pause { process, millis } => {
                 if let Some(running) = &self.processes[process] {
+                    let life = running.app.life;
                     let stops_clock = self.world.with(|state| {
                         let stops_clock = state.plan.setup.stops_clocks;
                         if stops_clock {
-                            state
-                                .oracle
-                                .reached
-                                .clock_stops(running.app.life, (at, at + millis));
+                            let reached = &mut state.oracle.reached;
+                            reached.clock_stops(life, (now, now + millis));
                         }
                         stops_clock
                     });
                     running.tasks.pause(stops_clock);
-                    self.endings
-                        .insert((at + millis, i), Ending::Resume(process));
+                    self.add(now + millis, Due::Resume(process));
                 }
             }
             Fault::Crash { process, millis } => {
@@ -81,36 +138,35 @@ impl Faults {
                         let committed = state.oracle.killed(running.app.life);
                         state.coverage.add("killed after COMMIT", committed);
                     });
-                    self.endings
-                        .insert((at + millis, i), Ending::Start(process));
+                    self.add(now + millis, Due::Start(process));
                 }
             }
             _ => {}
         }
     }
-
-    async fn end_until(&mut self, time: u64) {
-        while let Some((&(at, i), &ending)) = self.endings.first_key_value() {
-            if at > time {
-                return;
-            }
-            self.endings.remove(&(at, i));
-            self.world.sleep_until(at).await;
-            match ending {
-                Ending::Resume(process) => {
-                    if let Some(running) = &self.processes[process] {
-                        running.tasks.resume();
-                    }
-                }
-                Ending::Start(process) => {
-                    self.processes[process] = process::start(&self.world, process).await;
-                }
-            }
-        }
-    }
 }
 
 impl State {
+    /// An operator deletes values, or flushes all servers.
+    pub(crate) fn delete_as_operator(&mut self, keys: &[u64], flushes: bool) {
+        let time = self.server_time();
+        for server in &mut self.servers.all {
+            server.store.now = time;
+        }
+        if flushes {
+            for shard in 0..self.servers.primaries.len() {
+                self.servers.primary(shard).flush();
+            }
+        } else {
+            for key in keys {
+                let name = self.servers.name(*key);
+                let (server, _) = self.servers.server_of(&name);
+                self.servers.all[server].store.delete(&name);
+            }
+        }
+        self.push_later();
+    }
+
     /// The keys of the primary that has a key, and its name.
     fn store_of(&mut self, key: u64) -> (&mut Store, Bytes) {
         let name = self.servers.name(key);
@@ -142,6 +198,7 @@ impl Fault {
                 }
                 state.cut(Some(process), End::Reset);
             }
+            Self::Mute { process, tracking } => state.mute(process, tracking),
             Self::Pause { .. } | Self::Crash { .. } => {}
             Self::Restart => {
                 state.cut(None, End::Closed);
@@ -206,32 +263,13 @@ impl Fault {
                 store.set(&name, content, expires);
                 state.push_later();
             }
+            Self::ReadOnly { millis } => {
+                let until = state.server_time() + millis;
+                for server in &mut state.servers.all {
+                    server.read_only = until;
+                }
+            }
             _ => {}
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cut { .. } => "fault: cut",
-            Self::Close { .. } => "fault: close",
-            Self::CutAll => "fault: cut all",
-            Self::HoldOut { .. } => "fault: commands held",
-            Self::HoldIn { .. } => "fault: replies held",
-            Self::Refuse { .. } => "fault: connections refused",
-            Self::Pause { .. } => "fault: process suspended",
-            Self::Crash { .. } => "fault: process killed",
-            Self::Restart => "fault: Valkey restarted",
-            Self::Failover { .. } => "fault: failover",
-            Self::Promote { .. } => "fault: replica promoted",
-            Self::MoveSlot { .. } => "fault: slot moves",
-            Self::Flush => "fault: flushed",
-            Self::ForgetScripts => "fault: scripts flushed",
-            Self::Evict { .. } => "fault: evicted",
-            Self::Retype { .. } => "fault: another type",
-            Self::Corrupt { .. } => "fault: invalid payload",
-            Self::Jump { .. } => "fault: clock jumped",
-            Self::NoDatabase { .. } => "fault: database unavailable",
-            Self::SlowDatabase { .. } => "fault: database slow",
         }
     }
 }

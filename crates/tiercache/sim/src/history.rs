@@ -2,20 +2,22 @@
 
 use rand::RngExt as _;
 use tiercache::simulated;
-use tiercache::{Source, Tracking};
+use tiercache::{SharedLevel, Source, Tracking};
 use tokio::runtime::{Builder, RngSeed};
 
 use crate::coverage::Coverage;
 use crate::faults::Faults;
 use crate::legacy::Legacy;
 use crate::plan::Plan;
-use crate::process;
+use crate::process::{self, Running, memory};
 use crate::trace::Line;
 use crate::valkey::cluster::FIRST_PORT;
 use crate::world::World;
 
 /// The longest life of a fence, in milliseconds.
 const FENCE: u64 = 10_000;
+/// The time in milliseconds after the last fault within which each process connects.
+const RECOVERY: u64 = 3_000;
 /// The keys that Valkey holds at most beside those of values: of groups, and canaries.
 const OTHER_KEYS: usize = 8;
 /// The reads, each 300 ms after the one before, after which a key is served from memory.
@@ -58,7 +60,11 @@ pub(crate) fn run(plan: Plan, is_recorded: bool) -> Outcome {
             Box::pin(opening) as futures_util::future::BoxFuture<'static, _>
         };
         simulated::begin(seed, mutant, Box::new(connect));
-        live(&world).await;
+        tokio::select! {
+            biased;
+            ran = simulated::livelock() => world.with(|state| state.oracle.fail(ran)),
+            () = live(&world) => {}
+        }
         world.with(|state| Outcome {
             seed,
             hash: state.trace.hash(),
@@ -106,16 +112,56 @@ async fn live(world: &World) {
     }
 }
 
-/// Once the faults have ended: each key is current everywhere, and served from memory.
-async fn settle(world: &World, faults: &Faults) {
-    let (keys, has_memory, wait) = world.with(|state| {
+/// Waits until each fault has ended, and so long that each process has connected.
+async fn recover(world: &World, faults: &Faults) {
+    let quiet = world.with(|state| {
+        let mut quiet = state.now().max(state.database.unavailable);
+        let changing = state.servers.changing.iter().max();
+        quiet = quiet.max(changing.copied().unwrap_or_default());
         for link in &mut state.links {
             link.is_fast = true;
+            quiet = quiet.max(link.held_in).max(link.held_out);
+            quiet = quiet.max(link.refused);
         }
+        quiet
+    });
+    world.sleep_until(quiet + RECOVERY).await;
+    for (process, running) in faults.processes.iter().enumerate() {
+        let Some(running) = running else {
+            continue;
+        };
+        // By the clock of the process.
+        let cache = running.app.cache.clone();
+        let Ok(stats) = running.tasks.spawn(async move { cache.stats() }).await else {
+            let text = format!("process {process} is dead");
+            return world.with(|state| state.oracle.fail(text));
+        };
+        let is_tracked = stats.tracking != Tracking::Off;
+        let is_down = is_tracked && !matches!(stats.tracking, Tracking::Up(_));
+        if is_down || stats.shared_level != SharedLevel::Up {
+            let (level, tracking) = (stats.shared_level, stats.tracking);
+            world.with(|state| {
+                state.oracle.fail(format!(
+                    "process {process} has not recovered: {level:?}, tracking {tracking:?}"
+                ));
+            });
+        }
+        if stats.local_bytes > world.with(|state| memory(&state.plan)) {
+            let text = format!("process {process} has {} bytes", stats.local_bytes);
+            world.with(|state| state.oracle.fail(text));
+        }
+    }
+}
+
+/// Once the faults have ended: each key is current everywhere, and served from memory.
+async fn settle(world: &World, faults: &Faults) {
+    recover(world, faults).await;
+    let (keys, has_memory, is_tracked, wait) = world.with(|state| {
         let plan = &state.plan;
         (
             plan.keys,
             plan.has_memory,
+            plan.has_memory && !plan.is_unshared,
             FENCE.max(plan.ttl + 6_000) + 5_000,
         )
     });
@@ -134,34 +180,44 @@ async fn settle(world: &World, faults: &Faults) {
         if stats.pending_invalidations > 0 {
             fail(format!("process {process} has pending invalidations"));
         }
-        if has_memory && !matches!(stats.tracking, Tracking::Up(_)) {
+        if is_tracked && !matches!(stats.tracking, Tracking::Up(_)) {
             fail(format!("process {process} has no client tracking"));
         }
         for key in 0..keys {
-            for attempt in 0..ATTEMPTS {
-                let app = running.app.clone();
-                let reading = running.tasks.spawn(async move { app.read(key).await });
-                let read = reading.await.ok().flatten();
-                let committed = world.with(|state| state.database.committed(key));
-                let is_last = attempt == ATTEMPTS - 1;
-                match read {
-                    Some((version, _)) if version != committed => fail(format!(
-                        "process {process} reads version {version} of key {key} long after \
-                         {committed} was committed"
-                    )),
-                    Some((_, Source::Local)) if has_memory => break,
-                    Some((_, Source::Shared)) if !has_memory => break,
-                    _ if is_last => fail(format!(
-                        "process {process} does not keep key {key}: {read:?}"
-                    )),
-                    _ => world.sleep(300).await,
-                }
-            }
+            settle_key(world, (process, running), key, has_memory).await;
         }
     }
     let held = world.with(|state| state.servers.len());
     if held > keys as usize + OTHER_KEYS {
         fail(format!("Valkey holds {held} keys"));
+    }
+}
+
+async fn settle_key(
+    world: &World,
+    (process, running): (usize, &Running),
+    key: u64,
+    has_memory: bool,
+) {
+    let fail = |text: String| world.with(|state| state.oracle.fail(text));
+    for attempt in 0..ATTEMPTS {
+        let app = running.app.clone();
+        let reading = running.tasks.spawn(async move { app.read(key).await });
+        let read = reading.await.ok().flatten();
+        let committed = world.with(|state| state.database.committed(key));
+        let is_last = attempt == ATTEMPTS - 1;
+        match read {
+            Some((version, _)) if version != committed => fail(format!(
+                "process {process} reads version {version} of key {key} long after \
+                 {committed} was committed"
+            )),
+            Some((_, Source::Local)) if has_memory => return,
+            Some((_, Source::Shared)) if !has_memory => return,
+            _ if is_last => fail(format!(
+                "process {process} does not keep key {key}: {read:?}"
+            )),
+            _ => world.sleep(300).await,
+        }
     }
 }
 

@@ -79,10 +79,10 @@ impl Legacy {
         while self.pause().await {
             let key = self.key();
             let begun = self.world.now();
-            let Ok(transaction) = self.world.update(key).await else {
+            let Ok(transaction) = self.world.update(&[key]).await else {
                 continue;
             };
-            let version = transaction.version;
+            let version = transaction.rows[0].version;
             let outcome = transaction.commit().await;
             self.call(&["SETEX", &format!("v:{key}"), "1", "null"])
                 .await;

@@ -19,11 +19,12 @@ mod padded;
 mod plan;
 mod process;
 mod reached;
+mod reads;
 mod resharding;
 mod search;
 mod servers;
-
 mod setup;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -32,6 +33,7 @@ mod traffic;
 mod transitions;
 mod valkey;
 mod world;
+mod writes;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! Smaller plans that still fail: without the faults and the clients that a failure does not need.
 
 use crate::history;
-use crate::plan::{Fault, Plan};
+use crate::plan::Plan;
 
 /// Removes from a failing plan what it does not need. A plan that does not fail is returned as it
 /// is.
@@ -34,18 +34,30 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
             plan.faults.remove(i);
         });
     }
+    for i in 0..plan.stepped.len() {
+        with(true, &|plan| {
+            plan.stepped.remove(i);
+        });
+    }
     let last = plan.processes - 1;
-    let is_used = plan
-        .faults
-        .iter()
-        .any(|(_, fault)| fault.process() == Some(last));
+    let timed = plan.faults.iter().map(|(_, fault)| fault);
+    let mut faults = timed.chain(plan.stepped.iter().map(|stepped| &stepped.fault));
+    let is_used = plan.slow == Some(last) || faults.any(|fault| fault.process() == Some(last));
     with(last > 0 && !is_used, &|plan| plan.processes -= 1);
     with(plan.legacy_readers > 0, &|plan| plan.legacy_readers = 0);
     with(plan.legacy_writers > 0, &|plan| plan.legacy_writers = 0);
-    with(plan.unknown > 0, &|plan| plan.unknown = 0);
-    with(plan.puts > 0, &|plan| plan.puts = 0);
+    let (reads, writes) = (&plan.reads, &plan.writes);
+    with(writes.unknown > 0, &|plan| plan.writes.unknown = 0);
+    with(writes.rollbacks > 0, &|plan| plan.writes.rollbacks = 0);
+    with(writes.puts > 0, &|plan| plan.writes.puts = 0);
+    with(writes.rows > 1, &|plan| plan.writes.rows = 1);
+    with(writes.elsewhere > 0, &|plan| plan.writes.elsewhere = 0);
+    with(writes.operators > 0, &|plan| plan.writes.operators = 0);
+    with(reads.readers > 1, &|plan| plan.reads.readers = 1);
+    with(reads.many > 0, &|plan| plan.reads.many = 0);
+    with(reads.loading > 0, &|plan| plan.reads.loading = 0);
+    with(reads.peeks > 0, &|plan| plan.reads.peeks = 0);
     with(plan.delayed > 0, &|plan| plan.delayed = 0);
-    with(plan.readers > 1, &|plan| plan.readers = 1);
     with(plan.is_grouped, &|plan| plan.is_grouped = false);
     let exact = plan.setup.drift() == 0;
     with(!exact, &|plan| {
@@ -64,20 +76,4 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
         with(shorter > after, &|plan| plan.horizon = shorter);
     }
     plans
-}
-
-impl Fault {
-    /// The process that it concerns alone.
-    fn process(self) -> Option<usize> {
-        match self {
-            Self::Cut { process }
-            | Self::Close { process }
-            | Self::HoldOut { process, .. }
-            | Self::HoldIn { process, .. }
-            | Self::Refuse { process, .. }
-            | Self::Pause { process, .. }
-            | Self::Crash { process, .. } => Some(process),
-            _ => None,
-        }
-    }
 }

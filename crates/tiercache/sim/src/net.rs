@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     /// Whether the server has it.
     pub(crate) is_open: bool,
+    /// Whether it loses all that is sent, in both directions.
+    pub(crate) is_mute: bool,
     /// The time of the last delivery in each direction: streams are ordered.
     pub(crate) last_out: u64,
     pub(crate) last_in: u64,
@@ -57,6 +59,7 @@ impl Connection {
             server,
             session: Session::default(),
             is_open: true,
+            is_mute: false,
             last_out: 0,
             last_in: 0,
             received: BytesMut::new(),
@@ -67,7 +70,7 @@ impl Connection {
 
     /// Delivers bytes to the client.
     pub(crate) fn deliver(&mut self, bytes: &[u8]) {
-        if self.end.is_none() {
+        if self.end.is_none() && !self.is_mute {
             self.received.extend_from_slice(bytes);
             self.wake();
         }

@@ -36,6 +36,7 @@ impl Reached {
         };
         let is_calm = plan.setup.topology != Topology::One
             && plan.faults.iter().all(is_failover)
+            && plan.stepped.is_empty()
             && plan.legacy_writers == 0
             && plan.delay <= 1;
         Self {

@@ -1,9 +1,11 @@
 //! Tests of the simulator itself: that it replays, and that it detects defects.
 
-use tiercache::simulated::Mutant;
+use tiercache::simulated::{self, Mutant};
+use tokio::runtime::Builder;
 
 use crate::history;
 use crate::minimize::minimize;
+use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::setup::Kind;
 
@@ -64,9 +66,81 @@ fn the_published_bounds_hold() {
 /// and the process dies afterwards. The oracle once required the version all the same.
 #[test]
 fn a_write_that_was_given_up_requires_nothing() {
-    for seed in [366, 7525, 8465, 8727, 10_774] {
-        let outcome = history::run(Plan::of_kind(seed, None, None), false);
-        assert_eq!(outcome.violation, None, "seed {seed}");
+    let required = |gives_up: bool| {
+        let mut oracle = Oracle::new(&fault_free());
+        let life = oracle.reached.begin_life();
+        oracle.fenced(life, 0, 1, 100);
+        if gives_up {
+            oracle.given_up(0, 1);
+        }
+        oracle.committed(0, 1, 120);
+        oracle.killed(life);
+        oracle.required(life, 0, 200).otherwise
+    };
+    assert_eq!((required(false), required(true)), (1, 0));
+}
+
+/// A second failover may lose the invalidations that were repeated after the first one.
+#[test]
+fn a_repeated_invalidation_may_be_lost_again() {
+    let mut oracle = Oracle::new(&fault_free());
+    let (writer, reader) = (oracle.reached.begin_life(), oracle.reached.begin_life());
+    oracle.returned(Some(writer), 0, 1, (900, 1_000));
+    oracle.failed_over(500, 2_000);
+    let required = |oracle: &mut Oracle, now| oracle.required(reader, 0, now).otherwise;
+    assert_eq!(required(&mut oracle, 2_050), 0);
+    oracle.reached.connected((writer, 0), true, 2_100);
+    assert_eq!(required(&mut oracle, 2_150), 1);
+    oracle.failed_over(1_500, 3_000);
+    assert_eq!(required(&mut oracle, 3_050), 0);
+    oracle.reached.connected((writer, 0), true, 3_100);
+    assert_eq!(required(&mut oracle, 3_150), 1);
+}
+
+/// The oracle once judged a read by what it had to return before Valkey failed over during it.
+#[test]
+fn a_read_during_a_failover_may_find_what_the_replica_has() {
+    let outcome = history::run(Plan::of_kind(1_108, None, None), false);
+    assert_eq!(outcome.violation, None);
+}
+
+/// `invalidate_all` was once not repeated after a failover to a replica that lacked it.
+#[test]
+fn invalidations_of_all_keys_are_repeated_after_a_failover() {
+    for seed in [500, 579] {
+        let run = |mutant| history::run(Plan::of_kind(seed, mutant, None), false).violation;
+        assert_eq!(run(None), None, "seed {seed}");
+        assert!(run(Some(Mutant::AllNotRepeated)).is_some(), "seed {seed}");
+    }
+}
+
+/// The plan of the first seed, with safe fences.
+fn fault_free() -> Plan {
+    let mut plan = Plan::of_kind(0, None, None);
+    (plan.faults, plan.stepped) = (Vec::new(), Vec::new());
+    (plan.is_grouped, plan.is_unshared) = (false, false);
+    (plan.legacy_readers, plan.legacy_writers) = (0, 0);
+    plan.writes.operators = 0;
+    plan
+}
+
+#[test]
+fn tasks_that_run_for_ever_are_named() {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let ran = runtime.block_on(async {
+        simulated::begin(0, None, Box::new(|_, _| unreachable!()));
+        let process = simulated::Process::new(0, 0, 0);
+        drop(process.spawn(runs_for_ever()));
+        simulated::livelock().await
+    });
+    simulated::end();
+    assert!(ran.contains("runs_for_ever"), "{ran}");
+}
+
+async fn runs_for_ever() {
+    loop {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -53,6 +53,11 @@ impl Trace {
         }
     }
 
+    /// Whether texts are wanted.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.lines.is_some()
+    }
+
     /// Records a text, if texts are wanted.
     pub(crate) fn line(&mut self, at: u64, who: Who, text: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {

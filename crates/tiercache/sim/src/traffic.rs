@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rand::RngExt as _;
 
 use crate::events::Event;
-use crate::net::{End, Link};
+use crate::net::{Connection, End, Link};
 use crate::world::State;
 
 /// More bytes than these arrive in several pieces.
@@ -14,6 +14,12 @@ impl State {
     /// The way of a process to a server.
     pub(crate) fn link(&self, process: usize, server: usize) -> &Link {
         &self.links[process * self.servers.all.len() + server]
+    }
+
+    /// The way of a connection.
+    fn link_of(&self, id: usize) -> &Link {
+        let connection = &self.connections[id];
+        self.link(connection.process, connection.server)
     }
 
     /// The ways of a process that a fault concerns: to all servers, or half of the time to one of
@@ -45,14 +51,11 @@ impl State {
         }
     }
 
-    /// Sends bytes to Valkey, now and then in two pieces.
+    /// Sends bytes to Valkey.
     pub(crate) fn send_out(&mut self, id: usize, bytes: Bytes) {
         self.in_pieces(bytes, |state, piece| {
-            let (process, server) = (state.connections[id].process, state.connections[id].server);
-            let sent = state.now().max(state.link(process, server).held_out);
-            let at = sent + state.delay(process, server);
-            let at = at.max(state.connections[id].last_out);
-            state.connections[id].last_out = at;
+            let held = state.link_of(id).held_out;
+            let at = state.arrival(id, held, |connection| &mut connection.last_out);
             state.schedule(at, Event::Out(id, piece));
         });
     }
@@ -60,15 +63,23 @@ impl State {
     /// Sends bytes to a client.
     pub(crate) fn send_in(&mut self, id: usize, bytes: Bytes) {
         self.in_pieces(bytes, |state, piece| {
-            let (process, server) = (state.connections[id].process, state.connections[id].server);
-            let sent = state.now().max(state.link(process, server).held_in);
-            let at = sent + state.delay(process, server);
-            let at = at.max(state.connections[id].last_in);
-            state.connections[id].last_in = at;
+            let held = state.link_of(id).held_in;
+            let at = state.arrival(id, held, |connection| &mut connection.last_in);
             state.schedule(at, Event::In(id, piece));
         });
     }
 
+    /// The time at which bytes that are sent now arrive: not while the link is `held`, and not
+    /// before the `last` ones in their direction.
+    fn arrival(&mut self, id: usize, held: u64, last: fn(&mut Connection) -> &mut u64) -> u64 {
+        let (process, server) = (self.connections[id].process, self.connections[id].server);
+        let at = self.now().max(held) + self.delay(process, server);
+        let last = last(&mut self.connections[id]);
+        *last = at.max(*last);
+        *last
+    }
+
+    /// Now and then bytes arrive in two pieces, and many bytes in more.
     fn in_pieces(&mut self, bytes: Bytes, mut send: impl FnMut(&mut Self, Bytes)) {
         if bytes.len() > LARGE {
             let mut rest = bytes;
@@ -84,6 +95,15 @@ impl State {
             return send(self, bytes.slice(at..));
         }
         send(self, bytes);
+    }
+
+    /// The connections of a process lose what is sent from now on: that for client tracking, or the
+    /// other ones.
+    pub(crate) fn mute(&mut self, process: usize, tracking: bool) {
+        for connection in &mut self.connections {
+            let is_meant = connection.session.is_tracking() == tracking;
+            connection.is_mute |= connection.process == process && is_meant;
+        }
     }
 
     /// Cuts the connections of a process, or all of them.

@@ -16,6 +16,7 @@ use crate::net::{Connection, Link};
 use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::servers::Servers;
+use crate::steps::Steps;
 use crate::trace::{Trace, Who, readable};
 use crate::valkey::scripts::Script;
 
@@ -44,6 +45,7 @@ pub(crate) struct State {
     pub(crate) connected: BTreeMap<tokio::task::Id, usize>,
     pub(crate) database: Database,
     pub(crate) oracle: Oracle,
+    pub(crate) steps: Steps,
     pub(crate) coverage: crate::coverage::Coverage,
     events: Events,
     is_push_due: bool,
@@ -53,16 +55,22 @@ impl World {
     /// A world by its plan.
     pub(crate) fn new(plan: Plan, is_recorded: bool) -> Self {
         let start = Instant::now();
-        let topology = plan.setup.topology;
-        let link = Link {
-            delay: plan.delay,
+        let servers = plan.setup.topology.servers();
+        let link = |process| Link {
+            delay: match plan.slow {
+                Some(slow) if slow != process => plan.delay.min(1),
+                _ => plan.delay,
+            },
             ..Link::default()
         };
         let mut state = State {
             start,
             random: StdRng::seed_from_u64(plan.seed ^ 0x5eed),
             trace: Trace::new(is_recorded),
-            links: vec![link; plan.processes * topology.servers()],
+            links: (0..plan.processes)
+                .flat_map(|process| vec![link(process); servers])
+                .collect(),
+            steps: Steps::default(),
             connections: Vec::new(),
             servers: Servers::new(&plan, is_recorded),
             clock_ahead: 1_700_000_000_000,
@@ -160,7 +168,7 @@ impl State {
         match event {
             Event::Out(id, bytes) => {
                 self.trace.add_bytes(now, &bytes);
-                if self.connections[id].is_open {
+                if self.connections[id].is_open && !self.connections[id].is_mute {
                     if self.connections[id].is_left() {
                         self.coverage.count("executed late");
                     }
@@ -213,6 +221,10 @@ impl State {
             process, server, ..
         } = self.connections[id];
         for (args, reply) in self.servers.all[server].take_log() {
+            self.command_step(process, &args);
+            if !self.trace.is_recorded() {
+                continue;
+            }
             if args[0] == "PING" {
                 continue;
             }

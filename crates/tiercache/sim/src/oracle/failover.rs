@@ -1,6 +1,7 @@
 //! What a failover loses of the writes before it.
 
 use crate::oracle::{Life, Oracle, Write};
+use crate::reached::Reached;
 
 impl Oracle {
     /// A replica has the fence of a write, if it was confirmed.
@@ -10,21 +11,26 @@ impl Oracle {
         }
     }
 
-    /// Valkey failed over to a replica that lacks the changes since a time.
+    /// Valkey failed over to a replica that lacks the changes since a time, among them perhaps
+    /// invalidations that were repeated after an earlier failover.
     pub(crate) fn failed_over(&mut self, since: u64, now: u64) {
-        let writes = self.keys.iter_mut().flatten();
-        for write in writes.filter(|write| write.returned >= since) {
-            write.lost = Some((now, 0));
+        let reached = &self.reached;
+        for write in self.keys.iter_mut().flatten() {
+            if write.returned >= since || write.is_lost_again(reached, since) {
+                write.lost = Some((now, 0));
+            }
         }
     }
 
-    /// A replica was promoted that lacks the changes of some keys since a time. Clients may use the
-    /// former primary.
+    /// A replica was promoted that lacks the changes of some keys since a time, as above. Clients may
+    /// use the former primary.
     pub(crate) fn promoted(&mut self, shard: usize, keys: &[u64], (since, now): (u64, u64)) {
         self.reached.promoted(shard, now);
         for key in keys {
+            let reached = &self.reached;
             let is_lost = |write: &&mut Write| {
-                write.returned >= since && !self.replicated.contains(&(*key, write.version))
+                let is_late = write.returned >= since || write.is_lost_again(reached, since);
+                is_late && !self.replicated.contains(&(*key, write.version))
             };
             for write in self.keys[*key as usize].iter_mut().filter(is_lost) {
                 write.lost = Some((now, shard));
@@ -40,14 +46,31 @@ impl Oracle {
             lag = lifetime;
         }
         if let Some((lost, shard)) = write.lost {
-            let writer = write.writer.filter(|_| !write.is_queued);
+            // The invalidation of all keys is repeated later than those of keys; that of an operator
+            // is not.
+            let repeats = write.writer.filter(|_| !write.is_of_all);
+            let writer = repeats.filter(|_| !write.is_queued);
             let reconnected =
                 writer.and_then(|life| self.reached.connected_after(life, shard, lost));
-            let latest = self.reached.deadline(lost).unwrap_or(u64::MAX);
+            let latest = repeats.and_then(|_| self.reached.deadline(lost));
+            let latest = latest.unwrap_or(u64::MAX);
             let until = reconnected.unwrap_or(u64::MAX).min(latest);
             let until = until.min(lost + lifetime);
             lag = lag.max(until.saturating_sub(write.returned));
         }
         lag
+    }
+}
+
+impl Write {
+    /// Whether the promotion of a replica that lacks the changes since a time loses the repeated
+    /// invalidation, too, if there has been one at all.
+    fn is_lost_again(&self, reached: &Reached, since: u64) -> bool {
+        let Some((lost, shard)) = self.lost else {
+            return false;
+        };
+        let connected = |life| reached.connected_after(life, shard, lost);
+        let is_lost = |life| connected(life).is_none_or(|at| at >= since);
+        self.writer.is_some_and(is_lost)
     }
 }

@@ -14,6 +14,7 @@ const OK: Reply = Reply::Simple("OK");
 const WRONG_TYPE: Reply = Reply::Error(Cow::Borrowed(
     "WRONGTYPE Operation against a key holding the wrong kind of value",
 ));
+const MISCONF: Reply = Reply::Error(Cow::Borrowed("MISCONF Valkey cannot write to its disk."));
 const SYNTAX: Reply = Reply::Error(Cow::Borrowed("ERR syntax error"));
 const READ_ONLY: Reply = Reply::Error(Cow::Borrowed(
     "READONLY You can't write against a read only replica.",
@@ -60,6 +61,10 @@ impl Valkey {
 
     fn execute(&mut self, session: &mut Session, name: &[u8], args: &Args) -> Reply {
         let store = &mut self.store;
+        let is_change = matches!(name, b"SET" | b"SETEX" | b"DEL" | b"EVAL" | b"EVALSHA");
+        if is_change && store.now < self.read_only {
+            return MISCONF;
+        }
         match name {
             b"PING" => Reply::Simple("PONG"),
             b"HELLO" => hello(session, args),
@@ -73,6 +78,7 @@ impl Valkey {
             }
             b"PTTL" => Reply::Int(ttl(store, &args[1])),
             b"PEXPIRETIME" => Reply::Int(expiry(store, &args[1])),
+            b"SCAN" => scan(store, args),
             b"TYPE" => Reply::Simple(match store.get(&args[1]).map(|entry| &entry.content) {
                 None => "none",
                 Some(Content::Text(_)) => "string",
@@ -222,6 +228,15 @@ fn get(store: &mut Store, key: &Bytes) -> Reply {
         Some(Content::Text(text)) => Reply::Bulk(text.clone()),
         Some(Content::List(_)) => WRONG_TYPE,
     }
+}
+
+/// SCAN cursor MATCH prefix* COUNT n: all of the keys at once.
+fn scan(store: &mut Store, args: &Args) -> Reply {
+    let prefix = args[3].strip_suffix(b"*").unwrap_or(&args[3]);
+    let mut keys = store.keys();
+    keys.retain(|key| key.starts_with(prefix) && store.get(key).is_some());
+    let keys = keys.into_iter().map(Reply::Bulk).collect();
+    Reply::Array(vec![Reply::text("0"), Reply::Array(keys)])
 }
 
 fn range(store: &mut Store, args: &Args) -> Reply {

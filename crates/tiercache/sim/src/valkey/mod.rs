@@ -37,6 +37,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Whether it gets pushes.
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.tracked.is_some()
+    }
+
     fn reply(&mut self, reply: &Reply) {
         reply.write(&mut self.out, self.resp3);
     }
@@ -65,6 +70,8 @@ pub(crate) struct Valkey {
     scripts: BTreeSet<String>,
     /// Whether FLUSHALL was executed since the last pushes.
     is_flushed: bool,
+    /// Until then, in milliseconds of its clock, commands that change something are refused.
+    pub(crate) read_only: u64,
     /// The commands since they were last taken, for a timeline.
     pub(crate) log: Option<Vec<(Args, Reply)>>,
 }
@@ -80,6 +87,7 @@ impl Valkey {
             run_id: format!("{run_id:040x}"),
             scripts: BTreeSet::new(),
             is_flushed: false,
+            read_only: 0,
             log: None,
         }
     }

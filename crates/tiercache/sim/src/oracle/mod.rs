@@ -15,7 +15,11 @@
 //! a fault of the plan can remove the fence.
 
 mod failover;
+mod fences;
 
+use std::collections::BTreeSet;
+
+use crate::oracle::fences::Fenced;
 use crate::plan::Plan;
 pub(crate) use crate::reached::Life;
 use crate::reached::Reached;
@@ -32,29 +36,34 @@ pub(crate) struct Required {
     pub(crate) otherwise: u64,
 }
 
+impl Required {
+    /// What both require.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self {
+            of_memory: self.of_memory.min(other.of_memory),
+            otherwise: self.otherwise.min(other.otherwise),
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Write {
     returned: u64,
     version: u64,
     writer: Option<Life>,
     is_queued: bool,
+    /// Whether all keys were invalidated, which is repeated later than the invalidation of a key.
+    is_of_all: bool,
     /// When Valkey lost its invalidation, and the shard that did.
     lost: Option<(u64, usize)>,
-}
-
-/// A write whose fence stands.
-struct Fenced {
-    life: Life,
-    key: u64,
-    version: u64,
-    committed: Option<u64>,
-    is_dead: bool,
 }
 
 /// The writes that returned, by key, and the verdicts.
 pub(crate) struct Oracle {
     keys: Vec<Vec<Write>>,
     pub(crate) reached: Reached,
+    /// The committed versions of each key.
+    committed: Vec<BTreeSet<u64>>,
     /// The times at which invalidations were queued.
     queued: Vec<(Life, u64, u64)>,
     unconfirmed: Vec<(Life, u64)>,
@@ -81,6 +90,7 @@ impl Oracle {
         Self {
             keys: vec![Vec::new(); plan.keys as usize],
             reached: Reached::new(plan),
+            committed: vec![BTreeSet::from([0]); plan.keys as usize],
             queued: Vec::new(),
             unconfirmed: Vec::new(),
             fenced: Vec::new(),
@@ -103,55 +113,6 @@ impl Oracle {
     /// A process has queued the invalidation of a key.
     pub(crate) fn queued(&mut self, life: Life, key: u64, now: u64) {
         self.queued.push((life, key, now));
-    }
-
-    /// A fence of a process was not confirmed.
-    pub(crate) fn unconfirmed(&mut self, life: Life, now: u64) {
-        self.unconfirmed.push((life, now));
-    }
-
-    /// Whether a fence that was sent after `begun` was confirmed.
-    fn is_confirmed(&self, life: Life, begun: u64) -> bool {
-        let mut unconfirmed = self.unconfirmed.iter();
-        !unconfirmed.any(|(of, at)| *of == life && *at >= begun)
-    }
-
-    /// Valkey is available to a write, whose fence was sent after `begun`.
-    pub(crate) fn fenced(&mut self, life: Life, key: u64, version: u64, begun: u64) {
-        if self.are_fences_safe && self.is_confirmed(life, begun) {
-            self.fenced.push(Fenced {
-                life,
-                key,
-                version,
-                committed: None,
-                is_dead: false,
-            });
-        }
-    }
-
-    /// The database has executed a COMMIT.
-    pub(crate) fn committed(&mut self, key: u64, version: u64, now: u64) {
-        for write in &mut self.fenced {
-            if (write.key, write.version) == (key, version) {
-                write.committed = Some(now);
-            }
-        }
-    }
-
-    /// The process of a write has got an error from COMMIT, and removes its fence.
-    pub(crate) fn given_up(&mut self, key: u64, version: u64) {
-        self.fenced
-            .retain(|write| (write.key, write.version) != (key, version));
-    }
-
-    /// A process has died. Returns how many of its writes were committed and not yet invalidated.
-    pub(crate) fn killed(&mut self, life: Life) -> u64 {
-        let mut count = 0;
-        for write in self.fenced.iter_mut().filter(|write| write.life == life) {
-            write.is_dead = true;
-            count += u64::from(write.committed.is_some());
-        }
-        count
     }
 
     /// A write has returned, which began at some time. Without a `writer` it is one of the older
@@ -179,11 +140,19 @@ impl Oracle {
             version,
             writer,
             is_queued,
+            is_of_all: false,
             lost: (is_behind && !is_replicated).then_some(lost),
         });
     }
 
-    /// What a read that begins now must return.
+    /// The last write of a key to return was invalidated with all keys.
+    pub(crate) fn invalidated_all(&mut self, key: u64) {
+        if let Some(write) = self.keys[key as usize].last_mut() {
+            write.is_of_all = true;
+        }
+    }
+
+    /// What a read that begins now, or began at that time, must return.
     pub(crate) fn required(&mut self, reader: Life, key: u64, now: u64) -> Required {
         let mut required = Required {
             of_memory: 0,
@@ -215,22 +184,7 @@ impl Oracle {
                 settled = settled.max(write.version);
             }
         }
-        for write in self
-            .fenced
-            .iter()
-            .filter(|write| write.key == key && write.is_dead)
-        {
-            let Some(committed) = write.committed else {
-                continue;
-            };
-            if committed < now {
-                required.otherwise = required.otherwise.max(write.version);
-            }
-            let stood_still = self.reached.stood_still(reader, committed, now);
-            if committed + push + stood_still < now {
-                required.of_memory = required.of_memory.max(write.version);
-            }
-        }
+        self.require_of_dead((reader, key), now, &mut required);
         if settled > 0 && writes.len() > 32 {
             self.keys[key as usize].retain(|write| write.version >= settled);
         }
@@ -242,10 +196,15 @@ impl Oracle {
         &mut self,
         (reader, key): (Life, u64),
         (required, is_memory): (Required, bool),
-        version: u64,
+        version: Option<u64>,
     ) -> bool {
         self.reads += 1;
-        self.memory_reads += u64::from(is_memory);
+        let Some(version) = version.filter(|version| self.is_committed(key, *version)) else {
+            self.fail(format!(
+                "process life {reader} read {version:?} of key {key}, which was not committed"
+            ));
+            return false;
+        };
         let least = match is_memory {
             true => required.of_memory,
             false => required.otherwise,
