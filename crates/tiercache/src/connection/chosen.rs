@@ -10,7 +10,7 @@ use redis::{AsyncConnectionConfig, RedisResult, Value, cmd};
 use crate::connection::large::{Beside, LARGE};
 use crate::connection::{CommandError, Connection, Replication};
 use crate::protocol::marker::may_be_marker;
-use crate::seams::{Instant, timeout, timeout_at};
+use crate::seams::{self, Instant, timeout, timeout_at};
 
 /// The longest time to open the connection.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -18,6 +18,13 @@ const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_millis(250);
 /// The longest time that a reply may take while bytes move.
 pub(super) const REPLY_EXTENSION: Duration = Duration::from_secs(5);
+
+/// A connection beside the one for commands: its purpose, and how much longer replies may take.
+type Purpose = (&'static str, Duration);
+
+const LARGE_VALUES: Purpose = ("large values", REPLY_EXTENSION);
+/// Writes wait for them, no longer than they may.
+const FENCES: Purpose = ("fences", Duration::ZERO);
 
 /// The connection for the commands of one key.
 pub(crate) enum Chosen<'a> {
@@ -50,7 +57,7 @@ impl Connection {
         if !large.keys.contains(key) {
             return Ok(Chosen::Common(self));
         }
-        let connection = self.beside(&large.beside, "large values", key).await?;
+        let connection = self.beside(&large.beside, LARGE_VALUES, key).await?;
         Ok(Chosen::Large(connection))
     }
 
@@ -95,16 +102,43 @@ impl Connection {
         }
     }
 
-    /// The connection for fences that wait for replicas, if they do, and the number of replicas.
+    /// The connection for fences that wait for replicas, if they do, and the number of replicas. One
+    /// that is not open within `limit` is opened in the background.
     pub(crate) async fn replicating(
-        &self,
+        self: &Arc<Self>,
         key: &str,
+        limit: Duration,
     ) -> Result<Option<(Arc<Self>, u32)>, CommandError> {
         let Some(Replication { replicas, beside }) = &self.replication else {
             return Ok(None);
         };
-        let connection = self.beside(beside, "fences", key).await?;
+        let open = |current: &Option<Arc<Self>>| {
+            let open = current.as_ref().filter(|current| !current.is_closed());
+            open.map(Arc::clone)
+        };
+        let current = beside.connection.try_lock();
+        let is_opening = current.is_err();
+        if let Some(connection) = current.ok().and_then(|current| open(&current)) {
+            return Ok(Some((connection, *replicas)));
+        }
+        let connection = timeout(limit, async {
+            if is_opening {
+                return open(&*beside.connection.lock().await);
+            }
+            let (this, key) = (Arc::clone(self), key.to_owned());
+            seams::spawn(async move { this.fencing(&key).await })
+                .await
+                .ok()?
+        });
+        let connection = connection.await.map_err(|_| CommandError::Timeout)?;
+        let connection = connection.ok_or(CommandError::CircuitOpen)?;
         Ok(Some((connection, *replicas)))
+    }
+
+    /// The connection for fences that wait for replicas, which is opened if it is not open.
+    async fn fencing(&self, key: &str) -> Option<Arc<Self>> {
+        let beside = &self.replication.as_ref()?.beside;
+        self.beside(beside, FENCES, key).await.ok()
     }
 
     /// Boxed, since it is rare: the futures of all reads contain this one. Without its type, so that
@@ -112,7 +146,7 @@ impl Connection {
     fn beside<'a>(
         &'a self,
         beside: &'a Beside<Self>,
-        purpose: &'static str,
+        purpose: Purpose,
         prefix: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Self>, CommandError>> {
         Box::pin(async move {
@@ -130,7 +164,7 @@ impl Connection {
     async fn open_beside(
         &self,
         beside: &Beside<Self>,
-        purpose: &'static str,
+        (purpose, extension): Purpose,
         prefix: &str,
     ) -> Result<Self, CommandError> {
         let connect = async |config| beside.server.open(&config).await;
@@ -142,7 +176,7 @@ impl Connection {
             Some(id) => connection.server(OPEN_TIMEOUT).await?.as_ref() == Some(id),
             None => self.has_canary_of(&connection, prefix).await?,
         };
-        connection.reply_extension = REPLY_EXTENSION;
+        connection.reply_extension = extension;
         match is_same {
             true => Ok(connection),
             false => Err(CommandError::CircuitOpen),

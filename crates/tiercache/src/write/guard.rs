@@ -8,7 +8,7 @@ use futures_util::future::{join, join_all};
 use crate::connection::{CommandError, Connection};
 use crate::event::Event;
 use crate::protocol::marker::FenceToken;
-use crate::seams::mutant;
+use crate::seams::{Instant, mutant};
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
 use crate::write::key::Key;
@@ -130,11 +130,17 @@ impl Progress {
         let markers = batch
             .iter()
             .map(|i| (fences[*i].key.as_str(), &fences[*i].token));
-        let limit = settings.write_timeout;
+        let begun = Instant::now();
         let replicating = match batch.first() {
-            Some(first) => connection.replicating(fences[*first].key.as_str()).await,
+            Some(first) => {
+                let limit = settings.write_timeout / 2;
+                connection
+                    .replicating(fences[*first].key.as_str(), limit)
+                    .await
+            }
             None => Ok(None),
         };
+        let limit = settings.write_timeout.saturating_sub(begun.elapsed());
         let (confirmed, is_replicated) = match replicating {
             Ok(Some((replicating, replicas))) => {
                 mutant!(ReplicasNotAwaited => return replicating.raise(markers, settings.fence, limit).await);
