@@ -23,7 +23,7 @@ impl Moment {
 
     #[cfg(tiercache_simulation)]
     pub(crate) fn now() -> Self {
-        Self(crate::simulated::nanos() + 1)
+        Self(crate::simulated::timers::nanos() + 1)
     }
 
     #[cfg(all(target_os = "linux", not(debug_assertions), not(tiercache_simulation)))]

@@ -15,8 +15,8 @@ pub(crate) use {
 
 #[cfg(tiercache_simulation)]
 pub(crate) use crate::simulated::{
-    Instant, RandomState, RandomState as StoreHasher, random, random_range, sleep, spawn, timeout,
-    timeout_at,
+    RandomState, RandomState as StoreHasher, random, random_range, spawn,
+    timers::{Instant, sleep, timeout, timeout_at},
 };
 
 use tokio::runtime::Handle;

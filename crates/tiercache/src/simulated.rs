@@ -4,6 +4,7 @@
 //! [`begin`] resets.
 
 mod clock;
+pub(crate) mod timers;
 
 use std::any::type_name;
 use std::cell::{Cell, RefCell};
@@ -22,13 +23,11 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant as WorldInstant;
 
 pub use crate::livelock::livelock;
 use crate::livelock::{self, Run};
 pub use crate::mutants::Mutant;
 use crate::simulated::clock::Clock;
-pub(crate) use crate::simulated::clock::{Instant, nanos, sleep, timeout, timeout_at};
 
 /// Hashes the same in every run.
 pub(crate) type RandomState = BuildHasherDefault<DefaultHasher>;
@@ -45,7 +44,6 @@ thread_local! {
     static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::seed_from_u64(0));
     static CONNECTOR: RefCell<Option<Box<Connector>>> = const { RefCell::new(None) };
     static PROCESS: RefCell<Option<Process>> = const { RefCell::new(None) };
-    static ORIGIN: Cell<Option<WorldInstant>> = const { Cell::new(None) };
     static MUTANT: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
@@ -54,7 +52,7 @@ pub fn begin(seed: u64, mutant: Option<Mutant>, connector: Box<Connector>) {
     RANDOM.set(SmallRng::seed_from_u64(seed));
     CONNECTOR.set(Some(connector));
     PROCESS.set(None);
-    ORIGIN.set(Some(WorldInstant::now()));
+    clock::begin();
     MUTANT.set(mutant);
     livelock::reset();
 }
@@ -70,11 +68,6 @@ impl Mutant {
     pub(crate) fn is_active(self) -> bool {
         MUTANT.get() == Some(self)
     }
-}
-
-/// The start of the world.
-fn origin() -> WorldInstant {
-    ORIGIN.get().unwrap_or_else(WorldInstant::now)
 }
 
 pub(crate) fn random<T>() -> T

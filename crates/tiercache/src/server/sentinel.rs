@@ -11,9 +11,9 @@ use redis::{
 };
 
 use crate::seams::timeout;
-#[cfg(tiercache_simulation)]
-use crate::server::Socket;
 use crate::server::invalid_url::InvalidUrl;
+#[cfg(tiercache_simulation)]
+use crate::server::socket::Socket;
 use crate::server::tcp::Transport;
 use crate::server::url::HostPort;
 use crate::sync::{Mutex, lock};
