@@ -22,7 +22,8 @@ fn a_seed_replays_its_history_to_the_byte() {
     assert_ne!(hash(1), hash(2));
 }
 
-/// Each set-up, with fewer seeds than a search has.
+/// Each set-up, with fewer seeds than a search has. (With replicas, writes of the seeds 7, 9 and 11 once
+/// waited for the connection of their fences, longer than `write_timeout`.)
 #[test]
 fn the_bounds_of_each_set_up_hold_and_its_histories_replay() {
     for (name, kind) in Kind::ALL {
