@@ -233,6 +233,8 @@ async fn run_outbox(config: &Config, command: OutboxCommand) -> Result<String, F
 
 #[tokio::main]
 async fn serve(config: &Config) -> Result<(), Failure> {
+    // Before a probe can find the server, as whoever started it may then end it.
+    let signal = shutdown_signal();
     let log_level = start_log(&config.log);
     warn_of_risks(config);
     let state = AppState::new(config)?;
@@ -248,7 +250,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving");
     let readiness = state.readiness.clone();
     let drained = async move { readiness.drained().await };
-    let stop = select(Box::pin(shutdown_signal()), Box::pin(drained));
+    let stop = select(Box::pin(signal), Box::pin(drained));
     let stop = stop.map(drop).shared();
     let metrics = OptionFuture::from(metrics.map(|metrics| metrics.run(stop.clone())));
     let operator = OptionFuture::from(operator.map(|operator| operator.run(stop.clone())));
