@@ -18,7 +18,11 @@ impl App {
     pub(crate) async fn keep_writing(self) {
         let writes = self.world.with(|state| state.plan.writes.clone());
         loop {
-            self.world.sleep(self.random(1..writes.pause + 1)).await;
+            let pause = match self.chance(writes.pairs) {
+                true => 1,
+                false => self.random(1..writes.pause + 1),
+            };
+            self.world.sleep(pause).await;
             if !self.is_busy() {
                 return;
             }

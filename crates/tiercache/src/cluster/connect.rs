@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::cluster::{Cluster, Node, SlotMap};
+use crate::cluster::{Cluster, Node};
 use crate::connection::breaker::CircuitBreaker;
 use crate::connection::reconnect::{self, Member};
 use crate::connection::tracker::Tracker;
@@ -53,16 +53,7 @@ impl Cluster {
 
     /// Records that a node has a slot.
     fn moved(&self, slot: usize, node: &Arc<Node>) {
-        self.slots.rcu(|slots| {
-            let mut owners = slots.owners.clone();
-            if let Some(owner) = owners.get_mut(slot) {
-                *owner = Some(Arc::clone(node));
-            }
-            SlotMap {
-                owners,
-                is_resharding: slots.is_resharding,
-            }
-        });
+        self.slots.rcu(|slots| slots.with_owner(slot, node));
     }
 }
 

@@ -25,7 +25,7 @@ use crate::connection::large::LargeKeys;
 use crate::local::coherence::{Coherence, NodeId};
 use crate::seams;
 use crate::seams::Instant;
-use crate::server::slots::{Primary, SLOTS, slot_of};
+use crate::server::slots::{Index, Primary, slot_of};
 use crate::server::{HostPort, Server};
 use crate::settings::Settings;
 use crate::sync::{Mutex, lock};
@@ -55,8 +55,11 @@ pub(crate) struct Cluster {
 }
 
 /// Which node has each slot.
+#[derive(Clone, Default)]
 struct SlotMap {
-    owners: Vec<Option<Arc<Node>>>,
+    nodes: Vec<Arc<Node>>,
+    /// The index of each slot's node.
+    owners: Vec<Option<Index>>,
     /// Whether the keys of a slot are moving.
     is_resharding: bool,
 }
@@ -84,10 +87,7 @@ impl Cluster {
             pending: Arc::clone(pending),
             coherence: Arc::clone(coherence),
             large_keys: Arc::default(),
-            slots: ArcSwap::from_pointee(SlotMap {
-                owners: vec![None; SLOTS],
-                is_resharding: false,
-            }),
+            slots: ArcSwap::default(),
             nodes: Mutex::default(),
             outdated: Notify::new(),
             is_up: watch::Sender::new(false),
@@ -105,7 +105,7 @@ impl Cluster {
     /// The connection for the commands of a key, unless its node is unavailable.
     pub(crate) fn connection(&self, key: &str) -> Option<Arc<Connection>> {
         let slots = self.slots.load();
-        slots.owners[slot_of(key)].as_ref()?.breaker.connection()
+        slots.owner(key)?.breaker.connection()
     }
 
     /// The connections to all nodes, unless one is unavailable, or keys are moving between nodes.
@@ -147,7 +147,7 @@ impl Cluster {
     }
 
     /// Uses the nodes that were learnt, and no others.
-    fn apply(&self, primaries: &[Primary], owners: &[Option<usize>], is_resharding: bool) {
+    fn apply(&self, primaries: &[Primary], owners: Vec<Option<Index>>, is_resharding: bool) {
         let mut nodes = lock(&self.nodes);
         let is_present =
             |address: &HostPort| primaries.iter().any(|primary| primary.address == *address);
@@ -162,28 +162,23 @@ impl Cluster {
             }
         }
         let mut added = Vec::new();
-        let learnt: Vec<Arc<Node>> = primaries
-            .iter()
-            .map(|primary| {
-                let node = nodes.entry(primary.address.clone()).or_insert_with(|| {
-                    let node = Arc::new(Node {
-                        id: self.coherence.add_node(),
-                        alias: primary.alias.clone(),
-                        breaker: Arc::new(CircuitBreaker::new()),
-                        tasks: Mutex::default(),
-                    });
-                    added.push((primary.address.clone(), Arc::clone(&node)));
-                    node
+        let learnt = primaries.iter().map(|primary| {
+            let node = nodes.entry(primary.address.clone()).or_insert_with(|| {
+                let node = Arc::new(Node {
+                    id: self.coherence.add_node(),
+                    alias: primary.alias.clone(),
+                    breaker: Arc::new(CircuitBreaker::new()),
+                    tasks: Mutex::default(),
                 });
-                Arc::clone(node)
-            })
-            .collect();
-        let owners = owners
-            .iter()
-            .map(|owner| Some(Arc::clone(&learnt[(*owner)?])));
+                added.push((primary.address.clone(), Arc::clone(&node)));
+                node
+            });
+            Arc::clone(node)
+        });
         // Before the nodes are connected to: their loops ask which keys they have.
         self.slots.store(Arc::new(SlotMap {
-            owners: owners.collect(),
+            nodes: learnt.collect(),
+            owners,
             is_resharding,
         }));
         drop(nodes);
@@ -210,9 +205,29 @@ impl Cluster {
 
     fn owns(&self, node: NodeId, key: &str) -> bool {
         let slots = self.slots.load();
-        slots.owners[slot_of(key)]
-            .as_ref()
-            .is_some_and(|owner| owner.id == node)
+        slots.owner(key).is_some_and(|owner| owner.id == node)
+    }
+}
+
+impl SlotMap {
+    /// The node with the slot of a key.
+    fn owner(&self, key: &str) -> Option<&Arc<Node>> {
+        let index = (*self.owners.get(slot_of(key))?)?;
+        self.nodes.get(usize::from(index))
+    }
+
+    /// The map after a slot has moved to a node.
+    fn with_owner(&self, slot: usize, node: &Arc<Node>) -> Self {
+        let mut map = self.clone();
+        let known = map.nodes.iter().position(|known| known.id == node.id);
+        if known.is_none() {
+            map.nodes.push(Arc::clone(node));
+        }
+        let index = Index::try_from(known.unwrap_or(map.nodes.len() - 1)).ok();
+        if let Some(owner) = map.owners.get_mut(slot) {
+            *owner = index;
+        }
+        map
     }
 }
 

@@ -72,7 +72,7 @@ impl Cluster {
         }
         let is_resharding = views.iter().any(|view| view.is_resharding);
         let (primaries, owners) = merge(views);
-        self.apply(&primaries, &owners, is_resharding);
+        self.apply(&primaries, owners, is_resharding);
         Ok(())
     }
 

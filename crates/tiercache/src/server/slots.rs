@@ -116,27 +116,31 @@ impl View {
     }
 }
 
+/// The index of a primary.
+pub(crate) type Index = u16;
+
 /// The primaries according to several nodes, and for each slot the index of its primary. Of two that
 /// claim a slot, the one with the higher epoch has it: the other is behind a failover or a move.
-pub(crate) fn merge(views: Vec<View>) -> (Vec<Primary>, Vec<Option<usize>>) {
+pub(crate) fn merge(views: Vec<View>) -> (Vec<Primary>, Vec<Option<Index>>) {
+    let mut claims: Vec<Primary> = views.into_iter().flat_map(|view| view.primaries).collect();
+    // The last one has a slot; of those with the same epoch, that of the first view.
+    claims.reverse();
+    claims.sort_by_key(|claim| claim.epoch);
     let mut primaries: Vec<Primary> = Vec::new();
-    let mut owners: Vec<Option<(u64, usize)>> = vec![None; SLOTS];
-    for primary in views.into_iter().flat_map(|view| view.primaries) {
+    let mut owners = vec![None; SLOTS];
+    for claim in claims {
         let known = primaries
             .iter()
-            .position(|known| known.address == primary.address);
-        let (epoch, ranges) = (primary.epoch, primary.ranges.clone());
-        let index = known.unwrap_or_else(|| {
-            primaries.push(primary);
-            primaries.len() - 1
-        });
-        for slot in ranges.into_iter().flat_map(|(first, last)| first..=last) {
-            if owners[slot].is_none_or(|(other, _)| other < epoch) {
-                owners[slot] = Some((epoch, index));
-            }
+            .position(|known| known.address == claim.address);
+        // There are not more primaries than slots.
+        let index = Index::try_from(known.unwrap_or(primaries.len())).ok();
+        for (first, last) in &claim.ranges {
+            owners[*first..=*last].fill(index);
+        }
+        if known.is_none() {
+            primaries.push(claim);
         }
     }
-    let owners: Vec<Option<usize>> = owners.iter().map(|owner| Some(owner.as_ref()?.1)).collect();
     (primaries, owners)
 }
 
@@ -197,7 +201,7 @@ nonsense
         for views in [[old, new], [new, old]] {
             let views = views.map(|view| View::parse(view, &address(1), false));
             let (primaries, owners) = merge(views.into());
-            let port = |slot: usize| Some(primaries[owners[slot]?].address.port);
+            let port = |slot: usize| Some(primaries[usize::from(owners[slot]?)].address.port);
             assert_eq!([4, 5, 6].map(port), [Some(7000), Some(7001), Some(7000)]);
         }
     }

@@ -69,6 +69,8 @@ pub(crate) struct Writes {
     pub(crate) writers: usize,
     /// The longest pause between the writes of a process; 0 for no writes.
     pub(crate) pause: u64,
+    /// The share that another one follows at once.
+    pub(crate) pairs: u8,
     /// The most rows of a transaction.
     pub(crate) rows: u64,
     /// The share that store their value.
@@ -85,6 +87,11 @@ pub(crate) struct Writes {
     /// keys in Valkey.
     pub(crate) operators: u8,
 }
+
+/// The reads of a history, above which it is shorter.
+const MOST_READS: u64 = 12_000;
+/// The shortest horizon, in milliseconds.
+const SHORTEST: u64 = 4_000;
 
 /// One of some values.
 fn pick<T: Copy>(random: &mut StdRng, values: &[T]) -> T {
@@ -122,6 +129,7 @@ impl Writes {
         Self {
             writers,
             pause: pick(random, &[0, 60, 400, 1_500, 4_000]),
+            pairs: 0,
             rows: pick(random, &[1, 1, 2, 8]),
             puts: pick(random, &[0, 0, 128]),
             rollbacks: pick(random, &[0, 0, 24]),
@@ -165,7 +173,29 @@ impl Plan {
             setup: Setup::default(),
         };
         plan.add_faults(random);
-        plan.focus(random)
+        plan.focus(random).with_limited_reads()
+    }
+
+    /// A history with very frequent reads is shorter, with the same faults: so that no history takes as
+    /// long as many others.
+    fn with_limited_reads(mut self) -> Self {
+        let Reads {
+            readers,
+            pause,
+            burst,
+            ..
+        } = self.reads;
+        let in_a_pause = (self.processes * readers) as u64 * u64::from(burst);
+        let planned = in_a_pause * self.horizon / (pause / 2 + 1);
+        if planned <= MOST_READS {
+            return self;
+        }
+        let horizon = (self.horizon * MOST_READS / planned).max(SHORTEST).min(self.horizon);
+        let earlier = |at: &mut u64| *at = *at * horizon / self.horizon;
+        self.faults.iter_mut().for_each(|(at, _)| earlier(at));
+        self.stepped.iter_mut().for_each(|step| earlier(&mut step.at));
+        self.horizon = horizon;
+        self
     }
 
     fn add_faults(&mut self, random: &mut StdRng) {

@@ -81,6 +81,37 @@ impl Plan {
         plan.with_writers(last, pick(random, &[20, 60]))
     }
 
+    /// A write follows another one before what the last process reads between them has arrived, and
+    /// then there is none for some time.
+    pub(super) fn with_pairs_of_writes(self, random: &mut StdRng) -> Self {
+        let plan = Self {
+            keys: 1,
+            delay: 40,
+            database_delay: pick(random, &[0, 2]),
+            ttl: 20_000,
+            has_memory: true,
+            ..self.plain()
+        };
+        let last = plan.processes - 1;
+        let writes = Writes {
+            pairs: 128,
+            puts: pick(random, &[0, 255]),
+            ..WRITES
+        };
+        let reads = Reads {
+            readers: 8,
+            pause: 8,
+            ..READS
+        };
+        let plan = Self {
+            slow: Some(last),
+            reads,
+            writes,
+            ..plan
+        };
+        plan.with_writers(1, 4_000)
+    }
+
     /// The connections of the last process, which is slow, are often cut while it writes.
     pub(super) fn with_reconnections(self, random: &mut StdRng) -> Self {
         let plan = Self {

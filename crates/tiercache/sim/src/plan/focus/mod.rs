@@ -22,6 +22,7 @@ const READS: Reads = Reads {
 const WRITES: Writes = Writes {
     writers: 4,
     pause: 60,
+    pairs: 0,
     rows: 1,
     puts: 0,
     rollbacks: 0,
@@ -34,7 +35,7 @@ const WRITES: Writes = Writes {
 impl Plan {
     /// Two of three plans are focused.
     pub(super) fn focus(self, random: &mut StdRng) -> Self {
-        match random.random_range(0..18_u32) {
+        match random.random_range(0..21_u32) {
             0 => self.with_crashes(random),
             1 => self.with_deaths_at_commit(random),
             2 => self.with_late_fences(random),
@@ -48,6 +49,8 @@ impl Plan {
             10 => self.with_announcements(random),
             11 => self.with_memory_only(random),
             12 => self.with_refreshes(random),
+            13 => self.with_lost_fences(random),
+            14 => self.with_pairs_of_writes(random),
             _ => self,
         }
     }

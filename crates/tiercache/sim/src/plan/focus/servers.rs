@@ -33,6 +33,34 @@ impl Plan {
         plan.with_steps(random, 24, Step::Lease, refuse)
     }
 
+    /// Fences are evicted, and others fill what precedes the COMMIT, so that the value of the write
+    /// cannot be stored. Its process reads meanwhile, and is late to keep what it has read.
+    pub(super) fn with_lost_fences(self, random: &mut StdRng) -> Self {
+        let writes = Writes {
+            puts: 255,
+            pause: pick(random, &[150, 700]),
+            ..WRITES
+        };
+        let plan = Self {
+            keys: 1,
+            delay: pick(random, &[8, 30]),
+            database_delay: pick(random, &[60, 120]),
+            ttl: 20_000,
+            has_memory: true,
+            delayed: 128,
+            reads: Reads {
+                readers: 8,
+                pause: 8,
+                ..READS
+            },
+            writes,
+            ..self.plain()
+        };
+        let pause = plan.writes.pause;
+        let plan = plan.with_writers(1, pause);
+        plan.with_steps(random, 48, Step::Fence, |_| Fault::Evict { key: 0 })
+    }
+
     /// Replicas are promoted that lag, and the first process, which alone writes, is slow.
     pub(super) fn with_failovers(self, random: &mut StdRng) -> Self {
         let plan = Self {
