@@ -116,6 +116,8 @@ mutants! {
     /// (The versions of the waiters alone matter to threads only: one thread compares the version of
     /// the key and takes the waiters in one step.)
     DeferredWhateverTheyWrote,
+    /// FILL is sent to the server that the lease is from, though the process uses another one by now.
+    FormerConnectionUsed,
     /// Payloads of any generation are current.
     TagIgnored,
     /// Timeouts do not close a connection.

@@ -84,9 +84,10 @@ impl Legacy {
             };
             let version = transaction.rows[0].version;
             let outcome = transaction.commit().await;
-            self.call(&["SETEX", &format!("v:{key}"), "1", "null"])
-                .await;
-            if outcome.is_ok() {
+            let tombstone = ["SETEX", &format!("v:{key}"), "1", "null"];
+            // If it is refused, the value from before is served until its TTL.
+            let is_invalidated = self.call(&tombstone).await.starts_with(b"+");
+            if outcome.is_ok() && is_invalidated {
                 self.world.with(|state| {
                     let times = (begun, state.now());
                     state.oracle.returned(None, key, version, times);

@@ -6,6 +6,9 @@ use crate::oracle::Life;
 use crate::trace::Who;
 use crate::world::World;
 
+/// The longest time in milliseconds for which a process connects and repeats its invalidations.
+const CONNECTING: u64 = 1_000;
+
 impl World {
     /// An event of a cache.
     pub(crate) fn observe(&self, life: Life, process: usize, event: &Event<'_>) {
@@ -19,10 +22,11 @@ impl World {
                     let server = server.unwrap_or_default();
                     let shard = server % state.servers.primaries.len();
                     let is_primary = state.servers.primaries[shard] == server;
-                    let before = state
-                        .oracle
-                        .reached
-                        .connected((life, shard), is_primary, now);
+                    let time = state.server_time();
+                    let refused = state.servers.all[server].refused;
+                    let refused = refused.is_some_and(|at| at + CONNECTING > time);
+                    let reached = &mut state.oracle.reached;
+                    let before = reached.connected((life, shard), (is_primary, refused), now);
                     state.coverage.add("reconnected", u64::from(before > 0));
                     let has_queued = state.oracle.has_queued(life);
                     state.coverage.add("pending flushed", u64::from(has_queued));

@@ -16,6 +16,9 @@ pub(crate) struct Reached {
     /// The last time that each life connected to the primary of each shard; 0 while it uses another
     /// server.
     connected: Vec<Vec<u64>>,
+    /// The last time that each life had repeated its invalidations to the primary of each shard,
+    /// likewise.
+    repeated: Vec<Vec<u64>>,
     /// The last time that a replica of each shard was promoted while clients may use its former
     /// primary.
     promoted: Vec<u64>,
@@ -41,6 +44,7 @@ impl Reached {
             && plan.delay <= 1;
         Self {
             connected: Vec::new(),
+            repeated: Vec::new(),
             promoted: vec![0; plan.setup.topology.shards()],
             shards: vec![0; plan.keys as usize],
             stops: Vec::new(),
@@ -52,6 +56,7 @@ impl Reached {
     /// A process starts.
     pub(crate) fn begin_life(&mut self) -> Life {
         self.connected.push(vec![0; self.promoted.len()]);
+        self.repeated.push(vec![0; self.promoted.len()]);
         self.connected.len() - 1
     }
 
@@ -69,21 +74,24 @@ impl Reached {
         self.stops.push((life, from, to));
     }
 
-    /// A process has connected to the primary of a shard, or to a former one, and repeated its
-    /// invalidations. Returns the last time before.
+    /// A process has connected to the primary of a shard, or to a former one. Unless changes were
+    /// `refused`, it has repeated its invalidations. Returns the last time before.
     pub(crate) fn connected(
         &mut self,
         (life, shard): (Life, usize),
-        is_primary: bool,
+        (is_primary, refused): (bool, bool),
         now: u64,
     ) -> u64 {
         let now = if is_primary { now } else { 0 };
+        if !refused || !is_primary {
+            self.repeated[life][shard] = now;
+        }
         std::mem::replace(&mut self.connected[life][shard], now)
     }
 
-    /// When a process has connected to the primary of a shard after a time.
-    pub(crate) fn connected_after(&self, life: Life, shard: usize, time: u64) -> Option<u64> {
-        Some(self.connected[life][shard]).filter(|at| *at > time)
+    /// When a process had repeated its invalidations to the primary of a shard after a time.
+    pub(crate) fn repeated_after(&self, life: Life, shard: usize, time: u64) -> Option<u64> {
+        Some(self.repeated[life][shard]).filter(|at| *at > time)
     }
 
     pub(crate) fn promoted(&mut self, shard: usize, now: u64) {

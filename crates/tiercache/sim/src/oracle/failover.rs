@@ -50,11 +50,10 @@ impl Oracle {
             // is not.
             let repeats = write.writer.filter(|_| !write.is_of_all);
             let writer = repeats.filter(|_| !write.is_queued);
-            let reconnected =
-                writer.and_then(|life| self.reached.connected_after(life, shard, lost));
+            let repeated = writer.and_then(|life| self.reached.repeated_after(life, shard, lost));
             let latest = repeats.and_then(|_| self.reached.deadline(lost));
             let latest = latest.unwrap_or(u64::MAX);
-            let until = reconnected.unwrap_or(u64::MAX).min(latest);
+            let until = repeated.unwrap_or(u64::MAX).min(latest);
             let until = until.min(lost + lifetime);
             lag = lag.max(until.saturating_sub(write.returned));
         }
@@ -69,8 +68,8 @@ impl Write {
         let Some((lost, shard)) = self.lost else {
             return false;
         };
-        let connected = |life| reached.connected_after(life, shard, lost);
-        let is_lost = |life| connected(life).is_none_or(|at| at >= since);
+        let repeated = |life| reached.repeated_after(life, shard, lost);
+        let is_lost = |life| repeated(life).is_none_or(|at| at >= since);
         self.writer.is_some_and(is_lost)
     }
 }

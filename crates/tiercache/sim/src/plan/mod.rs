@@ -190,10 +190,14 @@ impl Plan {
         if planned <= MOST_READS {
             return self;
         }
-        let horizon = (self.horizon * MOST_READS / planned).max(SHORTEST).min(self.horizon);
+        let horizon = (self.horizon * MOST_READS / planned)
+            .max(SHORTEST)
+            .min(self.horizon);
         let earlier = |at: &mut u64| *at = *at * horizon / self.horizon;
         self.faults.iter_mut().for_each(|(at, _)| earlier(at));
-        self.stepped.iter_mut().for_each(|step| earlier(&mut step.at));
+        self.stepped
+            .iter_mut()
+            .for_each(|step| earlier(&mut step.at));
         self.horizon = horizon;
         self
     }

@@ -63,6 +63,7 @@ impl Valkey {
         let store = &mut self.store;
         let is_change = matches!(name, b"SET" | b"SETEX" | b"DEL" | b"EVAL" | b"EVALSHA");
         if is_change && store.now < self.read_only {
+            self.refused = Some(store.now);
             return MISCONF;
         }
         match name {

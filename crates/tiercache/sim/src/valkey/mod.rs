@@ -72,6 +72,8 @@ pub(crate) struct Valkey {
     is_flushed: bool,
     /// Until then, in milliseconds of its clock, commands that change something are refused.
     pub(crate) read_only: u64,
+    /// When it last refused one, likewise.
+    pub(crate) refused: Option<u64>,
     /// The commands since they were last taken, for a timeline.
     pub(crate) log: Option<Vec<(Args, Reply)>>,
 }
@@ -88,6 +90,7 @@ impl Valkey {
             scripts: BTreeSet::new(),
             is_flushed: false,
             read_only: 0,
+            refused: None,
             log: None,
         }
     }

@@ -8,10 +8,14 @@
 //!
 //! **Why their write version matters.** FILL does not see a write whose fence was lost. If it
 //! was a write of this replica, its version shows it.
+//!
+//! **Why the connection matters.** After a failover the former primary may accept a FILL for some
+//! time. That proves nothing to waiters that came since this process uses the new one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::connection::Connection;
 use crate::read::fetch::{Fetch, Grant};
 use crate::read::get_local::ReadSnapshot;
 use crate::read::in_flight::Loader;
@@ -77,8 +81,15 @@ where
         self.namespace.is_written_since(hash, &begin.snapshot) || self.is_pending()
     }
 
+    /// Whether this process uses another connection for the key by now, or none.
+    fn is_replaced(&self, connection: &Arc<Connection>) -> bool {
+        mutant!(FormerConnectionUsed => return false);
+        let current = self.namespace.shared.connection(&self.key);
+        current.is_none_or(|current| !Arc::ptr_eq(&current, connection))
+    }
+
     async fn fill(&mut self, grant: Grant, begin: Begin, value: &V) {
-        if self.is_written_since(&begin) {
+        if self.is_written_since(&begin) || self.is_replaced(&grant.connection) {
             self.namespace.counters.fills_refused.one();
             return self.release(grant).await;
         }
