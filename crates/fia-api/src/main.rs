@@ -211,11 +211,7 @@ async fn verify_lists(config: &Config) -> Result<ExitCode, Failure> {
     print(&format!(
         "{different} rows of the list table differ from their source\n"
     ));
-    Ok(if different == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(ExitCode::from(u8::from(different != 0)))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -233,7 +229,7 @@ async fn run_outbox(config: &Config, command: OutboxCommand) -> Result<String, F
 
 #[tokio::main]
 async fn serve(config: &Config) -> Result<(), Failure> {
-    // Before a probe can find the server, as whoever started it may then end it.
+    // Before the server can be reached: who started it may then end it.
     let signal = shutdown_signal();
     let log_level = start_log(&config.log);
     warn_of_risks(config);

@@ -4,6 +4,7 @@ mod activity;
 mod descriptors;
 mod line_ends;
 mod request;
+mod signal;
 mod socket;
 
 use std::convert::Infallible;
@@ -28,6 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use activity::Open;
 use request::{SentBody, close_after};
+pub use signal::shutdown_signal;
 use socket::Socket;
 
 /// The time limit for in-flight requests after the shutdown signal.
@@ -258,33 +260,6 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))
 }
 
-/// Completes on SIGTERM, SIGINT (Ctrl-C) or SIGHUP, also on one that arrives after this call and before
-/// its result is polled: the handlers are installed at once.
-///
-/// # Panics
-/// Outside of a Tokio runtime.
-pub fn shutdown_signal() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ];
-    let received = kinds.map(signal).map(|signals| {
-        Box::pin(async move {
-            match signals {
-                Ok(mut signals) => signals.recv().await,
-                Err(_) => std::future::pending().await,
-            }
-        })
-    });
-    async move {
-        let (_, index, _) = futures_util::future::select_all(received).await;
-        let name = ["SIGTERM", "SIGINT", "SIGHUP"][index];
-        tracing::info!(signal = name, "shutdown signal received");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,16 +275,5 @@ mod tests {
         // Linux doubles it, for its own administration.
         assert!(size <= 2 * RECEIVE_BUFFER as usize, "{size}");
         drop(client);
-    }
-
-    /// Without a handler the signal would end the process: in `serve`, between the listener and the
-    /// first poll of the server.
-    #[tokio::test]
-    async fn a_signal_before_the_first_poll_is_received() {
-        let signal = shutdown_signal();
-        let own = std::process::id().to_string();
-        let mut kill = std::process::Command::new("kill");
-        assert!(kill.args(["-s", "HUP", &own]).status().unwrap().success());
-        signal.await;
     }
 }
