@@ -59,6 +59,8 @@ mutants! {
     RecentNotRepeated,
     /// The invalidation of a namespace is not repeated after a reconnection.
     AllNotRepeated,
+    /// A primary that took over slots while the former one stays connected counts as the same.
+    NewPrimaryIgnored,
     /// A connection is used before the pending invalidations are flushed.
     UsedBeforeFlush,
     /// The identity of the server is not recorded.

@@ -160,9 +160,9 @@ impl Shared {
         }
     }
 
-    /// The number of connections for commands that have been lost.
+    /// The number of times that keys may have got another server, which may lack changes.
     pub(crate) fn losses(&self) -> u64 {
-        self.link.as_ref().map_or(0, Link::openings)
+        self.link.as_ref().map_or(0, Link::changes)
     }
 
     /// Whether client tracking is needed.

@@ -119,6 +119,20 @@ fn a_fill_of_a_former_primary_is_not_for_later_readers() {
     assert!(run(Some(Mutant::FormerConnectionUsed)).is_some());
 }
 
+/// `invalidate_all` was once not repeated to a new primary of a cluster while the former one was still
+/// connected.
+#[test]
+fn invalidations_of_all_keys_are_repeated_to_a_new_primary() {
+    for seed in [27_335, 38_947] {
+        let run = |mutant| history::run(Plan::of_kind(seed, mutant, None), false).violation;
+        assert_eq!(run(None), None, "seed {seed}");
+        assert!(
+            run(Some(Mutant::NewPrimaryIgnored)).is_some(),
+            "seed {seed}"
+        );
+    }
+}
+
 /// The plan of the first seed, with safe fences.
 fn fault_free() -> Plan {
     let mut plan = Plan::of_kind(0, None, None);

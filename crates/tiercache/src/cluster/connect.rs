@@ -53,7 +53,11 @@ impl Cluster {
 
     /// Records that a node has a slot.
     fn moved(&self, slot: usize, node: &Arc<Node>) {
-        self.slots.rcu(|slots| slots.with_owner(slot, node));
+        self.slots.rcu(|slots| {
+            let map = slots.with_owner(slot, node);
+            self.count_change(&map);
+            map
+        });
     }
 }
 

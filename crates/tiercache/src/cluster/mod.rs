@@ -24,7 +24,7 @@ use crate::connection::breaker::CircuitBreaker;
 use crate::connection::large::LargeKeys;
 use crate::local::coherence::{Coherence, NodeId};
 use crate::seams;
-use crate::seams::Instant;
+use crate::seams::{Instant, mutant};
 use crate::server::slots::{Index, Primary, slot_of};
 use crate::server::{HostPort, Server};
 use crate::settings::Settings;
@@ -47,8 +47,8 @@ pub(crate) struct Cluster {
     /// Asks for the nodes to be requested again.
     outdated: Notify,
     is_up: watch::Sender<bool>,
-    /// Openings of the circuit breakers of former nodes.
-    openings: AtomicU64,
+    /// Openings of the circuit breakers of former nodes, and changes of the nodes of slots.
+    changes: AtomicU64,
     runtime: Handle,
     topology: Mutex<Option<AbortHandle>>,
     this: Weak<Self>,
@@ -91,7 +91,7 @@ impl Cluster {
             nodes: Mutex::default(),
             outdated: Notify::new(),
             is_up: watch::Sender::new(false),
-            openings: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             runtime,
             topology: Mutex::default(),
             this: this.clone(),
@@ -131,11 +131,12 @@ impl Cluster {
         let _ = self.is_up.subscribe().wait_for(|is_up| *is_up == up).await;
     }
 
-    /// The number of times that the circuit breaker of a node has opened.
-    pub(crate) fn openings(&self) -> u64 {
+    /// The number of times that keys may have got another server: that a circuit breaker has opened, or
+    /// that a slot has another node. That may lack changes, also while the former one is connected.
+    pub(crate) fn changes(&self) -> u64 {
         let nodes = lock(&self.nodes);
         let present: u64 = nodes.values().map(|node| node.breaker.openings()).sum();
-        self.openings.load(Ordering::Relaxed) + present
+        self.changes.load(Ordering::Relaxed) + present
     }
 
     fn update_is_up(&self) {
@@ -175,17 +176,27 @@ impl Cluster {
             });
             Arc::clone(node)
         });
-        // Before the nodes are connected to: their loops ask which keys they have.
-        self.slots.store(Arc::new(SlotMap {
+        let map = SlotMap {
             nodes: learnt.collect(),
             owners,
             is_resharding,
-        }));
+        };
+        self.count_change(&map);
+        // Before the nodes are connected to: their loops ask which keys they have.
+        self.slots.store(Arc::new(map));
         drop(nodes);
         for (address, node) in added {
             self.connect(&address, &node);
         }
         self.update_is_up();
+    }
+
+    /// Counts a change of the nodes of slots, before the slots are known to readers.
+    fn count_change(&self, next: &SlotMap) {
+        mutant!(NewPrimaryIgnored => return);
+        if !self.slots.load().has_nodes_of(next) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Ends the use of a node that has no slots any more. What was written to it last may be unknown
@@ -197,7 +208,7 @@ impl Cluster {
             "cluster: primary gone"
         );
         node.stop();
-        self.openings
+        self.changes
             .fetch_add(node.breaker.openings(), Ordering::Relaxed);
         self.coherence.remove_node(node.id);
         self.pending.enqueue_recent(Instant::now());
@@ -214,6 +225,12 @@ impl SlotMap {
     fn owner(&self, key: &str) -> Option<&Arc<Node>> {
         let index = (*self.owners.get(slot_of(key))?)?;
         self.nodes.get(usize::from(index))
+    }
+
+    /// Whether each slot has the same node in both.
+    fn has_nodes_of(&self, other: &Self) -> bool {
+        let ids = |map: &Self| map.nodes.iter().map(|node| node.id).collect::<Vec<_>>();
+        self.owners == other.owners && ids(self) == ids(other)
     }
 
     /// The map after a slot has moved to a node.

@@ -31,7 +31,7 @@ where
     /// level is unavailable or fails, the work is continued in the background, and until it is
     /// complete this replica bypasses the shared level for the namespace. It is repeated if a
     /// connection to Valkey is lost within [`replication_lag`](crate::CacheBuilder::replication_lag),
-    /// since a promoted replica may lack it.
+    /// or a slot of a cluster has another node, since a promoted replica may lack it.
     pub async fn invalidate_all(&self) {
         let namespace = Arc::clone(&self.0);
         let work = seams::spawn(async move {
