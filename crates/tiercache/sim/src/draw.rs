@@ -66,6 +66,7 @@ impl Plan {
             // Invalidations of a value are on another shard than those of its group, which alone the
             // oracle follows.
             (self.writes.elsewhere, self.writes.operators) = (0, 0);
+            self.legacy_writers = 0;
         }
         for (_, planned) in &mut self.faults {
             if let Fault::Failover { lag } = *planned {
