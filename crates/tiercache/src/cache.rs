@@ -37,7 +37,7 @@ impl Cache {
         let local = self.0.local.as_ref();
         CacheStats {
             shared_level: self.0.shared_level(),
-            breaker_openings: self.0.losses(),
+            breaker_openings: self.0.openings(),
             pending_invalidations: self.0.pending.count() + self.0.bypassed.count(),
             tracking: self.0.tracking(),
             local_bytes: local.map_or(0, Store::bytes),

@@ -120,11 +120,19 @@ impl Link {
         }
     }
 
-    /// The number of times that keys may have got another server, which may lack changes.
-    pub(crate) fn changes(&self) -> u64 {
+    /// The number of times that a circuit breaker has opened.
+    pub(crate) fn openings(&self) -> u64 {
         match self {
             Self::One(one) => one.breaker.openings(),
-            Self::Cluster(cluster) => cluster.changes(),
+            Self::Cluster(cluster) => cluster.openings(),
+        }
+    }
+
+    /// The number of times that keys may have got another server, which may lack changes.
+    pub(crate) fn losses(&self) -> u64 {
+        match self {
+            Self::One(one) => one.breaker.openings(),
+            Self::Cluster(cluster) => cluster.openings() + cluster.changes(),
         }
     }
 }

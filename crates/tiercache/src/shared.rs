@@ -160,9 +160,14 @@ impl Shared {
         }
     }
 
+    /// The number of times that a circuit breaker has opened.
+    pub(crate) fn openings(&self) -> u64 {
+        self.link.as_ref().map_or(0, Link::openings)
+    }
+
     /// The number of times that keys may have got another server, which may lack changes.
     pub(crate) fn losses(&self) -> u64 {
-        self.link.as_ref().map_or(0, Link::changes)
+        self.link.as_ref().map_or(0, Link::losses)
     }
 
     /// Whether client tracking is needed.

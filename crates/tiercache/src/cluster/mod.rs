@@ -47,7 +47,9 @@ pub(crate) struct Cluster {
     /// Asks for the nodes to be requested again.
     outdated: Notify,
     is_up: watch::Sender<bool>,
-    /// Openings of the circuit breakers of former nodes, and changes of the nodes of slots.
+    /// Openings of the circuit breakers of former nodes.
+    openings: AtomicU64,
+    /// Changes of the nodes of slots.
     changes: AtomicU64,
     runtime: Handle,
     topology: Mutex<Option<AbortHandle>>,
@@ -91,6 +93,7 @@ impl Cluster {
             nodes: Mutex::default(),
             outdated: Notify::new(),
             is_up: watch::Sender::new(false),
+            openings: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             runtime,
             topology: Mutex::default(),
@@ -131,12 +134,17 @@ impl Cluster {
         let _ = self.is_up.subscribe().wait_for(|is_up| *is_up == up).await;
     }
 
-    /// The number of times that keys may have got another server: that a circuit breaker has opened, or
-    /// that a slot has another node. That may lack changes, also while the former one is connected.
+    /// The number of times that a slot got another node. That may lack changes, also while the former
+    /// one is connected.
     pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// The number of times that the circuit breaker of a node has opened.
+    pub(crate) fn openings(&self) -> u64 {
         let nodes = lock(&self.nodes);
         let present: u64 = nodes.values().map(|node| node.breaker.openings()).sum();
-        self.changes.load(Ordering::Relaxed) + present
+        self.openings.load(Ordering::Relaxed) + present
     }
 
     fn update_is_up(&self) {
@@ -208,7 +216,7 @@ impl Cluster {
             "cluster: primary gone"
         );
         node.stop();
-        self.changes
+        self.openings
             .fetch_add(node.breaker.openings(), Ordering::Relaxed);
         self.coherence.remove_node(node.id);
         self.pending.enqueue_recent(Instant::now());
