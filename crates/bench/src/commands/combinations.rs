@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio_postgres::Client;
 
 use super::client::Connection;
-use super::lists::{ORDERS, encoded};
+use super::list_targets::{ORDERS, encoded};
 use super::plans::Plans;
 use super::server::{database_settings, ttl_settings};
 use super::{milliseconds, start};

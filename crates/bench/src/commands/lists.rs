@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::Connection;
 use super::combinations;
+use super::list_targets::{ORDERS, encoded};
 use super::plans::Plans;
 use super::server::database_settings;
 use super::{long_list, milliseconds, start};
@@ -15,19 +16,6 @@ use crate::Outcome;
 
 /// How often each request is timed, after one warm-up.
 const TIMES: usize = 5;
-
-pub(super) const ORDERS: [&str; 10] = [
-    "start",
-    "end",
-    "state",
-    "id",
-    "run_start",
-    "run_end",
-    "outputs",
-    "experiment_number",
-    "experiment_title",
-    "filename",
-];
 
 /// A database of many jobs and an uncached server on it.
 struct Fixture {
@@ -179,14 +167,4 @@ impl Fixture {
         took.sort();
         Ok((milliseconds(took[TIMES / 2]), body))
     }
-}
-
-/// Percent-encodes a query value.
-pub(super) fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }

@@ -17,6 +17,7 @@ mod folder;
 mod fresh;
 mod frozen;
 mod large_values;
+mod list_targets;
 mod lists;
 mod load;
 mod long_list;

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config as PgConfig, Connection};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Database, Host, Prepared};
-use crate::store::session::{Session, Settings};
+use crate::store::session::{Driven, Session, Settings};
 use crate::store::{StoreError, tcp, tls};
 
 /// Timeout for opening a session with one host.
@@ -37,14 +36,6 @@ struct Endpoint {
     name: String,
     port: u16,
     config: PgConfig,
-}
-
-/// A client of the driver and the task that drives it.
-pub(super) struct Driven {
-    pub(super) client: Client,
-    pub(super) driver: JoinHandle<()>,
-    /// The addresses of this end and of the other one, of a TCP connection.
-    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Connector {

@@ -13,7 +13,6 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::config::Prepared;
 use crate::store::StoreError;
-use crate::store::connect::Driven;
 use crate::store::statements::Statements;
 use crate::store::timeout::with_timeout;
 
@@ -25,6 +24,14 @@ const DESCRIBE: &str = "SELECT current_setting('transaction_read_only'), \
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
      SET statement_timeout = 3000; SET jit = off; SET parallel_setup_cost = 10000; \
      SET idle_in_transaction_session_timeout = 5000";
+
+/// A client of the driver and the task that drives it.
+pub(super) struct Driven {
+    pub(super) client: Client,
+    pub(super) driver: JoinHandle<()>,
+    /// The addresses of this end and of the other one, of a TCP connection.
+    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+}
 
 /// How a session is opened.
 #[derive(Debug, Clone, Copy)]

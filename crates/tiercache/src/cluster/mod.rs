@@ -25,7 +25,7 @@ use crate::connection::large::LargeKeys;
 use crate::local::coherence::{Coherence, NodeId};
 use crate::seams;
 use crate::seams::{Instant, mutant};
-use crate::server::slots::{Index, Primary, slot_of};
+use crate::server::slots::{Primary, PrimaryIndex, slot_of};
 use crate::server::{HostPort, Server};
 use crate::settings::Settings;
 use crate::sync::{Mutex, lock};
@@ -61,7 +61,7 @@ pub(crate) struct Cluster {
 struct SlotMap {
     nodes: Vec<Arc<Node>>,
     /// The index of each slot's node.
-    owners: Vec<Option<Index>>,
+    owners: Vec<Option<PrimaryIndex>>,
     /// Whether the keys of a slot are moving.
     is_resharding: bool,
 }
@@ -156,7 +156,7 @@ impl Cluster {
     }
 
     /// Uses the nodes that were learnt, and no others.
-    fn apply(&self, primaries: &[Primary], owners: Vec<Option<Index>>, is_resharding: bool) {
+    fn apply(&self, primaries: &[Primary], owners: Vec<Option<PrimaryIndex>>, is_resharding: bool) {
         let mut nodes = lock(&self.nodes);
         let is_present =
             |address: &HostPort| primaries.iter().any(|primary| primary.address == *address);
@@ -235,7 +235,8 @@ impl SlotMap {
         self.nodes.get(usize::from(index))
     }
 
-    /// Whether each slot has the same node in both.
+    /// Whether each slot has the same node in both. Not if the same nodes are in another order, which
+    /// costs a repetition too many.
     fn has_nodes_of(&self, other: &Self) -> bool {
         let ids = |map: &Self| map.nodes.iter().map(|node| node.id).collect::<Vec<_>>();
         self.owners == other.owners && ids(self) == ids(other)
@@ -248,7 +249,7 @@ impl SlotMap {
         if known.is_none() {
             map.nodes.push(Arc::clone(node));
         }
-        let index = Index::try_from(known.unwrap_or(map.nodes.len() - 1)).ok();
+        let index = PrimaryIndex::try_from(known.unwrap_or(map.nodes.len() - 1)).ok();
         if let Some(owner) = map.owners.get_mut(slot) {
             *owner = index;
         }

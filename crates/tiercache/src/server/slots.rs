@@ -116,12 +116,12 @@ impl View {
     }
 }
 
-/// The index of a primary.
-pub(crate) type Index = u16;
+/// The index of a primary among those that a merge returns.
+pub(crate) type PrimaryIndex = u16;
 
 /// The primaries according to several nodes, and for each slot the index of its primary. Of two that
 /// claim a slot, the one with the higher epoch has it: the other is behind a failover or a move.
-pub(crate) fn merge(views: Vec<View>) -> (Vec<Primary>, Vec<Option<Index>>) {
+pub(crate) fn merge(views: Vec<View>) -> (Vec<Primary>, Vec<Option<PrimaryIndex>>) {
     let mut claims: Vec<Primary> = views.into_iter().flat_map(|view| view.primaries).collect();
     // The last one has a slot; of those with the same epoch, that of the first view.
     claims.reverse();
@@ -132,8 +132,8 @@ pub(crate) fn merge(views: Vec<View>) -> (Vec<Primary>, Vec<Option<Index>>) {
         let known = primaries
             .iter()
             .position(|known| known.address == claim.address);
-        // There are not more primaries than slots.
-        let index = Index::try_from(known.unwrap_or(primaries.len())).ok();
+        // A primary has a slot at least, so there are not more of them than slots.
+        let index = PrimaryIndex::try_from(known.unwrap_or(primaries.len())).ok();
         for (first, last) in &claim.ranges {
             owners[*first..=*last].fill(index);
         }

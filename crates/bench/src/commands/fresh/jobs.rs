@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::Outcome;
-use crate::commands::lists::encoded;
+use crate::commands::list_targets::encoded;
 
 /// The instruments with the most jobs, and one whose jobs can be created by autoreduction.
 const INSTRUMENTS: &str = "

@@ -3,7 +3,7 @@
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use crate::plan::focus::{READS, WRITES};
+use crate::plan::focus::{FREQUENT_READS, READS, WRITES};
 use crate::plan::{Fault, Plan, Reads, Writes, one_in, pick};
 
 impl Plan {
@@ -60,22 +60,19 @@ impl Plan {
 
     /// The replies to the last process are slow, and the others write fast.
     pub(super) fn with_slow_replies(self, random: &mut StdRng) -> Self {
+        let plan = self.plain();
+        let last = plan.processes - 1;
         let plan = Self {
             keys: 1,
             delay: 40,
+            slow: Some(last),
             database_delay: pick(random, &[0, 2]),
             ttl: 20_000,
-            ..self.plain()
-        };
-        let last = plan.processes - 1;
-        let reads = Reads {
-            readers: 8,
-            many: pick(random, &[0, 192]),
-            ..READS
-        };
-        let plan = Self {
-            slow: Some(last),
-            reads,
+            reads: Reads {
+                readers: 8,
+                many: pick(random, &[0, 192]),
+                ..READS
+            },
             ..plan
         };
         plan.with_writers(last, pick(random, &[20, 60]))
@@ -84,29 +81,20 @@ impl Plan {
     /// A write follows another one before what the last process reads between them has arrived, and
     /// then there is none for some time.
     pub(super) fn with_pairs_of_writes(self, random: &mut StdRng) -> Self {
+        let plan = self.plain();
         let plan = Self {
             keys: 1,
             delay: 40,
+            slow: Some(plan.processes - 1),
             database_delay: pick(random, &[0, 2]),
             ttl: 20_000,
             has_memory: true,
-            ..self.plain()
-        };
-        let last = plan.processes - 1;
-        let writes = Writes {
-            pairs: 128,
-            puts: pick(random, &[0, 255]),
-            ..WRITES
-        };
-        let reads = Reads {
-            readers: 8,
-            pause: 8,
-            ..READS
-        };
-        let plan = Self {
-            slow: Some(last),
-            reads,
-            writes,
+            reads: FREQUENT_READS,
+            writes: Writes {
+                pairs: 128,
+                puts: pick(random, &[0, 255]),
+                ..WRITES
+            },
             ..plan
         };
         plan.with_writers(1, 4_000)
@@ -114,21 +102,18 @@ impl Plan {
 
     /// The connections of the last process, which is slow, are often cut while it writes.
     pub(super) fn with_reconnections(self, random: &mut StdRng) -> Self {
+        let plan = self.plain();
+        let last = plan.processes - 1;
         let plan = Self {
             keys: 1,
             delay: pick(random, &[30, 60]),
+            slow: Some(last),
             database_delay: 2,
             ttl: 20_000,
-            ..self.plain()
-        };
-        let last = plan.processes - 1;
-        let writes = Writes {
-            pause: 20,
-            ..WRITES
-        };
-        let plan = Self {
-            slow: Some(last),
-            writes,
+            writes: Writes {
+                pause: 20,
+                ..WRITES
+            },
             ..plan
         };
         plan.with_faults(random, 40, move |_| Fault::Cut { process: last })

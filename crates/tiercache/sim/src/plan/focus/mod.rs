@@ -18,6 +18,12 @@ const READS: Reads = Reads {
     peeks: 0,
     loading: 0,
 };
+/// Reads all the time, of many readers.
+const FREQUENT_READS: Reads = Reads {
+    readers: 8,
+    pause: 8,
+    ..READS
+};
 /// Writes of the cache, of one row each.
 const WRITES: Writes = Writes {
     writers: 4,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use crate::plan::focus::{READS, WRITES};
+use crate::plan::focus::{FREQUENT_READS, READS, WRITES};
 use crate::plan::{Fault, Plan, Reads, Step, Writes, pick};
 
 impl Plan {
@@ -37,6 +37,7 @@ impl Plan {
     /// cannot be stored. Its process reads meanwhile, and is late to keep what it has read.
     pub(super) fn with_lost_fences(self, random: &mut StdRng) -> Self {
         let writes = Writes {
+            writers: 1,
             puts: 255,
             pause: pick(random, &[150, 700]),
             ..WRITES
@@ -48,16 +49,10 @@ impl Plan {
             ttl: 20_000,
             has_memory: true,
             delayed: 128,
-            reads: Reads {
-                readers: 8,
-                pause: 8,
-                ..READS
-            },
+            reads: FREQUENT_READS,
             writes,
             ..self.plain()
         };
-        let pause = plan.writes.pause;
-        let plan = plan.with_writers(1, pause);
         plan.with_steps(random, 48, Step::Fence, |_| Fault::Evict { key: 0 })
     }
 
