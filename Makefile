@@ -29,7 +29,7 @@ test: deps ## Runs every test, against servers that the tests start themselves.
 	@scripts/install-axe || echo "axe is not installable: the page's accessibility is not checked."
 	cargo test --workspace --all-targets --no-fail-fast
 	cargo test --workspace --doc
-	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-loom cargo test --package tiercache --lib every_interleaving
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-loom cargo test --workspace --lib every_interleaving
 	cd crates/tiercache/sim && cargo test --release --locked --target-dir $(CURDIR)/target/sim
 	$(MAKE) simulation
 

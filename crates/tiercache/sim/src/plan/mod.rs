@@ -93,6 +93,9 @@ const MOST_READS: u64 = 12_000;
 /// The shortest horizon, in milliseconds.
 const SHORTEST: u64 = 4_000;
 
+/// The longest time in milliseconds that a large reply may take while its bytes arrive.
+const ARRIVING: u64 = 5_000;
+
 /// One of some values.
 fn pick<T: Copy>(random: &mut StdRng, values: &[T]) -> T {
     values[random.random_range(0..values.len())]
@@ -255,7 +258,12 @@ impl Plan {
             0
         };
         let load = 2 * (self.database_delay + slow) + self.reads.loading;
-        2 * (500 + load * keys as u64)
+        // The value, and that which GETLEASE finds.
+        let arriving = match self.setup.padding {
+            0 => 0,
+            _ => 2 * ARRIVING,
+        };
+        2 * (500 + arriving + load * keys as u64)
     }
 
     /// The longest time in milliseconds that an older reader may take between its read of the
