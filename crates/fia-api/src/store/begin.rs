@@ -1,5 +1,7 @@
 //! How transactions begin, and the parameters of their statements.
 
+use std::time::Duration;
+
 use tokio_postgres::types::{ToSql, Type};
 
 macro_rules! settings {
@@ -35,6 +37,12 @@ pub(super) const BEGIN_LOOKUP: &str = concat!(
 pub(super) const BEGIN_SNAPSHOT: &str = concat!(snapshot!(), "; ", settings!());
 /// As [`BEGIN_SNAPSHOT`], in a session that has the settings.
 pub(super) const BEGIN_SNAPSHOT_DIRECT: &str = snapshot!();
+
+/// [`BEGIN`], with another timeout of the statement.
+pub(super) fn begin_within(limit: Duration) -> String {
+    let millis = limit.as_millis();
+    format!("{BEGIN}; SET LOCAL statement_timeout = {millis}")
+}
 
 /// A parameter and its type. With explicit types a query needs one round trip and no named
 /// statement.

@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 
 use crate::config;
 use crate::store::StoreError;
-use crate::store::begin::{BEGIN, Param};
+use crate::store::begin::{Param, begin_within};
 use crate::store::connect::Connector;
 use crate::store::connection::Connection;
 use crate::store::list_table::ListTable;
@@ -24,10 +24,10 @@ use crate::store::manager::{Manager, Pool};
 use crate::store::metrics::DatabaseMetrics;
 use crate::store::pool::POOL_WAIT;
 use crate::store::query::{Purpose, Query};
-use crate::store::retry::{Repeat, repeated};
+use crate::store::retry::{Repeat, repeated, repeated_within};
 use crate::store::session::{Session, SessionKind};
 use crate::store::shared::SharedConnections;
-use crate::store::timeout::{RESPONSE_TIMEOUT, with_timeout};
+use crate::store::timeout::{RESPONSE_TIMEOUT, TimeLimit, with_timeout};
 use crate::store::transaction::Transaction;
 
 /// Maximum number of concurrently streamed results.
@@ -113,14 +113,17 @@ impl Db {
     }
 
     /// Begins a transaction and runs one data-changing statement in it, which returns the rows that
-    /// it changed. `None` if it changed none; then the transaction is ended.
+    /// it changed. `None` if it changed none; then the transaction is ended. Its parameters have
+    /// `bytes` bytes.
     pub(super) async fn update(
         &self,
         sql: &str,
         params: &[Param<'_>],
+        bytes: usize,
     ) -> Result<Option<(Transaction, Vec<Row>)>, StoreError> {
+        let limit = TimeLimit::of_parameters(bytes);
         // `COMMIT` is sent later: nothing is written yet.
-        let executed = repeated(Repeat::Always, || self.execute(sql, params));
+        let executed = repeated_within(limit, Repeat::Always, || self.execute(sql, params, limit));
         let (connection, rows) = executed.await?;
         if !rows.is_empty() {
             let metrics = Arc::clone(&self.metrics);
@@ -137,17 +140,19 @@ impl Db {
         &self,
         sql: &str,
         params: &[Param<'_>],
+        limit: TimeLimit,
     ) -> Result<(Connection, Vec<Row>), StoreError> {
         let connection = self.connection().await?;
         let client = connection.client();
+        let begin = begin_within(limit.of_statement());
         let work = async {
-            let (begun, rows) = with_timeout(async {
+            let responses = limit.apply(async {
                 Ok(tokio::join!(
-                    client.batch_execute(BEGIN),
+                    client.batch_execute(&begin),
                     client.query_typed(sql, params),
                 ))
-            })
-            .await?;
+            });
+            let (begun, rows) = responses.await?;
             Ok(begun.and(rows)?)
         };
         let executed = self.metrics.observe_statement(sql, work).await;

@@ -54,7 +54,7 @@ pub async fn set_column(
 ) -> Result<Option<Transaction>, StoreError> {
     let name = name.as_str();
     let params = [text(&name), text(&value)];
-    let updated = db.update(&update(column), &params).await?;
+    let updated = db.update(&update(column), &params, value.len()).await?;
     Ok(updated.map(|(transaction, _)| transaction))
 }
 

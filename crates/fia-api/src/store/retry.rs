@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::StoreError;
 use crate::store::pool::POOL_WAIT;
+use crate::store::timeout::TimeLimit;
 
-/// Timeout for all attempts.
+/// Timeout for all attempts of a statement with small parameters.
 const TIMEOUT: Duration = Duration::from_millis(4800);
 /// How long after the first attempt another one may begin, while the server fails over. Short
 /// enough that a request is refused within 5 s.
@@ -27,7 +28,19 @@ pub(super) enum Repeat {
 }
 
 /// Repeats an attempt while the server fails over or is saturated.
-pub(super) async fn repeated<T, F>(
+pub(super) fn repeated<T, F>(
+    repeat: Repeat,
+    attempt: impl FnMut() -> F,
+) -> impl Future<Output = Result<T, StoreError>>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    repeated_within(TimeLimit::of_parameters(0), repeat, attempt)
+}
+
+/// As [`repeated`], for a statement with another limit.
+pub(super) async fn repeated_within<T, F>(
+    limit: TimeLimit,
     repeat: Repeat,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, StoreError>
@@ -43,7 +56,7 @@ where
             }
         }
     };
-    let outcome = timeout(TIMEOUT, attempts).await;
+    let outcome = timeout(TIMEOUT + limit.extension(), attempts).await;
     outcome.unwrap_or_else(|_| Err(StoreError::timeout()))
 }
 

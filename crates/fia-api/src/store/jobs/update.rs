@@ -56,7 +56,7 @@ pub async fn update(
         let sql = format!(
             "WITH jobs AS (UPDATE jobs SET {set} WHERE jobs.id = {id} RETURNING *) {select}"
         );
-        match db.update(&sql, &values.params()).await? {
+        match db.update(&sql, &values.params(), values.bytes()).await? {
             Some((transaction, rows)) => (Some(transaction), rows),
             None => return Ok(None),
         }

@@ -7,17 +7,26 @@ use crate::store::jobs::time::TimestampText;
 
 /// The values of a statement, in the order of their placeholders.
 #[derive(Default)]
-pub(super) struct Values(Vec<(Box<dyn ToSql + Sync + Send>, Type)>);
+pub(super) struct Values {
+    values: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
+    bytes: usize,
+}
 
 impl Values {
     /// Binds a value and returns its placeholder.
     pub(super) fn bind(&mut self, value: impl ToSql + Sync + Send + 'static, of: Type) -> String {
-        self.0.push((Box::new(value), of));
-        format!("${}", self.0.len())
+        self.values.push((Box::new(value), of));
+        format!("${}", self.values.len())
     }
 
     pub(super) fn text(&mut self, value: String) -> String {
+        self.bytes += value.len();
         self.bind(value, Type::TEXT)
+    }
+
+    /// The bytes of the texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Binds the `LIKE` pattern of texts that contain this one, with its wildcards escaped.
@@ -40,7 +49,7 @@ impl Values {
 
     /// Returns the values as parameters of the driver.
     pub(super) fn params(&self) -> Vec<Param<'_>> {
-        let params = self.0.iter();
+        let params = self.values.iter();
         params
             .map(|(value, of)| (&**value as &(dyn ToSql + Sync), of.clone()))
             .collect()

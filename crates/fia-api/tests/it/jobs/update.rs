@@ -1,6 +1,7 @@
 //! `PATCH /job/{job_id}`.
 
-use http::{Method, StatusCode};
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Replica, Response, request};
@@ -178,38 +179,70 @@ async fn lone_surrogates_are_replaced() {
     assert_eq!(response.json()["stacktrace"], "😀 \u{fffd}");
 }
 
-/// 64 MiB, as sent, from the job watcher; `MAX_BODY_BYTES` from anybody else.
+/// 64 MiB, as sent, from the job watcher; `MAX_BODY_BYTES` from anybody else. It takes 3 s, as the
+/// text is copied, compressed and compared in several places.
 #[tokio::test]
 async fn only_programs_with_the_api_key_may_send_large_updates() {
     const LIMIT: usize = 64 * 1024 * 1024;
     let fixture = JobsFixture::new().await;
     let replica = fixture.replica();
-    let frame = json!({"state": "ERROR", "stacktrace": ""})
-        .to_string()
-        .len();
-    let update = |length: usize, who: &str| {
-        let body = json!({"state": "ERROR", "stacktrace": "x".repeat(length - frame)});
-        request(Method::PATCH, "/job/4", who, Some(&body))
-    };
-    let stored = async || -> i64 {
-        let client = fixture.database.client().await;
-        let length = "SELECT length(stacktrace)::bigint FROM jobs WHERE id = 4";
-        client.query_one(length, &[]).await.unwrap().get(0)
-    };
-    let response = replica.send(update(LIMIT, "apikey")).await;
+    let response = replica.send(large_update(LIMIT, "apikey")).await;
     assert_eq!(response.status, StatusCode::OK, "{}", response.text());
     let length = response.json()["stacktrace"].as_str().unwrap().len();
-    assert_eq!(length, LIMIT - frame);
-    assert_eq!(stored().await, i64::try_from(length).unwrap());
+    assert_eq!(length, LIMIT - large_update_frame());
+    let stored = stored_length(&fixture).await;
+    assert_eq!(stored, i64::try_from(length).unwrap());
 
-    let before = stored().await;
     for (length, who) in [
         (LIMIT + 1, "apikey"),
         (4 * 1024 * 1024 + 1, "staff"),
         (4 * 1024 * 1024 + 1, "none"),
     ] {
-        let response = replica.send(update(length, who)).await;
+        let response = replica.send(large_update(length, who)).await;
         assert_eq!(response.status, 413, "{length} {who}: {}", response.text());
     }
-    assert_eq!(stored().await, before);
+    assert_eq!(stored_length(&fixture).await, stored);
+}
+
+/// A job watcher repeats an update for ever whose statement always takes too long. The test takes
+/// 9 s, as the statements wait for 3.2 s, longer than a small one may take.
+#[tokio::test]
+async fn the_statement_of_a_large_update_may_take_longer() {
+    let fixture = JobsFixture::new().await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN PERFORM pg_sleep(3.2); RETURN NEW; END';
+         CREATE TRIGGER slow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION slow()";
+    let client = fixture.database.client().await;
+    client.batch_execute(slow).await.unwrap();
+    let replica = fixture.replica();
+    for (length, status) in [(24 * 1024 * 1024, 200), (1024, 503)] {
+        let response = replica.send(large_update(length, "apikey")).await;
+        assert_eq!(response.status, status, "{length}: {}", response.text());
+    }
+    let expected = 24 * 1024 * 1024 - large_update_frame();
+    assert_eq!(
+        stored_length(&fixture).await,
+        i64::try_from(expected).unwrap()
+    );
+}
+
+/// An update of job 4 whose body has this length.
+fn large_update(length: usize, who: &str) -> Request<Body> {
+    let text = "x".repeat(length - large_update_frame());
+    let body = json!({"state": "ERROR", "stacktrace": text});
+    request(Method::PATCH, "/job/4", who, Some(&body))
+}
+
+/// The length of the body of an update with an empty text.
+fn large_update_frame() -> usize {
+    json!({"state": "ERROR", "stacktrace": ""})
+        .to_string()
+        .len()
+}
+
+/// The length of the text that job 4 has in the database.
+async fn stored_length(fixture: &JobsFixture) -> i64 {
+    let client = fixture.database.client().await;
+    let length = "SELECT length(stacktrace)::bigint FROM jobs WHERE id = 4";
+    client.query_one(length, &[]).await.unwrap().get(0)
 }
