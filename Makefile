@@ -81,7 +81,7 @@ bench-cache: deps ## Measures the cache beside its rivals (crates/tiercache/benc
 
 .PHONY: soak
 soak: ## Looks for what must never happen, a million times or through many outages; minutes.
-	@scripts/install-deps run bench openapi browser
+	@scripts/install-deps run bench openapi browser emulation
 	cargo build --release --package fia-api --package devstack --package fia-bench
 	target/release/fia-bench stale
 	target/release/fia-bench pooler
@@ -96,6 +96,7 @@ soak: ## Looks for what must never happen, a million times or through many outag
 	target/release/fia-bench cluster
 	$(MAKE) soak-cache
 	$(MAKE) simulation SIMULATION_SECONDS=3600
+	scripts/same-histories target/sim/release/tiercache-sim
 	scripts/check-clients target/release/fia-api
 	$(MAKE) fuzz FUZZ_SECONDS=120
 	scripts/check-openapi target/release/devstack target/release/fia-api
