@@ -19,8 +19,6 @@ use crate::Outcome;
 
 /// How often each request is timed; the table has the medians.
 const TIMES: usize = 3;
-/// The slowest requests that are printed with their plans.
-const SLOWEST: usize = 5;
 /// The experiments of the user whose lists are read.
 const EXPERIMENTS: std::ops::RangeInclusive<i64> = 3_000_001..=3_000_040;
 
@@ -51,6 +49,8 @@ pub(super) struct Plan {
     pub(super) combinations: usize,
     /// Whether the list table is created.
     pub(super) list_table: bool,
+    /// How many of the slowest pages and counts are printed with their plans.
+    pub(super) slowest: usize,
 }
 
 pub(super) async fn run(server: &Path, jobs: u32, plan: Plan) -> Outcome {
@@ -110,6 +110,7 @@ pub(super) async fn run(server: &Path, jobs: u32, plan: Plan) -> Outcome {
     }
     pages.sort_by_key(|page| page.took);
     println!("\nThe slowest:\n");
+    let slowest = |sorted| <[Measured]>::iter(sorted).rev().take(plan.slowest);
     for measured in slowest(&pages).chain(slowest(&counts)) {
         let (took, plan) = (milliseconds(measured.took), &measured.plan);
         println!("* {took:.1} ms `{}`: {plan}", measured.path);
@@ -172,10 +173,6 @@ fn summarize(what: &str, measured: &mut [Measured]) {
         at(99),
         at(100)
     );
-}
-
-fn slowest(sorted: &[Measured]) -> impl Iterator<Item = &Measured> {
-    sorted.iter().rev().take(SLOWEST)
 }
 
 /// The targets of a random page, and of the count of the same jobs.

@@ -40,6 +40,9 @@ pub(super) struct Options {
     /// Number of combinations.
     #[arg(long, default_value_t = 500)]
     combinations: usize,
+    /// How many of the slowest pages and counts are printed with their plans.
+    #[arg(long, default_value_t = 5)]
+    slowest: usize,
     /// Does not create the list table.
     #[arg(long)]
     without_list_table: bool,
@@ -53,6 +56,7 @@ pub(super) async fn run(server: &Path, options: Options) -> Outcome {
             seed: options.seed,
             combinations: options.combinations,
             list_table: !options.without_list_table,
+            slowest: options.slowest,
         };
         return combinations::run(server, jobs, plan).await;
     }

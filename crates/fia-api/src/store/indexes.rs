@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn statements_are_split_and_idempotent() {
         let all = [statements(INDEXES), statements(TEXT_INDEXES)].concat();
-        assert_eq!(all.len(), 23);
+        assert_eq!(all.len(), 24);
         for statement in all {
             assert!(statement.starts_with("CREATE "), "{statement}");
             assert!(statement.contains(" IF NOT EXISTS "), "{statement}");

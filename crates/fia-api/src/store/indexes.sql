@@ -23,13 +23,15 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_end ON runs (run_end, id) INCLU
 -- Orders by texts: short texts are read in index order, the few long ones (an index entry has a
 -- maximum size) are fetched and sorted. The conditions match those of the lists. The indexes of
 -- lengths also give the planner statistics of how few long texts there are.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_outputs ON jobs (outputs, id) INCLUDE (run_id) WHERE run_id IS NOT NULL AND (octet_length(outputs) > 512) IS NOT TRUE;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_short_outputs ON jobs (outputs, id) INCLUDE (run_id, state, start, "end") WHERE run_id IS NOT NULL AND (octet_length(outputs) > 512) IS NOT TRUE;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_outputs_length ON jobs (octet_length(outputs)) WHERE run_id IS NOT NULL;
 -- The planner uses statistics of an index without a condition only.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_jobs_outputs_size ON jobs (octet_length(outputs));
-CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_title ON runs (title, id) WHERE (octet_length(title) > 512) IS NOT TRUE;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_short_title ON runs (title, id) INCLUDE (instrument_id, run_start, run_end) WHERE (octet_length(title) > 512) IS NOT TRUE;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_title_length ON runs (octet_length(title));
-CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename ON runs (filename, id) WHERE (octet_length(filename) > 512) IS NOT TRUE;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_short_filename ON runs (filename, id) INCLUDE (instrument_id, run_start, run_end) WHERE (octet_length(filename) > 512) IS NOT TRUE;
+-- File names have the name of their instrument.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename_of_instrument ON runs (instrument_id, filename, id) INCLUDE (run_start, run_end) WHERE (octet_length(filename) > 512) IS NOT TRUE;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename_length ON runs (octet_length(filename));
 
 -- Lookups for new jobs: the run of a data file, the script of a hash. Hash indexes accept names of

@@ -48,10 +48,12 @@ pub(super) fn ids(mut selected: Selected, list: &JobList) -> (String, Values) {
     let end = limit.saturating_add(offset);
     let is_text = list.ordering.by.is_text();
     let is_filtered = selected.reads_list_table() && !selected.is_of_all();
-    let sql = if limit == 0 || is_text && selected.is_of_instruments() {
+    let sql = if limit == 0 {
         plain(&mut selected, list)
     } else if is_text && is_filtered && end <= LAST_WALKED {
         texts::walk(&mut selected, list)
+    } else if is_text && selected.is_of_instruments() {
+        plain(&mut selected, list)
     } else if is_text {
         texts::page(&mut selected, list, end)
     } else if is_filtered {

@@ -18,7 +18,7 @@ pub(super) enum Tables {
 }
 
 /// A value that lists filter or order by.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     Id,
     Start,
@@ -29,6 +29,7 @@ pub(super) enum Column {
     RunEnd,
     Title,
     Filename,
+    Instrument,
     ExperimentNumber,
     UserNumber,
 }
@@ -60,6 +61,7 @@ impl Tables {
             Column::Start => of_list("list.start", "jobs.start"),
             Column::End => of_list("list.\"end\"", "jobs.\"end\""),
             Column::State => of_list("list.state", "jobs.state"),
+            Column::Instrument => of_list("list.instrument_id", "runs.instrument_id"),
             Column::RunStart => of_list("list.run_start", "runs.run_start"),
             Column::RunEnd => of_list("list.run_end", "runs.run_end"),
             Column::ExperimentNumber => {

@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use crate::model::{Direction, JobList, OrderBy};
 use crate::store::jobs::order::{Order, direction, limit_offset};
 use crate::store::jobs::selection::Selected;
+use crate::store::jobs::tables::Column;
 
 /// Maximum size of an indexed text in bytes, as in `indexes.sql`.
 const LONG_TEXT: u32 = 512;
@@ -34,12 +35,12 @@ pub(super) fn page(selected: &mut Selected, list: &JobList, end: i64) -> String 
 }
 
 /// Selects a page from the list table in order of a text: reads a limited number of entries of the
-/// text's index. If too few match, selects all matches and sorts them, as the walk of other orders
-/// does.
+/// text's index that meet the conditions on its other columns. If too few match all conditions,
+/// selects all matches and sorts them, as the walk of other orders does.
 ///
 /// The texts of runs are in order of the run among equal texts, not of the job. So jobs with the
 /// last text are left out, of which there may be more. Long texts that precede the last are added.
-/// If there are not so many entries, all matches are selected.
+/// If there are not so many entries, there is no last text, and the page is complete.
 pub(super) fn walk(selected: &mut Selected, list: &JobList) -> String {
     let end = list.page.offset.saturating_add(list.page.limit);
     let entries = WALK + WALK_FOR_EACH * end;
@@ -53,19 +54,24 @@ pub(super) fn walk(selected: &mut Selected, list: &JobList) -> String {
         key,
         of_list,
         is_of_run,
+        indexed,
     } = text;
     let direction = direction(list);
+    let entries_of_index = format!(
+        "FROM {table} WHERE {short}{conditions} ORDER BY {key} {direction}, {id} {direction}",
+        short = text.is_short(),
+        conditions = selected.conditions_on(indexed),
+    );
     // Before the order adds its join, which the entries do not need.
     let first = selected.source_of(&format!(
         "(SELECT list.*, entry.key FROM ( \
-           SELECT {id} AS entry_id, {key} AS key FROM {table} WHERE {short} \
-           ORDER BY {key} {direction}, {id} {direction} LIMIT {entries} \
+           SELECT {id} AS entry_id, {key} AS key {entries_of_index} LIMIT {entries} \
          ) entry JOIN fia_api_job_list list ON list.{of_list} = entry.entry_id)",
-        short = text.is_short(),
     ));
     let last = "(SELECT key FROM last)";
+    let no_last = "NOT EXISTS (SELECT FROM last)";
     let other_than_last = if is_of_run {
-        format!("AND list.key IS DISTINCT FROM {last}")
+        format!("AND ({no_last} OR list.key IS DISTINCT FROM {last})")
     } else {
         String::new()
     };
@@ -85,21 +91,20 @@ pub(super) fn walk(selected: &mut Selected, list: &JobList) -> String {
     let end = selected.values.bind(end, Type::INT8);
     format!(
         "WITH last AS MATERIALIZED ( \
-           SELECT {key} AS key FROM {table} WHERE {short} \
-           ORDER BY {key} {direction}, {id} {direction} OFFSET {entries} - 1 LIMIT 1), \
+           SELECT {key} AS key {entries_of_index} OFFSET {entries} - 1 LIMIT 1), \
          near AS MATERIALIZED ( \
            SELECT id, key FROM ( \
-             (SELECT list.id, list.key {first} {other_than_last} \
-                AND EXISTS (SELECT FROM last) {in_key_order} LIMIT {end}) UNION ALL \
-             (SELECT {columns} {all} AND {long} AND {precedes} \
-                AND EXISTS (SELECT FROM last) {in_order} LIMIT {end}) \
+             (SELECT list.id, list.key {first} {other_than_last} {in_key_order} LIMIT {end}) \
+             UNION ALL \
+             (SELECT {columns} {all} AND {long} AND ({no_last} OR {precedes}) \
+                {in_order} LIMIT {end}) \
            ) parts {of_page}{window}), \
-         found AS MATERIALIZED (SELECT count(*) AS rows FROM near) \
-         SELECT id, key FROM near WHERE (SELECT rows FROM found) = {limit} \
+         found AS MATERIALIZED ( \
+           SELECT count(*) = {limit} OR {no_last} AS is_complete FROM near) \
+         SELECT id, key FROM near WHERE (SELECT is_complete FROM found) \
          UNION ALL (SELECT id, key FROM ( \
-           SELECT {columns} {all} AND (SELECT rows FROM found) < {limit} OFFSET 0 \
+           SELECT {columns} {all} AND NOT (SELECT is_complete FROM found) OFFSET 0 \
          ) matches {of_page}{window})",
-        short = text.is_short(),
         long = text.is_long(),
     )
 }
@@ -112,6 +117,8 @@ struct Text {
     /// The column of the list table with the id.
     of_list: &'static str,
     is_of_run: bool,
+    /// The other columns of its index.
+    indexed: &'static [Column],
 }
 
 impl Text {
@@ -122,6 +129,7 @@ impl Text {
             key,
             of_list: "run_id",
             is_of_run: true,
+            indexed: &[Column::Instrument, Column::RunStart, Column::RunEnd],
         };
         match order {
             OrderBy::Filename => of_run("runs.filename"),
@@ -131,6 +139,7 @@ impl Text {
                 key: "jobs.outputs",
                 of_list: "id",
                 is_of_run: false,
+                indexed: &[Column::State, Column::Start, Column::End],
             },
             _ => of_run("runs.title"),
         }

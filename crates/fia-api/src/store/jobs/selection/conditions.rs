@@ -37,19 +37,26 @@ impl Selected {
     fn compare(&mut self, field: TimeField, operator: &str, text: &str) -> String {
         self.has_times = true;
         let timestamp = self.values.timestamp(text.to_owned());
-        format!("{} {operator} {timestamp}", self.column(field))
+        self.comparison(field, format!("{operator} {timestamp}"))
+    }
+
+    /// Compares a column of its own table.
+    fn comparison(&mut self, column: impl Into<Column>, comparison: String) -> String {
+        let column = column.into();
+        let condition = format!("{} {comparison}", self.column(column));
+        self.comparisons.push((column, comparison));
+        condition
     }
 
     /// Compares a single state with `=`, so that an index can return its jobs in order.
     fn state_in(&mut self, states: &[JobState]) -> String {
-        let column = self.column(Column::State);
         if let [state] = states {
             let state = self.values.text(state.name().to_owned());
-            return format!("{column} = {state}::state");
+            return self.comparison(Column::State, format!("= {state}::state"));
         }
         let names: Vec<&str> = states.iter().map(|state| state.name()).collect();
         let names = self.values.bind(names, Type::TEXT_ARRAY);
-        format!("{column} = ANY({names}::state[])")
+        self.comparison(Column::State, format!("= ANY({names}::state[])"))
     }
 
     /// Compares the run's instrument.
@@ -67,11 +74,11 @@ impl Selected {
             [id] => {
                 let id = self.values.bind(*id, Type::INT4);
                 self.instrument = Some(format!("instrument_id = {id}"));
-                format!("list.instrument_id = {id}")
+                self.comparison(Column::Instrument, format!("= {id}"))
             }
             _ => {
                 let ids = self.values.bind(ids, Type::INT4_ARRAY);
-                format!("list.instrument_id = ANY({ids})")
+                self.comparison(Column::Instrument, format!("= ANY({ids})"))
             }
         }
     }

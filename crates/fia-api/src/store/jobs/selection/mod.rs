@@ -36,6 +36,8 @@ pub(super) struct Selected {
     is_of_instruments: bool,
     instrument: Option<String>,
     conditions: Vec<String>,
+    /// The conditions on one column, without its name.
+    comparisons: Vec<(Column, String)>,
     /// Conditions on no row of the selection: PostgreSQL evaluates them once, and scans nothing
     /// if one is false.
     one_time_conditions: Vec<String>,
@@ -57,6 +59,7 @@ impl Selected {
             is_of_instruments: false,
             instrument: None,
             conditions,
+            comparisons: Vec::new(),
             one_time_conditions: Vec::new(),
             values: Values::default(),
         };
@@ -120,6 +123,17 @@ impl Selected {
     /// The condition of the list table on the only instrument.
     pub(super) fn instrument(&self) -> Option<&str> {
         self.instrument.as_deref()
+    }
+
+    /// The conditions on these columns of a source table, each after `AND`.
+    pub(super) fn conditions_on(&self, columns: &[Column]) -> String {
+        let comparisons = self.comparisons.iter();
+        comparisons
+            .filter(|(column, _)| columns.contains(column))
+            .map(|(column, comparison)| {
+                format!(" AND {} {comparison}", Tables::Sources.column(*column))
+            })
+            .collect()
     }
 
     /// Returns a column, and joins its table.
