@@ -1,8 +1,11 @@
 //! Reads of two statements: one selects keys, the other one reads the rows of these keys.
 //!
-//! The first is planned for its values each time, which is quick for the few tables that it reads.
-//! The second joins more tables, but is the same for all keys, so that the server keeps its plan.
-//! Both read one state of the database: `BEGIN` is sent with the first, `COMMIT` with the second.
+//! The first is planned for its values each time, which is quick for the few tables that it reads. If
+//! it reads a part of them only, and selects too few keys, others follow. The last joins more tables,
+//! but is the same for all keys, so that the server keeps its plan. All read one state of the database:
+//! `BEGIN` is sent with the first, `COMMIT` with the last.
+
+use std::ops::ControlFlow;
 
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
@@ -18,61 +21,80 @@ use crate::store::{Db, StoreError};
 /// The rows, or the error reply of the server. The session is idle after it.
 type Reply = Result<Vec<Row>, Error>;
 
+/// A statement that selects keys, the first column of its rows (`int4`).
+pub(super) trait KeyStatement: Sized {
+    fn sql(&self) -> &str;
+
+    fn params(&self) -> Vec<Param<'_>>;
+
+    /// Returns the keys to read, of those that were selected, or the statement to select them with.
+    fn after(self, selected: Vec<i32>) -> ControlFlow<Vec<i32>, Self>;
+}
+
 impl Db {
-    /// Selects keys with `sql`, whose first column they are (`int4`), and returns the rows of
-    /// `of_keys`, a statement with the array of the keys as its only parameter.
-    pub(super) async fn query_by_keys(
+    /// Selects keys, and returns the rows of `of_keys`, a statement with the array of the keys as its
+    /// only parameter.
+    pub(super) async fn query_by_keys<K: KeyStatement>(
         &self,
-        sql: &str,
-        params: &[Param<'_>],
+        first: impl Fn() -> K,
         of_keys: &str,
     ) -> Result<Vec<Row>, StoreError> {
-        let keys = Query {
-            sql,
-            params,
-            purpose: Purpose::Read,
-        };
-        repeated(Repeat::Always, || self.query_by_keys_once(keys, of_keys)).await
+        repeated(Repeat::Always, || self.query_by_keys_once(&first, of_keys)).await
     }
 
-    async fn query_by_keys_once(
+    async fn query_by_keys_once<K: KeyStatement>(
         &self,
-        keys: Query<'_>,
+        first: impl Fn() -> K,
         of_keys: &str,
     ) -> Result<Vec<Row>, StoreError> {
         let connection = self.connection().await?;
+        let statement = first();
+        let sql = statement.sql().to_owned();
         let work = async {
             let session = connection.session();
-            let mut reply = with_timeout(read(session, keys, of_keys)).await?;
+            let mut reply = with_timeout(read(session, statement, of_keys)).await?;
             if reply.as_ref().is_err_and(is_forgotten) {
                 session.statements().clear();
-                reply = with_timeout(read(session, keys, of_keys)).await?;
+                reply = with_timeout(read(session, first(), of_keys)).await?;
             }
             connection.release();
             Ok(reply?)
         };
-        let rows = self.metrics.observe_statement(keys.sql, work).await;
+        let rows = self.metrics.observe_statement(&sql, work).await;
         rows.inspect_err(|error| self.discard_after(error))
     }
 }
 
 /// # Errors
 /// When the transaction was not ended.
-async fn read(session: &Session, keys: Query<'_>, of_keys: &str) -> Result<Reply, Error> {
+async fn read<K: KeyStatement>(
+    session: &Session,
+    mut statement: K,
+    of_keys: &str,
+) -> Result<Reply, Error> {
     let client = session.client();
     let begin = match session.kind() {
         SessionKind::Direct => BEGIN_SNAPSHOT_DIRECT,
         SessionKind::PooledWithStatements | SessionKind::Pooled => BEGIN_SNAPSHOT,
     };
-    let (begun, found) = tokio::join!(client.batch_execute(begin), keys.rows(session));
-    let keys = begun.and(found).and_then(|found| {
-        let keys = found.iter().map(|row| row.try_get(0));
-        keys.collect::<Result<Vec<i32>, Error>>()
-    });
-    let keys = match keys {
-        Ok(keys) if !keys.is_empty() => keys,
-        keys => return end(session, keys.map(|_| Vec::new())).await,
+    let (begun, selected) = tokio::join!(client.batch_execute(begin), select(session, &statement));
+    let mut selected = begun.and(selected);
+    let keys = loop {
+        let found = match selected {
+            Ok(found) => found,
+            Err(error) => return end(session, Err(error)).await,
+        };
+        match statement.after(found) {
+            ControlFlow::Break(keys) => break keys,
+            ControlFlow::Continue(next) => {
+                selected = select(session, &next).await;
+                statement = next;
+            }
+        }
     };
+    if keys.is_empty() {
+        return end(session, Ok(Vec::new())).await;
+    }
     let rows = Query {
         sql: of_keys,
         params: &[(&keys, Type::INT4_ARRAY)],
@@ -87,6 +109,16 @@ async fn read(session: &Session, keys: Query<'_>, of_keys: &str) -> Result<Reply
     let (rows, ended) = tokio::join!(rows.rows(session), client.batch_execute("COMMIT"));
     ended?;
     Ok(rows)
+}
+
+async fn select<K: KeyStatement>(session: &Session, statement: &K) -> Result<Vec<i32>, Error> {
+    let query = Query {
+        sql: statement.sql(),
+        params: &statement.params(),
+        purpose: Purpose::Read,
+    };
+    let rows = query.rows(session).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Ends the transaction after an error, or without rows.

@@ -23,7 +23,7 @@ const DESCRIBE: &str = "SELECT current_setting('transaction_read_only'), \
 /// ([`BEGIN`](crate::store::begin::BEGIN)).
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
      SET statement_timeout = 3000; SET jit = off; SET parallel_setup_cost = 10000; \
-     SET idle_in_transaction_session_timeout = 5000";
+     SET random_page_cost = 1.1; SET idle_in_transaction_session_timeout = 5000";
 
 /// A client of the driver and the task that drives it.
 pub(super) struct Driven {

@@ -55,4 +55,19 @@ impl Joins {
         }
         sql
     }
+
+    /// Returns the joins with a few rows of the list table. Those of each row are looked up; the planner
+    /// would rather read many.
+    pub(super) fn of_rows(&self) -> String {
+        let joins = [(self.jobs, "jobs", "id"), (self.runs, "runs", "run_id")];
+        let joined = joins.iter().filter(|(is_joined, ..)| *is_joined);
+        joined
+            .map(|(_, table, id)| {
+                format!(
+                    " JOIN LATERAL (SELECT * FROM {table} WHERE {table}.id = list.{id} OFFSET 0) \
+                     {table} ON true"
+                )
+            })
+            .collect()
+    }
 }

@@ -6,10 +6,10 @@ use tokio_postgres::Row;
 use crate::model::JobList;
 use crate::model::json::append;
 use crate::store::jobs::order::direction;
-use crate::store::jobs::page::{ids, looked_up_ids};
+use crate::store::jobs::page::{PageIds, Request, all, looked_up_ids};
 use crate::store::jobs::row::{ColumnCursor, JOB, JOIN_RUN, JOIN_SCRIPT, RUN};
-use crate::store::jobs::selection::{Selected, Viewer};
-use crate::store::jobs::tables::{Tables, read};
+use crate::store::jobs::selection::Viewer;
+use crate::store::jobs::tables::read;
 use crate::store::jobs::values::Values;
 use crate::store::rows::Rows;
 use crate::store::{Db, StoreError};
@@ -22,7 +22,13 @@ use crate::store::{Db, StoreError};
 pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<Bytes, StoreError> {
     let rows = read(db, &list.selection, move |tables| {
         Box::pin(async move {
-            let mut selected = selected(list, viewer, tables);
+            let tables = &tables;
+            let request = Request {
+                list,
+                viewer,
+                tables,
+            };
+            let mut selected = request.selected();
             if selected.is_empty() {
                 return Ok(Vec::new());
             }
@@ -30,9 +36,8 @@ pub async fn page(db: &Db, list: &JobList, viewer: Option<&Viewer>) -> Result<By
                 let jobs = jobs_of_ids(list, &format!("ARRAY({ids})"));
                 return db.lookup(&jobs, &selected.values.params()).await;
             }
-            let (sql, values) = ids(selected, list);
             let jobs = jobs_of_ids(list, "$1");
-            db.query_by_keys(&sql, &values.params(), &jobs).await
+            db.query_by_keys(|| PageIds::first(request), &jobs).await
         })
     });
     let mut body = Body::new(list.include_run);
@@ -63,7 +68,12 @@ impl Listing {
     ) -> Result<Self, StoreError> {
         let rows = read(db, &list.selection, move |tables| {
             Box::pin(async move {
-                let (sql, values) = statement(list, viewer, tables);
+                let tables = &tables;
+                let (sql, values) = statement(Request {
+                    list,
+                    viewer,
+                    tables,
+                });
                 Rows::open(db, &sql, &values.params()).await
             })
         });
@@ -138,15 +148,6 @@ impl Body {
     }
 }
 
-/// The jobs of the list that the viewer may see.
-fn selected(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> Selected {
-    let mut selected = Selected::new(&list.selection, tables);
-    if let Some(viewer) = viewer {
-        selected.restrict(viewer, list.selection.instrument.is_some());
-    }
-    selected
-}
-
 /// The columns of a list, and what they are joined from.
 fn columns(list: &JobList) -> (String, String) {
     if list.include_run {
@@ -167,13 +168,14 @@ fn jobs_of_ids(list: &JobList, ids: &str) -> String {
 }
 
 /// Selects the page, and joins the full rows of its jobs only.
-fn statement(list: &JobList, viewer: Option<&Viewer>, tables: Tables) -> (String, Values) {
-    let (page, values) = ids(selected(list, viewer, tables), list);
+fn statement(request: Request<'_>) -> (String, Values) {
+    let (mut selected, list) = (request.selected(), request.list);
+    let page = all(&mut selected, list);
     let (columns, joins) = columns(list);
     let direction = direction(list);
     let sql = format!(
         "SELECT {columns} FROM ({page}) page JOIN jobs ON jobs.id = page.id {joins} \
          ORDER BY page.key {direction}, page.id {direction}"
     );
-    (sql, values)
+    (sql, selected.values)
 }

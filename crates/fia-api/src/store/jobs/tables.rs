@@ -9,6 +9,7 @@ use crate::model::{Condition, OrderBy, Selection, TextField, TimeField};
 use crate::store::{Db, StoreError};
 
 /// The tables with the values that lists of jobs filter and order by.
+#[derive(Clone)]
 pub(super) enum Tables {
     /// `jobs` and `runs`, and the owners and instruments of runs.
     Sources,

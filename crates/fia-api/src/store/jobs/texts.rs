@@ -9,11 +9,6 @@ use crate::store::jobs::tables::Column;
 
 /// Maximum size of an indexed text in bytes, as in `indexes.sql`.
 const LONG_TEXT: u32 = 512;
-/// The entries of a text's index that are read before all matches are selected, and those for each
-/// job up to the end of the page. A read of 20,000 takes some 35 ms, and so does the selection of
-/// the matches that are too few to be found there, in a table of a million jobs.
-const WALK: i64 = 20_000;
-const WALK_FOR_EACH: i64 = 10;
 
 /// Selects a page in order of a text. Only short texts are indexed, so short and long ones are
 /// selected separately, each up to the `end` of the page. Not with an instrument filter: its name
@@ -34,19 +29,15 @@ pub(super) fn page(selected: &mut Selected, list: &JobList, end: i64) -> String 
     )
 }
 
-/// Selects a page from the list table in order of a text: reads a limited number of entries of the
-/// text's index that meet the conditions on its other columns. If too few match all conditions,
-/// selects all matches and sorts them, as the walk of other orders does.
+/// Selects the matches up to the end of a page among the first entries of a text's index that meet
+/// the conditions on its other columns, from the list table.
 ///
 /// The texts of runs are in order of the run among equal texts, not of the job. So jobs with the
-/// last text are left out, of which there may be more. Long texts that precede the last are added.
-/// If there are not so many entries, there is no last text, and the page is complete.
-pub(super) fn walk(selected: &mut Selected, list: &JobList) -> String {
-    let end = list.page.offset.saturating_add(list.page.limit);
-    let entries = WALK + WALK_FOR_EACH * end;
+/// last text are left out, of which there may be more. Long texts that precede the last are added;
+/// if there are not so many entries, all long texts.
+pub(super) fn walk(selected: &mut Selected, list: &JobList, entries: i64) -> String {
+    let end = list.page.offset + list.page.limit;
     let entries = selected.values.bind(entries, Type::INT8);
-    let window = limit_offset(&mut selected.values, list.page);
-    let limit = selected.values.bind(list.page.limit, Type::INT8);
     let text = Text::of(list.ordering.by);
     let Text {
         table,
@@ -81,31 +72,19 @@ pub(super) fn walk(selected: &mut Selected, list: &JobList) -> String {
         Direction::Descending => format!("coalesce({key} > {last}, false)"),
     };
     let order = Order::of(selected, list);
-    let (columns, all, in_order, of_page) = (
-        order.columns(),
-        selected.source(),
-        order.of_tables(),
-        order.of_page(),
-    );
+    let (columns, all, long) = (order.columns(), selected.source(), text.is_long());
+    let (in_order, of_page) = (order.of_tables(), order.of_page());
     let in_key_order = order.by("list.key", "list.id");
     let end = selected.values.bind(end, Type::INT8);
     format!(
         "WITH last AS MATERIALIZED ( \
-           SELECT {key} AS key {entries_of_index} OFFSET {entries} - 1 LIMIT 1), \
-         near AS MATERIALIZED ( \
-           SELECT id, key FROM ( \
-             (SELECT list.id, list.key {first} {other_than_last} {in_key_order} LIMIT {end}) \
-             UNION ALL \
-             (SELECT {columns} {all} AND {long} AND ({no_last} OR {precedes}) \
-                {in_order} LIMIT {end}) \
-           ) parts {of_page}{window}), \
-         found AS MATERIALIZED ( \
-           SELECT count(*) = {limit} OR {no_last} AS is_complete FROM near) \
-         SELECT id, key FROM near WHERE (SELECT is_complete FROM found) \
-         UNION ALL (SELECT id, key FROM ( \
-           SELECT {columns} {all} AND NOT (SELECT is_complete FROM found) OFFSET 0 \
-         ) matches {of_page}{window})",
-        long = text.is_long(),
+           SELECT {key} AS key {entries_of_index} OFFSET {entries} - 1 LIMIT 1) \
+         SELECT id, key FROM ( \
+           (SELECT list.id, list.key {first} {other_than_last} {in_key_order} LIMIT {end}) \
+           UNION ALL \
+           (SELECT {columns} {all} AND {long} AND ({no_last} OR {precedes}) \
+              {in_order} LIMIT {end}) \
+         ) parts {of_page} LIMIT {end}"
     )
 }
 

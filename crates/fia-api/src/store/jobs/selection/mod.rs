@@ -96,6 +96,11 @@ impl Selected {
         self.is_of_instruments
     }
 
+    /// Whether texts are searched.
+    pub(super) fn searches(&self) -> bool {
+        self.searches
+    }
+
     /// Whether the list table is read.
     pub(super) fn reads_list_table(&self) -> bool {
         matches!(self.tables, Tables::ListTable(_))
@@ -176,15 +181,19 @@ impl Selected {
             Tables::Sources => {
                 format!("FROM jobs{}{}", self.joins.of_jobs(), self.conditions())
             }
-            Tables::ListTable(_) => self.source_of("fia_api_job_list"),
+            Tables::ListTable(_) => format!(
+                "FROM fia_api_job_list list{}{}",
+                self.joins.of_list(),
+                self.conditions()
+            ),
         }
     }
 
-    /// Returns `FROM … WHERE …` of some rows of the list table.
+    /// Returns `FROM … WHERE …` of a few rows of the list table.
     pub(super) fn source_of(&self, rows: &str) -> String {
         format!(
             "FROM {rows} list{}{}",
-            self.joins.of_list(),
+            self.joins.of_rows(),
             self.conditions()
         )
     }
