@@ -38,3 +38,8 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_filename_length ON runs (octet_
 -- any length.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_runs_file ON runs USING hash (filename);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_scripts_hash ON scripts USING hash (script_hash);
+
+-- Those of earlier versions, with fewer columns.
+DROP INDEX CONCURRENTLY IF EXISTS fia_jobs_outputs;
+DROP INDEX CONCURRENTLY IF EXISTS fia_runs_title;
+DROP INDEX CONCURRENTLY IF EXISTS fia_runs_filename;

@@ -11,3 +11,11 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_api_job_list_order_of_instrument ON 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_api_job_list_user ON fia_api_job_list (user_number) WHERE user_number IS NOT NULL;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_api_job_list_run ON fia_api_job_list (run_id);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS fia_api_job_list_owner ON fia_api_job_list (owner_id);
+-- Those of earlier versions, with fewer columns.
+DROP INDEX CONCURRENTLY IF EXISTS fia_api_job_list_start;
+DROP INDEX CONCURRENTLY IF EXISTS fia_api_job_list_end;
+DROP INDEX CONCURRENTLY IF EXISTS fia_api_job_list_run_start;
+DROP INDEX CONCURRENTLY IF EXISTS fia_api_job_list_run_end;
+DROP INDEX CONCURRENTLY IF EXISTS fia_api_job_list_by_state;
+DROP INDEX CONCURRENTLY IF EXISTS fia_api_job_list_experiment;
+DROP INDEX CONCURRENTLY IF EXISTS fia_api_job_list_instrument;
