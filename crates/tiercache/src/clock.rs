@@ -13,6 +13,10 @@ const GRANULARITY: Duration = match cfg!(all(target_os = "linux", not(debug_asse
     false => Duration::ZERO,
 };
 
+/// The time at which the clock begins, in nanoseconds: a year, so that what was loaded before has a
+/// time, too.
+const ORIGIN: u64 = 365 * 24 * 3_600 * 1_000_000_000;
+
 /// A time of a monotonic clock, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
@@ -23,7 +27,7 @@ impl Moment {
 
     #[cfg(tiercache_simulation)]
     pub(crate) fn now() -> Self {
-        Self(crate::simulated::timers::nanos() + 1)
+        Self(ORIGIN + crate::simulated::timers::nanos())
     }
 
     #[cfg(all(target_os = "linux", not(debug_assertions), not(tiercache_simulation)))]
@@ -31,7 +35,7 @@ impl Moment {
     pub(crate) fn now() -> Self {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
         // Neither is negative.
-        Self(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+        Self(ORIGIN + time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
     #[cfg(not(any(tiercache_simulation, all(target_os = "linux", not(debug_assertions)))))]
@@ -39,9 +43,9 @@ impl Moment {
         use std::sync::LazyLock;
         use tokio::time::Instant;
 
-        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let origin = *ORIGIN;
-        Self::PAST + Instant::now().saturating_duration_since(origin) + Duration::from_nanos(1)
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let start = *START;
+        Self(ORIGIN) + Instant::now().saturating_duration_since(start)
     }
 
     #[inline]

@@ -6,10 +6,10 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::cluster::{self, Cluster};
-use crate::connection::Connection;
 use crate::connection::breaker::CircuitBreaker;
 use crate::connection::reconnect;
 use crate::connection::tracker::Tracker;
+use crate::connection::{CommandError, Connection};
 use crate::local::coherence::{Coherence, NodeId};
 use crate::seams;
 use crate::server::Server;
@@ -101,6 +101,22 @@ impl Link {
         match self {
             Self::One(one) => Some(vec![one.breaker.connection()?]),
             Self::Cluster(cluster) => cluster.connections(),
+        }
+    }
+
+    /// The number of times that a slot of a cluster got another node.
+    pub(crate) fn slot_changes(&self) -> u64 {
+        match self {
+            Self::One(_) => 0,
+            Self::Cluster(cluster) => cluster.changes(),
+        }
+    }
+
+    /// Learns whether keys are moving between the servers now, or have since the last time.
+    pub(crate) async fn learn_slots(&self) -> Result<(), CommandError> {
+        match self {
+            Self::One(_) => Ok(()),
+            Self::Cluster(cluster) => cluster.learn().await,
         }
     }
 

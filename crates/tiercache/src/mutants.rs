@@ -118,14 +118,33 @@ mutants! {
     /// (The versions of the waiters alone matter to threads only: one thread compares the version of
     /// the key and takes the waiters in one step.)
     DeferredWhateverTheyWrote,
-    /// FILL is sent to the server that the lease is from, though the process uses another one by now.
-    FormerConnectionUsed,
+    /// The connection to a primary that took over slots, and was one before, is used before the
+    /// invalidations of its new keys are repeated.
+    ConnectedPrimaryTrusted,
+    /// A primary that says that another, unknown one has a slot keeps it.
+    UnknownPrimaryIgnored,
+    /// A read that followed a redirection returns what the other node has.
+    RedirectedReadTrusted,
+    /// Keys that move to another node during the invalidation of all keys are missed.
+    SlotsNotLearnt,
     /// Payloads of any generation are current.
     TagIgnored,
     /// Timeouts do not close a connection.
     SilentConnectionKept,
     /// A command on a closed connection waits.
     ClosedConnectionWaits,
+    /// Last known values are served however old they are.
+    AgeUnlimited,
+    /// The age of a value is the time since it came to memory.
+    AgeUnderstated,
+    /// A write leaves the last known value in memory.
+    LastKnownKept,
+    /// A failed load fails its reads, whatever the last known value.
+    LastKnownNotServed,
+    /// The last known value is served when a load takes 200 ms, although no load has failed.
+    OutageAssumed,
+    /// The soft timeout of loads has no effect.
+    SoftTimeoutIgnored,
     /// Fences count as replicated although nothing waited for a replica.
     ReplicasNotAwaited,
 }

@@ -9,11 +9,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::clock::Moment;
-use crate::connection::Connection;
+use crate::connection::{CommandError, Connection};
 use crate::link::{Invalidated, Link};
 use crate::local::coherence::Coherence;
 use crate::local::store::Store;
 use crate::local::versions::KeyVersions;
+use crate::seams::mutant;
 use crate::server::Server;
 use crate::settings::{ConfigError, OverlappingPrefix, Settings};
 use crate::stats::{Counters, NamespaceStats, SharedLevel, Tracking};
@@ -168,6 +169,20 @@ impl Shared {
     /// The number of times that keys may have got another server, which may lack changes.
     pub(crate) fn losses(&self) -> u64 {
         self.link.as_ref().map_or(0, Link::losses)
+    }
+
+    /// The number of times that a slot of a cluster got another node.
+    pub(crate) fn slot_changes(&self) -> u64 {
+        self.link.as_ref().map_or(0, Link::slot_changes)
+    }
+
+    /// Learns whether keys are moving between the servers now, or have since the last time.
+    pub(crate) async fn learn_slots(&self) -> Result<(), CommandError> {
+        mutant!(SlotsNotLearnt => return Ok(()));
+        match &self.link {
+            Some(link) => link.learn_slots().await,
+            None => Ok(()),
+        }
     }
 
     /// Whether client tracking is needed.

@@ -14,7 +14,7 @@ Usage: tiercache-sim [OPTIONS]
   --seconds S       until this time has passed, from the first seed on
   --jobs N          threads (default 1)
   --mutant NAME     with a defect of the code; `all` for each in turn
-  --kind KIND       all in a set-up: clocks, sentinel, cluster, large, replicas
+  --kind KIND       all in a set-up: clocks, sentinel, cluster, large, replicas, outages, moves
   --hash            print the trace hash of each seed
   --minimize        remove what a failing history does not need
   --quiet           no coverage

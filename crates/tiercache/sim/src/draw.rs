@@ -4,13 +4,23 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tiercache::simulated::Mutant;
 
-use crate::plan::{Fault, Plan};
-use crate::setup::{Kind, Topology};
+use crate::plan::{Fault, Plan, pick};
+use crate::setup::{Kind, LastKnown, Topology};
 
 impl Plan {
     /// The plan of a seed in a set-up of this kind, if one is given; otherwise of one that is drawn.
     pub(crate) fn of_kind(seed: u64, mutant: Option<Mutant>, kind: Option<Kind>) -> Self {
-        Self::drawn(seed, mutant).in_setup(kind)
+        // Histories of these two kinds differ in their topologies and in what is added below.
+        let drawn = match kind {
+            Some(Kind::Outages) => None,
+            Some(Kind::Moves) => Some(Kind::Cluster),
+            kind => kind,
+        };
+        let mut plan = Self::drawn(seed, mutant).in_setup(drawn);
+        plan.add_outages(kind);
+        plan.add_failovers_of_moves(kind);
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan
     }
 
     /// The plan in the set-up of its seed; all of these are of one `kind`, if there is one.
@@ -94,6 +104,62 @@ impl Plan {
             self.faults.push((at, fault));
         }
         self.faults.sort_by_key(|(at, _)| *at);
+    }
+}
+
+impl Plan {
+    /// The database is unavailable, and last known values are served meanwhile.
+    fn add_outages(&mut self, kind: Option<Kind>) {
+        let random = &mut StdRng::seed_from_u64(self.seed ^ 0x0007_a6e6);
+        let is_drawn = random.random_range(0..16_u32) == 0;
+        if kind != Some(Kind::Outages) && !(is_drawn && kind.is_none()) {
+            return;
+        }
+        self.has_memory = true;
+        self.ttl = pick(random, &[1_500, 4_000]);
+        self.setup.last_known = Some(LastKnown {
+            max_stale: pick(random, &[300, 2_000, 10_000]),
+            after: pick(random, &[None, None, Some(40), Some(250)]),
+        });
+        for _ in 0..random.random_range(1..=4_u32) {
+            let at = random.random_range(500..self.horizon);
+            let millis = random.random_range(200..6_000);
+            let fault = match random.random_range(0..4_u32) {
+                0 => Fault::SlowDatabase { millis },
+                _ => Fault::NoDatabase { millis },
+            };
+            self.faults.push((at, fault));
+        }
+    }
+
+    /// A node from which a slot moves, or to which, fails over meanwhile.
+    fn add_failovers_of_moves(&mut self, kind: Option<Kind>) {
+        let random = &mut StdRng::seed_from_u64(self.seed ^ 0x000f_a170);
+        let is_drawn = random.random_range(0..3_u32) == 0;
+        let is_meant = kind == Some(Kind::Moves) || is_drawn && kind.is_none();
+        if self.setup.topology != Topology::Cluster || !is_meant {
+            return;
+        }
+        self.setup.promotes_moving = true;
+        let shards = self.setup.topology.shards();
+        for _ in 0..random.random_range(1..=3_u32) {
+            let at = random.random_range(500..self.horizon);
+            let (to, millis) = (
+                random.random_range(0..shards),
+                random.random_range(20..3_000),
+            );
+            let key = random.random_range(0..=self.keys);
+            self.faults.push((at, Fault::MoveSlot { key, to, millis }));
+            let lag = random.random_range(0..4_000);
+            let mut fault = promotion(random, shards, lag);
+            if let Fault::Promote { shard, .. } = &mut fault
+                && random.random_range(0..2_u32) == 0
+            {
+                *shard = to;
+            }
+            self.faults
+                .push((at + random.random_range(0..millis), fault));
+        }
     }
 }
 

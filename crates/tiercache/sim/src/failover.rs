@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use crate::events::Event;
 use crate::net::End;
 use crate::setup::Topology;
-use crate::valkey::cluster::FIRST_PORT;
+use crate::valkey::cluster::{FIRST_PORT, slot_of};
 use crate::world::State;
 
 /// The longest time until the nodes of a cluster learn of a failover.
@@ -20,13 +20,15 @@ impl State {
     /// Promotes the replica of a shard, unless the shard is changing already.
     pub(crate) fn promote(&mut self, shard: usize, lag: u64, (split, back): (u64, u64)) {
         let now = self.now();
-        if self.servers.topology == Topology::One || self.servers.changing[shard] > now {
+        let is_changing = self.servers.changing[shard] > now && !self.may_promote_moving(shard);
+        if self.servers.topology == Topology::One || is_changing {
             self.coverage.count("failover in vain");
             return;
         }
         self.coverage.count("fault: failover");
         let (old, new) = (self.servers.primaries[shard], self.servers.replica(shard));
-        self.servers.changing[shard] = now + split.max(back) + 1;
+        let whole = now + split.max(back) + 1;
+        self.servers.changing[shard] = self.servers.changing[shard].max(whole);
         self.servers.primaries[shard] = new;
         let since = self.server_time().saturating_sub(lag);
         let mut store = self.servers.all[old].store.clone();
@@ -36,8 +38,12 @@ impl State {
         self.servers.all[new].is_replica = false;
         self.announce(old, new);
         if self.servers.topology == Topology::Cluster {
+            self.promote_moving(old, new);
+            let member = self.servers.all[new].member();
+            let importing = member.and_then(|member| member.importing);
             for key in store.keys() {
-                if self.servers.shard_of(&key) != shard {
+                let is_imported = importing.is_some_and(|(slot, _)| slot == slot_of(&key));
+                if self.servers.shard_of(&key) != shard && !is_imported {
                     store.delete(&key);
                 }
             }
@@ -46,7 +52,7 @@ impl State {
         let _ = self.servers.all[new].take_changes();
         let keys = 0..self.plan.keys;
         let lost: Vec<u64> = keys
-            .filter(|key| self.servers.shard_of_writes(*key) == shard)
+            .filter(|key| self.oracle.reached.may_be_on(*key, shard))
             .collect();
         self.oracle
             .promoted(shard, &lost, (now.saturating_sub(lag), now));
@@ -89,7 +95,14 @@ impl State {
         let now = self.now();
         for node in (0..self.servers.all.len()).filter(|node| !but.contains(node)) {
             let delay = self.random.random_range(0..longest);
-            self.schedule(now + delay, Event::Learn(node));
+            let shard = node % self.servers.primaries.len();
+            let is_former = !self.servers.all[node].is_replica
+                && self.servers.primaries[shard] != node
+                && self.plan.setup.promotes_moving;
+            // The others do not reach a former primary that still takes writes.
+            if !is_former {
+                self.schedule(now + delay, Event::Learn(node));
+            }
         }
     }
 
@@ -113,6 +126,9 @@ impl State {
         // It gets the keys of the primary, which nobody reads here.
         valkey.flush();
         valkey.is_replica = true;
+        if let Some(member) = valkey.member() {
+            (member.migrating, member.importing) = (None, None);
+        }
         self.push_later();
     }
 }

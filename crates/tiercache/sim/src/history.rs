@@ -207,6 +207,8 @@ async fn settle_key(
         let committed = world.with(|state| state.database.committed(key));
         let is_last = attempt == ATTEMPTS - 1;
         match read {
+            // It was read while a load took longer than the soft timeout.
+            Some((_, Source::Stale { .. })) if !is_last => world.sleep(300).await,
             Some((version, _)) if version != committed => fail(format!(
                 "process {process} reads version {version} of key {key} long after \
                  {committed} was committed"

@@ -10,6 +10,7 @@ mod events;
 mod failover;
 mod faults;
 mod history;
+mod judged;
 mod legacy;
 mod minimize;
 mod net;

@@ -66,6 +66,9 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
     with(plan.setup.stops_clocks, &|plan| {
         plan.setup.stops_clocks = false;
     });
+    with(plan.setup.last_known.is_some(), &|plan| {
+        plan.setup.last_known = None;
+    });
     with(plan.setup.padding > 0, &|plan| plan.setup.padding = 0);
     let after = plan.faults.last().map_or(500, |(at, _)| at + 500);
     for shorter in [

@@ -11,6 +11,7 @@ use crate::database::Unavailable;
 use crate::oracle::Life;
 use crate::padded::Padded;
 use crate::plan::Plan;
+use crate::setup::LastKnown;
 use crate::trace::Who;
 use crate::world::World;
 
@@ -88,6 +89,16 @@ impl App {
             (true, false) => values,
             (_, true) => values.unshared(),
             (false, false) => values.shared_only(),
+        };
+        let values = match plan.setup.last_known {
+            None => values,
+            Some(LastKnown { max_stale, after }) => {
+                let values = values.stale_if(|_| true, Duration::from_millis(max_stale));
+                match after {
+                    None => values,
+                    Some(after) => values.stale_after(Duration::from_millis(after)),
+                }
+            }
         };
         let (values, groups) = match plan.is_grouped {
             true => {

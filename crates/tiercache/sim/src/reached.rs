@@ -24,6 +24,11 @@ pub(crate) struct Reached {
     promoted: Vec<u64>,
     /// The shard on which the writes of each key depend.
     shards: Vec<usize>,
+    /// The other shard that may have a key: while its slot moves, and afterwards if one of the two
+    /// failed over meanwhile.
+    beside: Vec<Option<usize>>,
+    /// When the slot of each key began to move, while it does.
+    moving: Vec<Option<u64>>,
     /// When the clock of a life stood still.
     stops: Vec<(Life, u64, u64)>,
     /// In parts per million.
@@ -47,6 +52,8 @@ impl Reached {
             repeated: Vec::new(),
             promoted: vec![0; plan.setup.topology.shards()],
             shards: vec![0; plan.keys as usize],
+            beside: vec![None; plan.keys as usize],
+            moving: vec![None; plan.keys as usize],
             stops: Vec::new(),
             drift: plan.setup.drift(),
             is_calm,
@@ -63,6 +70,49 @@ impl Reached {
     /// The shards on which the writes of each key depend from now on.
     pub(crate) fn set_shards(&mut self, shards: Vec<usize>) {
         self.shards = shards;
+    }
+
+    /// The slot of a key begins to move to another shard.
+    pub(crate) fn begin_move(&mut self, key: u64, to: usize, now: u64) {
+        self.beside[key as usize] = Some(to);
+        self.moving[key as usize] = Some(now);
+    }
+
+    /// The slot of a key is on another shard than before. Returns since when the key may have been
+    /// on both, as from [`on_two_since`](Self::on_two_since).
+    pub(crate) fn end_move(&mut self, key: u64, from: usize) -> Option<u64> {
+        self.beside[key as usize] = Some(from);
+        let since = self.on_two_since(key);
+        if since.is_none() {
+            self.beside[key as usize] = None;
+        }
+        self.moving[key as usize] = None;
+        since
+    }
+
+    /// The begin of the move of a key's slot, if one of its shards has failed over since: the key may
+    /// be on both then, and invalidated on one only.
+    pub(crate) fn on_two_since(&self, key: u64) -> Option<u64> {
+        let begun = self.moving[key as usize]?;
+        let mut shards = self.shards_of(key);
+        shards
+            .any(|shard| self.promoted[shard] >= begun)
+            .then_some(begun)
+    }
+
+    /// Whether a key may be on two shards.
+    pub(crate) fn has_moved(&self, key: u64) -> bool {
+        self.beside[key as usize].is_some()
+    }
+
+    /// Whether a key may be on a shard.
+    pub(crate) fn may_be_on(&self, key: u64, shard: usize) -> bool {
+        self.shards_of(key).any(|of| of == shard)
+    }
+
+    fn shards_of(&self, key: u64) -> impl Iterator<Item = usize> {
+        let beside = self.beside[key as usize];
+        std::iter::once(self.shard(key)).chain(beside)
     }
 
     pub(crate) fn shard(&self, key: u64) -> usize {
@@ -98,16 +148,21 @@ impl Reached {
         self.promoted[shard] = now;
     }
 
-    /// The last promotion in the shard of a key.
+    /// The last promotion in the shards of a key; 0 if there was none.
     pub(crate) fn promotion(&self, key: u64) -> u64 {
-        self.promoted[self.shard(key)]
+        let promotions = self.shards_of(key).map(|shard| self.promoted[shard]);
+        promotions.max().unwrap_or_default()
     }
 
-    /// Whether a process may use the former primary of a key, or none.
-    pub(crate) fn is_behind(&self, life: Life, key: u64, now: u64) -> bool {
-        let promoted = self.promotion(key);
-        let is_overdue = self.is_calm && now > promoted + FAILOVER;
-        promoted > 0 && self.connected[life][self.shard(key)] < promoted && !is_overdue
+    /// The promotion in the shard of a key since which a process may use the former primary, or none.
+    pub(crate) fn behind(&self, life: Life, key: u64, now: u64) -> Option<u64> {
+        let is_behind = |shard: &usize| {
+            let promoted = self.promoted[*shard];
+            let is_overdue = self.is_calm && now > promoted + FAILOVER;
+            promoted > 0 && self.connected[life][*shard] < promoted && !is_overdue
+        };
+        let behind = self.shards_of(key).filter(is_behind);
+        behind.map(|shard| self.promoted[shard]).min()
     }
 
     /// The time at which each writer must have repeated its invalidations after a promotion, if

@@ -100,8 +100,12 @@ impl Servers {
 
     /// The shard on which the writes of a key depend: that of its group, if it has one.
     pub(crate) fn shard_of_writes(&self, key: u64) -> usize {
-        let key = if self.is_grouped { self.keys } else { key };
-        self.shard_of(&self.name(key))
+        self.shard_of(&self.name_of_writes(key))
+    }
+
+    /// The key on which the writes of a key depend: that of its group, if it has one.
+    pub(crate) fn name_of_writes(&self, key: u64) -> Bytes {
+        self.name(if self.is_grouped { self.keys } else { key })
     }
 
     /// The server to which a client that knows everything sends the commands of a key, and whether

@@ -50,17 +50,32 @@ pub(crate) enum Kind {
     Large,
     /// Fences that wait for a replica.
     Replicas,
+    /// Last known values are served while the database is unavailable.
+    Outages,
+    /// Nodes of a cluster fail over while their slots move.
+    Moves,
 }
 
 impl Kind {
     /// Each, by its name on the command line.
-    pub(crate) const ALL: [(&str, Self); 5] = [
+    pub(crate) const ALL: [(&str, Self); 7] = [
         ("clocks", Self::Clocks),
         ("sentinel", Self::Sentinel),
         ("cluster", Self::Cluster),
         ("large", Self::Large),
         ("replicas", Self::Replicas),
+        ("outages", Self::Outages),
+        ("moves", Self::Moves),
     ];
+}
+
+/// When last known values are served. Times are in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastKnown {
+    /// The longest time after the TTL.
+    pub(crate) max_stale: u64,
+    /// The soft timeout of loads.
+    pub(crate) after: Option<u64>,
 }
 
 /// The set-up of a history.
@@ -77,6 +92,9 @@ pub(crate) struct Setup {
     pub(crate) padding: usize,
     /// The number of replicas that a fence waits for.
     pub(crate) wait_replicas: u32,
+    pub(crate) last_known: Option<LastKnown>,
+    /// Whether nodes fail over while their slots move.
+    pub(crate) promotes_moving: bool,
 }
 
 impl Setup {

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::database::{Transaction, Unavailable, Updated};
 use crate::oracle::Life;
+use crate::oracle::last_known::LastKnown;
 use crate::process::{App, LONGEST};
 use crate::trace::Who;
 
@@ -36,6 +37,7 @@ impl App {
                     self.write(&keys, writes.puts).await;
                 }
             };
+            self.note(&keys, LastKnown::begin_write);
             if timeout(LONGEST, changing).await.is_err() {
                 let text = format!(
                     "a write of {keys:?} by process {} does not end",
@@ -43,7 +45,17 @@ impl App {
                 );
                 self.world.with(|state| state.oracle.fail(text));
             }
+            self.note(&keys, LastKnown::end_write);
         }
+    }
+
+    /// The oracle learns which keys are being written.
+    fn note(&self, keys: &[u64], note: fn(&mut LastKnown, Life, u64)) {
+        self.world.with(|state| {
+            for key in keys {
+                note(&mut state.oracle.last_known, self.life, *key);
+            }
+        });
     }
 
     /// Up to so many keys that follow each other.
@@ -141,6 +153,10 @@ impl App {
         let begun = self.world.now();
         let is_of_all = self.chance(all);
         if is_of_all {
+            self.world.with(|state| {
+                let known = &mut state.oracle.last_known;
+                known.begin_invalidate_all(self.life);
+            });
             self.values.invalidate_all().await;
             self.world
                 .with(|state| state.coverage.count("invalidate_all"));

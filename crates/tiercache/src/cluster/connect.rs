@@ -8,6 +8,7 @@ use crate::connection::reconnect::{self, Member};
 use crate::connection::tracker::Tracker;
 use crate::connection::{Connection, Redirects};
 use crate::seams;
+use crate::seams::mutant;
 use crate::server::HostPort;
 use crate::server::slots::parse_address;
 use crate::sync::lock;
@@ -51,13 +52,22 @@ impl Cluster {
         *lock(&node.tasks) = tasks;
     }
 
-    /// Records that a node has a slot.
-    fn moved(&self, slot: usize, node: &Arc<Node>) {
+    /// Records that a node has a slot; `None`: one that is unknown.
+    fn moved(&self, slot: usize, node: Option<&Arc<Node>>) {
+        mutant!(UnknownPrimaryIgnored => if node.is_none() { return; });
         self.slots.rcu(|slots| {
             let map = slots.with_owner(slot, node);
-            self.count_change(&map);
+            self.repeat_in(&map);
             map
         });
+    }
+
+    /// The node with an address.
+    fn node(&self, address: &HostPort) -> Option<Arc<Node>> {
+        let nodes = lock(&self.nodes);
+        let is_alias = |node: &&Arc<Node>| node.alias.as_ref() == Some(address);
+        let node = nodes.get(address);
+        node.or_else(|| nodes.values().find(is_alias)).cloned()
     }
 }
 
@@ -67,23 +77,12 @@ struct ByRedirection(Weak<Cluster>);
 impl Redirects for ByRedirection {
     fn follow(&self, address: &str, slot: u16, is_moved: bool) -> Option<Arc<Connection>> {
         let cluster = self.0.upgrade()?;
+        let node = cluster.node(&parse_address(address)?);
         if is_moved {
             cluster.outdated.notify_one();
+            cluster.moved(slot.into(), node.as_ref());
         }
-        let address = parse_address(address)?;
-        let node = {
-            let nodes = lock(&cluster.nodes);
-            let aliased = || {
-                nodes
-                    .values()
-                    .find(|node| node.alias.as_ref() == Some(&address))
-            };
-            Arc::clone(nodes.get(&address).or_else(aliased)?)
-        };
-        if is_moved {
-            cluster.moved(slot.into(), &node);
-        }
-        node.breaker.connection()
+        node?.breaker.connection()
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Cluster {
     large_keys: Arc<LargeKeys>,
     slots: ArcSwap<SlotMap>,
     nodes: Mutex<BTreeMap<HostPort, Arc<Node>>>,
+    /// Held while the nodes and slots are requested.
+    learning: tokio::sync::Mutex<()>,
     /// Asks for the nodes to be requested again.
     outdated: Notify,
     is_up: watch::Sender<bool>,
@@ -91,6 +93,7 @@ impl Cluster {
             large_keys: Arc::default(),
             slots: ArcSwap::default(),
             nodes: Mutex::default(),
+            learning: tokio::sync::Mutex::default(),
             outdated: Notify::new(),
             is_up: watch::Sender::new(false),
             openings: AtomicU64::new(0),
@@ -189,7 +192,7 @@ impl Cluster {
             owners,
             is_resharding,
         };
-        self.count_change(&map);
+        self.repeat_in(&map);
         // Before the nodes are connected to: their loops ask which keys they have.
         self.slots.store(Arc::new(map));
         drop(nodes);
@@ -199,12 +202,20 @@ impl Cluster {
         self.update_is_up();
     }
 
-    /// Counts a change of the nodes of slots, before the slots are known to readers.
-    fn count_change(&self, next: &SlotMap) {
+    /// Queues the recent invalidations of the keys that another node has now, before the slots are
+    /// known to readers: it may have taken over from its former primary without them, and be connected
+    /// already, since it was a primary before.
+    fn repeat_in(&self, next: &SlotMap) {
         mutant!(NewPrimaryIgnored => return);
-        if !self.slots.load().has_nodes_of(next) {
-            self.changes.fetch_add(1, Ordering::Relaxed);
+        let slots = self.slots.load();
+        if slots.has_nodes_of(next) {
+            return;
         }
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        mutant!(ConnectedPrimaryTrusted => return);
+        let id = |map: &SlotMap, key: &str| map.owner(key).map(|node| node.id);
+        self.pending
+            .enqueue_recent_of(|key| id(&slots, key) != id(next, key));
     }
 
     /// Ends the use of a node that has no slots any more. What was written to it last may be unknown
@@ -242,14 +253,16 @@ impl SlotMap {
         self.owners == other.owners && ids(self) == ids(other)
     }
 
-    /// The map after a slot has moved to a node.
-    fn with_owner(&self, slot: usize, node: &Arc<Node>) -> Self {
+    /// The map after a slot has moved to a node, or to one that is unknown.
+    fn with_owner(&self, slot: usize, node: Option<&Arc<Node>>) -> Self {
         let mut map = self.clone();
-        let known = map.nodes.iter().position(|known| known.id == node.id);
-        if known.is_none() {
-            map.nodes.push(Arc::clone(node));
-        }
-        let index = PrimaryIndex::try_from(known.unwrap_or(map.nodes.len() - 1)).ok();
+        let index = node.and_then(|node| {
+            let known = map.nodes.iter().position(|known| known.id == node.id);
+            if known.is_none() {
+                map.nodes.push(Arc::clone(node));
+            }
+            PrimaryIndex::try_from(known.unwrap_or(map.nodes.len() - 1)).ok()
+        });
         if let Some(owner) = map.owners.get_mut(slot) {
             *owner = index;
         }

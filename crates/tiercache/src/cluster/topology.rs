@@ -41,7 +41,10 @@ fn nodes() -> Cmd {
 }
 
 impl Cluster {
-    async fn learn(&self) -> Result<(), CommandError> {
+    /// Learns the nodes and slots as they are after the begin of this call.
+    pub(crate) async fn learn(&self) -> Result<(), CommandError> {
+        // One at a time, so that no earlier state replaces a later one.
+        let _learning = self.learning.lock().await;
         let open: Vec<(HostPort, Option<Arc<Connection>>)> = {
             let nodes = lock(&self.nodes);
             let connection = |(address, node): (&HostPort, &Arc<super::Node>)| {

@@ -21,6 +21,7 @@ pub(crate) struct ReadSnapshot {
     stamp: VersionStamp,
     write_version: u64,
     group: Option<GroupStamp>,
+    slot_changes: u64,
     at: Moment,
 }
 
@@ -53,8 +54,16 @@ impl<V, E> Inner<V, E> {
             stamp: shared.coherence.stamp(key),
             write_version: shared.write_versions.get(key),
             group: group.map(of_group),
+            slot_changes: shared.slot_changes(),
             at: Moment::now(),
         }
+    }
+
+    /// Whether a slot has got another node since the snapshot. What the node replies may be from before
+    /// an invalidation of this process, which became pending after the check of the read.
+    pub(crate) fn is_moved_since(&self, snapshot: &ReadSnapshot) -> bool {
+        mutant!(RedirectedReadTrusted => return false);
+        self.shared.slot_changes() != snapshot.slot_changes
     }
 
     /// Whether this process has written the key or its group since the snapshot.
@@ -162,8 +171,14 @@ where
             Validity::LocalOnly | Validity::FallbackOnly => Duration::ZERO,
         };
         let deadline = snapshot.at + ttl;
+        let loaded = deadline.before(whole);
+        #[cfg(tiercache_simulation)]
+        let loaded = match crate::mutants::Mutant::AgeUnderstated.is_active() {
+            true => snapshot.at,
+            false => loaded,
+        };
         let times = Times {
-            loaded: deadline.before(whole),
+            loaded,
             refresh: deadline.before(refresh_before),
             deadline,
         };
@@ -202,6 +217,7 @@ where
 
     /// Removes an entry that a write has replaced. **Call it after the write version changed.**
     pub(crate) fn remove_local(&self, name: &str) {
+        mutant!(LastKnownKept => return);
         if let Some(store) = self.store() {
             store.remove(self.entry_key(name));
         }
@@ -210,10 +226,14 @@ where
     /// The last known value, if it may still be served while the origin is unavailable.
     pub(crate) fn last_known(&self, name: &str) -> Option<CachedValue<V>> {
         let max_stale = self.config.local.as_ref()?.max_stale;
+        mutant!(LastKnownNotServed => return None);
         let entry: Arc<Entry<V>> = self.store()?.get(self.entry_key(name))?;
         let now = Moment::now();
         let past_ttl = now.since(entry.times.deadline);
-        (!max_stale.is_zero() && past_ttl <= max_stale).then_some(())?;
+        let is_recent = past_ttl <= max_stale;
+        #[cfg(tiercache_simulation)]
+        let is_recent = is_recent || crate::mutants::Mutant::AgeUnlimited.is_active();
+        (!max_stale.is_zero() && is_recent).then_some(())?;
         let age = now.since(entry.times.loaded);
         let source = Source::Stale { age, past_ttl };
         Some(CachedValue::new(entry.value.clone(), source, Some(age)))

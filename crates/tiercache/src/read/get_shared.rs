@@ -22,7 +22,7 @@ pub(super) enum SharedRead<V> {
     Hit(V, Option<Duration>),
     /// No value. A payload that was rejected may be replaced.
     Miss { rejected: Option<Bytes> },
-    /// A write of the key, or of its group, is in progress.
+    /// A write of the key, or of its group, is in progress; or a slot got another node meanwhile.
     Fenced,
 }
 
@@ -102,7 +102,9 @@ where
             false => snapshot,
         };
         Ok(match found.stored {
-            _ if state == GroupState::Fenced => SharedRead::Fenced,
+            _ if state == GroupState::Fenced || self.is_moved_since(&snapshot) => {
+                SharedRead::Fenced
+            }
             Stored::Payload(payload) => match self.decode(key, &payload, &state) {
                 Some(value) => {
                     self.insert_shared(entry_key, &value, payload.len(), snapshot, ttl);

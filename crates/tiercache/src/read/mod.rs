@@ -31,7 +31,7 @@ use crate::read::load::boxed;
 use crate::read::outcome::{CachedValue, Failure, Source};
 use crate::read::serve::serve;
 use crate::seams;
-use crate::seams::timeout;
+use crate::seams::{mutant, timeout};
 
 /// The wait for an origin whose last load failed, if there is a last known value to serve.
 const UNAVAILABLE_ORIGIN_WAIT: Duration = Duration::from_millis(200);
@@ -223,7 +223,9 @@ where
     /// The time after which a last known value is served instead of waiting for a load.
     fn soft_timeout(&self) -> Option<Duration> {
         let policy = self.config.local.as_ref()?;
+        mutant!(SoftTimeoutIgnored => return None);
         let is_unavailable = self.origin_unavailable.load(Ordering::Relaxed);
+        mutant!(OutageAssumed => return Some(UNAVAILABLE_ORIGIN_WAIT));
         let known_outage = is_unavailable.then_some(UNAVAILABLE_ORIGIN_WAIT);
         policy.stale_after.into_iter().chain(known_outage).min()
     }

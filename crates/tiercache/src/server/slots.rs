@@ -120,7 +120,8 @@ impl View {
 pub(crate) type PrimaryIndex = u16;
 
 /// The primaries according to several nodes, and for each slot the index of its primary. Of two that
-/// claim a slot, the one with the higher epoch has it: the other is behind a failover or a move.
+/// claim a slot, the one with the higher epoch has it: the other is behind a failover or a move. A
+/// primary that has no slot is left out: it may be a former one that does not know it yet.
 pub(crate) fn merge(views: Vec<View>) -> (Vec<Primary>, Vec<Option<PrimaryIndex>>) {
     let mut claims: Vec<Primary> = views.into_iter().flat_map(|view| view.primaries).collect();
     // The last one has a slot; of those with the same epoch, that of the first view.
@@ -141,6 +142,18 @@ pub(crate) fn merge(views: Vec<View>) -> (Vec<Primary>, Vec<Option<PrimaryIndex>
             primaries.push(claim);
         }
     }
+    let mut numbers: Vec<Option<PrimaryIndex>> = vec![None; primaries.len()];
+    for owner in owners.iter().flatten() {
+        numbers[usize::from(*owner)] = Some(0);
+    }
+    for (number, used) in (0..).zip(numbers.iter_mut().flatten()) {
+        *used = number;
+    }
+    for owner in &mut owners {
+        *owner = owner.and_then(|index| numbers[usize::from(index)]);
+    }
+    let mut numbers = numbers.iter();
+    primaries.retain(|_| numbers.next().is_some_and(Option::is_some));
     (primaries, owners)
 }
 
@@ -203,6 +216,25 @@ nonsense
             let (primaries, owners) = merge(views.into());
             let port = |slot: usize| Some(primaries[usize::from(owners[slot]?)].address.port);
             assert_eq!([4, 5, 6].map(port), [Some(7000), Some(7001), Some(7000)]);
+        }
+    }
+
+    #[test]
+    fn a_primary_whose_slots_others_have_is_left_out() {
+        let former = "\
+a 127.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-99
+b 127.0.0.1:7001@17001 master - 0 0 2 connected 100-16383
+";
+        let present = "\
+c 127.0.0.1:7002@17002 myself,master - 0 0 3 connected 0-99
+b 127.0.0.1:7001@17001 master - 0 0 2 connected 100-16383
+";
+        for views in [[former, present], [present, former]] {
+            let views = views.map(|view| View::parse(view, &address(1), false));
+            let (primaries, owners) = merge(views.into());
+            let port = |slot: usize| Some(primaries[usize::from(owners[slot]?)].address.port);
+            assert_eq!([99, 100].map(port), [Some(7002), Some(7001)]);
+            assert_eq!(primaries.len(), 2);
         }
     }
 }

@@ -85,11 +85,13 @@ impl Shared {
         if !self.has_shared_level() {
             return Ok(());
         }
+        let losses = self.losses();
         for connection in self.connections().ok_or(CommandError::CircuitOpen)? {
             self.invalidate_found_on(&connection, prefix).await?;
         }
         // A key that has moved from one server to another may have been missed.
-        let is_complete = self.connections().is_some();
+        self.learn_slots().await?;
+        let is_complete = self.connections().is_some() && self.losses() == losses;
         is_complete.then_some(()).ok_or(CommandError::CircuitOpen)
     }
 

@@ -7,7 +7,7 @@
 //!
 //! The reconnect loop (at every heartbeat, too) and the tracker flush it before a connection is used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -95,10 +95,10 @@ impl PendingInvalidations {
     pub(crate) fn enqueue(&self, key: &str, own: Option<FenceToken>, lifetime: Duration) {
         let mut queue = lock(&self.queue);
         queue.next_serial += 1;
-        let until = Instant::now() + lifetime;
+        let (serial, until) = (queue.next_serial, Instant::now() + lifetime);
         let mut invalidation = Invalidation {
             own,
-            serial: queue.next_serial,
+            serial,
             lifetime,
             until,
         };
@@ -123,13 +123,23 @@ impl PendingInvalidations {
     /// Queues the recent invalidations again, for a new connection after one that was lost.
     pub(crate) fn enqueue_recent(&self, lost: Instant) {
         let (recent, dropped) = lock(&self.recent).take(lost);
-        for Recent { key, lifetime, .. } in recent {
-            self.enqueue(&key, None, lifetime);
-        }
+        self.enqueue_all(recent);
         if let Some(lifetime) = dropped {
             let mut queue = lock(&self.queue);
             queue.all_until = Some(Instant::now() + lifetime);
             self.publish(&queue);
+        }
+    }
+
+    /// Queues the recent invalidations of some keys again, since another server has these now.
+    pub(crate) fn enqueue_recent_of(&self, is_meant: impl Fn(&str) -> bool) {
+        let recent = lock(&self.recent).take_of(is_meant);
+        self.enqueue_all(recent);
+    }
+
+    fn enqueue_all(&self, recent: VecDeque<Recent>) {
+        for Recent { key, lifetime, .. } in recent {
+            self.enqueue(&key, None, lifetime);
         }
     }
 
@@ -217,73 +227,4 @@ impl PendingInvalidations {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    const LIFETIME: Duration = Duration::from_secs(65);
-
-    #[test]
-    fn only_queued_keys_are_bypassed() {
-        let pending = PendingInvalidations::new(Duration::from_secs(10));
-        assert!(!pending.contains("a"));
-        pending.enqueue("a", None, LIFETIME);
-        assert!(pending.contains("a") && !pending.contains("b"));
-        assert_eq!(pending.count(), 1);
-    }
-
-    #[test]
-    fn a_confirmed_fence_is_kept_when_a_later_one_is_not_confirmed() {
-        let pending = PendingInvalidations::new(Duration::from_secs(10));
-        let own = FenceToken::new();
-        pending.enqueue("a", Some(own.clone()), LIFETIME);
-        pending.enqueue("a", None, LIFETIME);
-        assert!(lock(&pending.queue).invalidations["a"].own == Some(own));
-    }
-
-    #[test]
-    fn an_invalidation_queued_during_a_flush_stays_queued() {
-        let pending = PendingInvalidations::new(Duration::from_secs(10));
-        pending.enqueue("a", None, LIFETIME);
-        let flushed = lock(&pending.queue).invalidations["a"].serial;
-        pending.enqueue("a", None, LIFETIME);
-        pending.remove("a", flushed);
-        assert!(pending.contains("a"));
-        let flushed = lock(&pending.queue).invalidations["a"].serial;
-        pending.remove("a", flushed);
-        assert!(!pending.contains("a"));
-    }
-
-    #[limited::test(start_paused = true)]
-    async fn beyond_the_limit_all_keys_are_bypassed_until_their_entries_have_expired() {
-        let pending = PendingInvalidations::new(Duration::from_secs(10));
-        for i in 0..=MAX_INVALIDATIONS {
-            pending.enqueue(&i.to_string(), None, LIFETIME);
-        }
-        assert_eq!(pending.count(), MAX_INVALIDATIONS);
-        assert!(pending.contains("another"));
-        pending.expire();
-        assert!(pending.contains("another"));
-        tokio::time::advance(LIFETIME).await;
-        pending.expire();
-        assert!(!pending.contains("another") && !pending.contains("0"));
-        assert_eq!(pending.count(), 0);
-    }
-
-    #[limited::test(start_paused = true)]
-    async fn recent_invalidations_are_queued_again_and_bypass_their_keys() {
-        let pending = PendingInvalidations::new(Duration::from_secs(10));
-        pending.confirmed("a", LIFETIME);
-        assert!(!pending.contains("a"));
-        pending.enqueue_recent(Instant::now());
-        assert!(pending.contains("a") && !pending.contains("b"));
-    }
-
-    #[test]
-    fn queued_releases_are_bounded() {
-        let pending = PendingInvalidations::new(Duration::from_secs(10));
-        for _ in 0..=MAX_RELEASES {
-            pending.enqueue_release("a", Lease::new());
-        }
-        assert_eq!(lock(&pending.queue).releases.len(), MAX_RELEASES);
-    }
-}
+mod tests;

@@ -72,6 +72,15 @@ impl RecentInvalidations {
         )
     }
 
+    /// Removes and returns what was confirmed within the window before now, of some keys.
+    pub(super) fn take_of(&mut self, is_meant: impl Fn(&str) -> bool) -> VecDeque<Recent> {
+        self.expire(Instant::now());
+        let queue = std::mem::take(&mut self.queue);
+        let (taken, rest) = queue.into_iter().partition(|recent| is_meant(&recent.key));
+        self.queue = rest;
+        taken
+    }
+
     fn expire(&mut self, now: Instant) {
         while self
             .queue
@@ -102,6 +111,16 @@ mod tests {
         let (taken, dropped) = recent.take(lost);
         assert_eq!((keys(taken), dropped), (vec!["new".to_owned()], None));
         assert!(recent.take(lost).0.is_empty());
+    }
+
+    #[test]
+    fn what_was_confirmed_of_some_keys_is_taken_once() {
+        let (mut recent, now) = (RecentInvalidations::new(WINDOW), Instant::now());
+        recent.record("a", LIFETIME, now);
+        recent.record("b", LIFETIME, now);
+        assert_eq!(keys(recent.take_of(|key| key == "a")), ["a"]);
+        assert!(recent.take_of(|key| key == "a").is_empty());
+        assert_eq!(keys(recent.take(now).0), ["b"]);
     }
 
     #[test]

@@ -153,7 +153,11 @@ async fn slots_that_move_under_load_cause_no_errors_and_nothing_stale() {
         assert!(task.await.expect("a stale value") > 20);
     }
     assert_eq!(cache.stats().breaker_openings, openings);
-    assert_eq!(cache.stats().pending_invalidations, 0);
+    // The invalidations of a slot's keys are repeated on its new node, within a heartbeat.
+    wait_until("no pending invalidation", async || {
+        cache.stats().pending_invalidations == 0
+    })
+    .await;
     let (_index, server) = owner(&cluster, &name(0)).await;
     let database = Database::default();
     rows.invalidate(&name(0)).await;

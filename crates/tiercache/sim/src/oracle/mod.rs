@@ -13,13 +13,19 @@
 //! A write whose process died, or whose COMMIT had an unknown outcome, has not returned. If its
 //! process died after COMMIT, while its fence stood, reads return its value from COMMIT on, unless
 //! a fault of the plan can remove the fence.
+//!
+//! A last known value, which is served while the database is unavailable, must be what the bounds
+//! required when it was loaded, by its age, and no older than a write of its process (`last_known.rs`).
 
 mod failover;
 mod fences;
+pub(crate) mod last_known;
 
 use std::collections::BTreeSet;
 
+use crate::oracle::failover::Lost;
 use crate::oracle::fences::Fenced;
+use crate::oracle::last_known::LastKnown;
 use crate::plan::Plan;
 pub(crate) use crate::reached::Life;
 use crate::reached::Reached;
@@ -34,6 +40,8 @@ const LEASE: u64 = 5_000;
 pub(crate) struct Required {
     pub(crate) of_memory: u64,
     pub(crate) otherwise: u64,
+    /// Of a last known value, whatever its age: what the reader's process has written.
+    pub(crate) own: u64,
 }
 
 impl Required {
@@ -42,6 +50,7 @@ impl Required {
         Self {
             of_memory: self.of_memory.min(other.of_memory),
             otherwise: self.otherwise.min(other.otherwise),
+            own: self.own.min(other.own),
         }
     }
 }
@@ -54,14 +63,16 @@ struct Write {
     is_queued: bool,
     /// Whether all keys were invalidated, which is repeated later than the invalidation of a key.
     is_of_all: bool,
-    /// When Valkey lost its invalidation, and the shard that did.
-    lost: Option<(u64, usize)>,
+    /// When Valkey lost its invalidation.
+    lost: Option<Lost>,
 }
 
 /// The writes that returned, by key, and the verdicts.
 pub(crate) struct Oracle {
     keys: Vec<Vec<Write>>,
     pub(crate) reached: Reached,
+    pub(crate) last_known: LastKnown,
+    is_grouped: bool,
     /// The committed versions of each key.
     committed: Vec<BTreeSet<u64>>,
     /// The times at which invalidations were queued.
@@ -90,6 +101,8 @@ impl Oracle {
         Self {
             keys: vec![Vec::new(); plan.keys as usize],
             reached: Reached::new(plan),
+            last_known: LastKnown::new(plan),
+            is_grouped: plan.is_grouped,
             committed: vec![BTreeSet::from([0]); plan.keys as usize],
             queued: Vec::new(),
             unconfirmed: Vec::new(),
@@ -132,16 +145,19 @@ impl Oracle {
         };
         let is_queued = self.queued.iter().any(is_queued);
         // Perhaps a former primary has its invalidation.
-        let is_behind = writer.is_some_and(|life| self.reached.is_behind(life, key, now));
-        let lost = (self.reached.promotion(key), self.reached.shard(key));
-        let is_replicated = self.replicated.contains(&(key, version));
+        let behind = writer.and_then(|life| self.reached.behind(life, key, now));
+        let on_two = self.reached.on_two_since(key).map(|_| now);
+        let lost = match self.is_replicated(key, version) {
+            true => None,
+            false => behind.or(on_two).map(|at| self.lost(key, at)),
+        };
         self.keys[key as usize].push(Write {
             returned: now,
             version,
             writer,
             is_queued,
             is_of_all: false,
-            lost: (is_behind && !is_replicated).then_some(lost),
+            lost,
         });
     }
 
@@ -157,16 +173,21 @@ impl Oracle {
         let mut required = Required {
             of_memory: 0,
             otherwise: 0,
+            own: 0,
         };
         let mut settled = 0;
-        let is_behind = self.reached.is_behind(reader, key, now);
-        let promotion = self.reached.promotion(key);
+        let behind = self.reached.behind(reader, key, now);
+        let on_two = self.reached.on_two_since(key);
         let push = self.reached.stretched(PUSH);
         let writes = &self.keys[key as usize];
         for write in writes {
             let is_own = write.writer == Some(reader);
             // The former primary does not have it.
-            if is_behind && !is_own && write.returned >= promotion {
+            let is_again = write.lost.is_some_and(|lost| lost.is_again);
+            if !is_own && behind.is_some_and(|promoted| is_again || write.returned >= promoted) {
+                continue;
+            }
+            if is_own && on_two.is_some_and(|begun| write.returned >= begun) {
                 continue;
             }
             let visible = write.returned + self.legacy + if is_own { 0 } else { self.lag(write) };
@@ -174,13 +195,17 @@ impl Oracle {
             let of_memory = visible + if is_own { 0 } else { push + stood_still };
             if visible <= now {
                 required.otherwise = required.otherwise.max(write.version);
+                // Not of a group, whose last known values are those from before its writes, nor beside
+                // older readers, whose fills replace later values.
+                if is_own && !self.is_grouped && self.legacy == 0 {
+                    required.own = required.own.max(write.version);
+                }
             }
             if of_memory <= now {
                 required.of_memory = required.of_memory.max(write.version);
             }
-            if write.returned + self.reached.stretched(self.lifetime) + PUSH + self.legacy + 10_000
-                <= now
-            {
+            let longest = self.reached.stretched(self.lifetime) + PUSH + self.legacy + 10_000;
+            if write.returned + longest <= now && !self.last_known.is_used() {
                 settled = settled.max(write.version);
             }
         }
@@ -195,7 +220,7 @@ impl Oracle {
     pub(crate) fn judge(
         &mut self,
         (reader, key): (Life, u64),
-        (required, is_memory): (Required, bool),
+        (least, source): (u64, &str),
         version: Option<u64>,
     ) -> bool {
         self.reads += 1;
@@ -205,18 +230,9 @@ impl Oracle {
             ));
             return false;
         };
-        let least = match is_memory {
-            true => required.of_memory,
-            false => required.otherwise,
-        };
         if version >= least {
             return true;
         }
-        let source = if is_memory {
-            "memory"
-        } else {
-            "Valkey or the loader"
-        };
         self.fail(format!(
             "process life {reader} read version {version} of key {key} from {source}; version \
              {least} had returned before"

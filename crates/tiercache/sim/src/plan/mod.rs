@@ -97,7 +97,7 @@ const SHORTEST: u64 = 4_000;
 const ARRIVING: u64 = 5_000;
 
 /// One of some values.
-fn pick<T: Copy>(random: &mut StdRng, values: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(random: &mut StdRng, values: &[T]) -> T {
     values[random.random_range(0..values.len())]
 }
 

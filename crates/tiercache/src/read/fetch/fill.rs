@@ -83,7 +83,6 @@ where
 
     /// Whether this process uses another connection for the key by now, or none.
     fn is_replaced(&self, connection: &Arc<Connection>) -> bool {
-        mutant!(FormerConnectionUsed => return false);
         let current = self.namespace.shared.connection(&self.key);
         current.is_none_or(|current| !Arc::ptr_eq(&current, connection))
     }

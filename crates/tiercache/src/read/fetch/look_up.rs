@@ -1,7 +1,6 @@
 //! The look-up of a fetch in the shared level: GET, then GETLEASE.
 
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,7 +52,7 @@ where
         match known {
             Known::Nothing => {}
             Known::Absent { rejected } => {
-                return self.miss(connection, rejected, wait).await;
+                return self.miss(rejected, wait).await;
             }
             Known::Fenced => return self.fenced(),
             Known::Unavailable => return self.unavailable(),
@@ -71,7 +70,7 @@ where
             .await
         {
             Ok(SharedRead::Hit(value, age)) => Lookup::Hit(value, age),
-            Ok(SharedRead::Miss { rejected }) => self.miss(connection, rejected, wait).await,
+            Ok(SharedRead::Miss { rejected }) => self.miss(rejected, wait).await,
             Ok(SharedRead::Fenced) => self.fenced(),
             Err(_) => self.unavailable(),
         }
@@ -79,28 +78,22 @@ where
 
     /// As [`acquire_lease`](Self::acquire_lease), boxed: most fetches are hits, and hold no room
     /// for it.
-    fn miss(
-        &mut self,
-        connection: Arc<Connection>,
-        rejected: Option<Bytes>,
-        wait: Duration,
-    ) -> BoxFuture<'_, Lookup<V>> {
-        Box::pin(self.acquire_lease(connection, rejected, wait))
+    fn miss(&mut self, rejected: Option<Bytes>, wait: Duration) -> BoxFuture<'_, Lookup<V>> {
+        Box::pin(self.acquire_lease(rejected, wait))
     }
 
     /// Acquires the lease. While another process holds it, polls for the value that it loads.
-    async fn acquire_lease(
-        &mut self,
-        connection: Arc<Connection>,
-        mut rejected: Option<Bytes>,
-        wait: Duration,
-    ) -> Lookup<V> {
-        if connection.lacks().scripts {
-            return self.unavailable();
-        }
+    async fn acquire_lease(&mut self, mut rejected: Option<Bytes>, wait: Duration) -> Lookup<V> {
         let deadline = Instant::now() + wait;
         let mut pause = FIRST_PAUSE;
         loop {
+            // Each time, since another node may have taken over the key.
+            let Some(connection) = self.namespace.shared.connection(&self.key) else {
+                return self.unavailable();
+            };
+            if connection.lacks().scripts {
+                return self.unavailable();
+            }
             let snapshot = self.snapshot();
             if !self.admit_unless_pending() {
                 return Lookup::Miss(None);
@@ -127,6 +120,11 @@ where
                     };
                 }
                 (Ok(LeaseReply::Occupied(Stored::Fenced)), _) | (Ok(_), Ok(GroupState::Fenced)) => {
+                    return self.fenced();
+                }
+                (Ok(LeaseReply::Occupied(Stored::Payload(_))), _)
+                    if namespace.is_moved_since(&snapshot) =>
+                {
                     return self.fenced();
                 }
                 (Ok(LeaseReply::Occupied(Stored::Payload(payload))), Ok(group)) => {
